@@ -1,0 +1,181 @@
+//! The table of kinds: a kind is a row here plus a small [`Strategy`], never a handler.
+
+use crate::schema::TypeId;
+use crate::status::FieldError;
+use serde_json::Value;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Text that is static for built-in kinds and owned for custom ones.
+pub type Text = Cow<'static, str>;
+
+/// When `metadata.generation` moves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Generation {
+    /// The kind has no generation.
+    Absent,
+    /// Starts at 1 and counts changes of anything but metadata and status.
+    Spec,
+    /// Like [`Generation::Spec`], and changes of annotations count too (Deployments).
+    SpecAndAnnotations,
+}
+
+/// What a delete does to dependents when the caller does not say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Propagation {
+    /// Dependents are collected afterwards.
+    Background,
+    /// Dependents are kept.
+    Orphan,
+}
+
+/// One served subresource.
+#[derive(Debug, Clone)]
+pub struct Subresource {
+    /// `status`, `scale`, `binding`, `eviction`, `log`, `exec`, `attach`, `token`, `finalize` …
+    pub name: Text,
+    /// Kind of the body: (group, version, kind).
+    pub response: (Text, Text, Text),
+    /// Verbs shown in discovery.
+    pub verbs: &'static [&'static str],
+}
+
+/// Converts between a served version and the stored one (autoscaling v1, events.k8s.io).
+#[derive(Debug, Clone, Copy)]
+pub struct Conversion {
+    /// From the served to the stored version.
+    pub to_stored: fn(Value) -> Value,
+    /// From the stored to the served version.
+    pub from_stored: fn(Value) -> Value,
+}
+
+/// The rules of one kind beyond its schema. All functions are pure.
+#[derive(Debug, Clone, Copy)]
+pub struct Strategy {
+    /// Fills defaults; runs on every write, before validation. Must be idempotent.
+    pub default: fn(&mut Value),
+    /// Adjusts a new object before it is stored (e.g. resets status). Time-free.
+    pub prepare_create: fn(&mut Value),
+    /// Adjusts `new` against `old` (e.g. keeps status on the main endpoint).
+    pub prepare_update: fn(new: &mut Value, old: &Value),
+    /// Everything wrong with the object, in the order of upstream's messages.
+    pub validate: fn(new: &Value, old: Option<&Value>) -> Vec<FieldError>,
+    /// Text for `Warning` headers.
+    pub warnings: fn(new: &Value) -> Vec<String>,
+}
+
+/// One column of a printed table.
+#[derive(Debug, Clone)]
+pub struct Column {
+    /// Heading.
+    pub name: Text,
+    /// OpenAPI type: `string`, `integer`, `number`, `boolean`, `date`.
+    pub kind: Text,
+    /// `name` for the name column, else empty.
+    pub format: Text,
+    /// 0 = always shown, 1 = only with `-o wide`.
+    pub priority: i32,
+}
+
+/// How a kind prints as a table: the columns and, per object, one cell a column.
+#[derive(Debug, Clone)]
+pub struct Table {
+    /// The columns, in order.
+    pub columns: Cow<'static, [Column]>,
+    /// The cells of one object; ages are computed against `now`.
+    pub cells: fn(object: &Value, now: jiff::Timestamp) -> Vec<Value>,
+}
+
+/// One served (group, version, resource).
+#[derive(Debug)]
+pub struct Kind {
+    /// API group; empty for core.
+    pub group: Text,
+    /// Served version.
+    pub version: Text,
+    /// `Deployment`.
+    pub kind: Text,
+    /// `deployments`.
+    pub plural: Text,
+    /// `deployment`.
+    pub singular: Text,
+    /// `deploy`.
+    pub short_names: Vec<Text>,
+    /// `all`.
+    pub categories: Vec<Text>,
+    /// Whether objects live in namespaces.
+    pub namespaced: bool,
+    /// Verbs shown in discovery; also what the main endpoint accepts.
+    pub verbs: Vec<Text>,
+    /// Served subresources.
+    pub subresources: Vec<Subresource>,
+    /// Schema of the object.
+    pub schema: TypeId,
+    /// Where objects are stored, e.g. `apps/deployments`; versions of one resource share it.
+    pub storage: Arc<str>,
+    /// The stored `apiVersion` (differs from the served one only with a conversion).
+    pub stored_api_version: Text,
+    /// Conversion from and to the stored version.
+    pub conversion: Option<Conversion>,
+    /// When the generation moves.
+    pub generation: Generation,
+    /// Default deletion propagation.
+    pub propagation: Propagation,
+    /// Whether PUT creates an absent object.
+    pub create_on_update: bool,
+    /// Whether an update must carry a resourceVersion.
+    pub requires_resource_version: bool,
+    /// Field selectors beyond metadata.name and metadata.namespace: label → path in the object.
+    pub selectable: Vec<(Text, &'static [&'static str])>,
+    /// Rules.
+    pub strategy: Strategy,
+    /// Printing.
+    pub table: Table,
+}
+
+impl Kind {
+    /// `apps/v1`, or `v1` for core.
+    pub fn api_version(&self) -> String {
+        if self.group.is_empty() {
+            self.version.to_string()
+        } else {
+            format!("{}/{}", self.group, self.version)
+        }
+    }
+
+    /// Whether the kind has this subresource.
+    pub fn subresource(&self, name: &str) -> Option<&Subresource> {
+        self.subresources.iter().find(|s| s.name == name)
+    }
+
+    /// Whether the main endpoint accepts `verb`.
+    pub fn allows(&self, verb: &str) -> bool {
+        self.verbs.iter().any(|v| v == verb)
+    }
+}
+
+/// All served kinds, by path.
+#[derive(Debug, Clone, Default)]
+pub struct Kinds {
+    by_path: BTreeMap<(Text, Text, Text), Arc<Kind>>,
+}
+
+impl Kinds {
+    /// Adds or replaces a kind.
+    pub fn insert(&mut self, kind: Kind) {
+        let key = (kind.group.clone(), kind.version.clone(), kind.plural.clone());
+        self.by_path.insert(key, Arc::new(kind));
+    }
+
+    /// The kind served under `/apis/GROUP/VERSION/PLURAL` (core: empty group).
+    pub fn find(&self, group: &str, version: &str, plural: &str) -> Option<&Arc<Kind>> {
+        let key = (Text::Owned(group.into()), Text::Owned(version.into()), plural.to_owned().into());
+        self.by_path.get(&key)
+    }
+
+    /// Every kind, sorted by group, version and plural.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Kind>> {
+        self.by_path.values()
+    }
+}

@@ -1,0 +1,264 @@
+//! What happens to an object between defaulting and validation, by kind and by endpoint.
+
+use crate::{meta, print};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Map, Value, json};
+
+/// The stored object with only what a `/status` write may change taken from `new`: the status, and
+/// for Deployments the annotations (their controller keeps the revision there).
+pub fn prepare_status(kind: &str, new: &mut Value, old: &Value) {
+    let status = new.get("status").cloned();
+    let resource_version = meta::at(new, &["metadata", "resourceVersion"]).cloned();
+    let managed = meta::at(new, &["metadata", "managedFields"]).cloned();
+    let annotations = meta::at(new, &["metadata", "annotations"]).cloned();
+    let finalizers = meta::at(new, &["metadata", "finalizers"]).cloned();
+    *new = old.clone();
+    put(new, &[], "status", status);
+    // The caller's precondition and ownership bookkeeping travel with the write.
+    if resource_version.is_some() {
+        put(new, &["metadata"], "resourceVersion", resource_version);
+    }
+    if managed.is_some() {
+        put(new, &["metadata"], "managedFields", managed);
+    }
+    if kind == "Deployment" {
+        put(new, &["metadata"], "annotations", annotations);
+    }
+    // Nodes, claims and namespaces may drop finalizers through status upstream; only nodes need it.
+    if kind == "Node" && finalizers.is_some() {
+        put(new, &["metadata"], "finalizers", finalizers);
+    }
+}
+
+fn put(object: &mut Value, path: &[&str], key: &str, value: Option<Value>) {
+    let map = meta::object_mut(object, path);
+    match value {
+        Some(value) => drop(map.insert(key.into(), value)),
+        None => drop(map.shift_remove(key)),
+    }
+}
+
+pub(super) fn nothing(_: &mut Value) {}
+
+pub(super) fn no_update(_: &mut Value, _: &Value) {}
+
+pub(super) fn no_warnings(_: &Value) -> Vec<String> {
+    Vec::new()
+}
+
+/// Drops a status the client sent.
+pub(super) fn drop_status(new: &mut Value) {
+    meta::as_object(new).shift_remove("status");
+}
+
+/// Starts with the empty status the type always serialises.
+pub(super) fn empty_status(new: &mut Value) {
+    meta::as_object(new).insert("status".into(), json!({}));
+}
+
+/// The two fields an autoscaler's status always prints.
+pub(super) fn autoscaler(new: &mut Value) {
+    let status = json!({"currentMetrics": null, "desiredReplicas": 0});
+    meta::as_object(new).insert("status".into(), status);
+}
+
+/// Keeps the stored status on the main endpoint.
+pub(super) fn keep_status(new: &mut Value, old: &Value) {
+    put(new, &[], "status", old.get("status").cloned());
+}
+
+pub(super) fn pod(new: &mut Value) {
+    let qos = print::pod_qos(new);
+    meta::as_object(new).insert(
+        "status".into(),
+        json!({"phase": "Pending", "qosClass": qos}),
+    );
+}
+
+pub(super) fn namespace(new: &mut Value) {
+    meta::as_object(new).insert("status".into(), json!({"phase": "Active"}));
+    let spec = meta::object_mut(new, &["spec"]);
+    let has = spec
+        .get("finalizers")
+        .and_then(Value::as_array)
+        .is_some_and(|list| list.iter().any(|finalizer| finalizer == "kubernetes"));
+    if !has {
+        spec.insert("finalizers".into(), json!(["kubernetes"]));
+    }
+}
+
+pub(super) fn namespace_update(new: &mut Value, old: &Value) {
+    keep_status(new, old);
+    put(
+        new,
+        &["spec"],
+        "finalizers",
+        meta::at(old, &["spec", "finalizers"]).cloned(),
+    );
+}
+
+pub(super) fn pending(new: &mut Value) {
+    meta::as_object(new).insert("status".into(), json!({"phase": "Pending"}));
+}
+
+pub(super) fn service(new: &mut Value) {
+    meta::as_object(new).insert("status".into(), json!({"loadBalancer": {}}));
+}
+
+/// Carries allocated values over when the client's manifest leaves them out.
+pub(super) fn service_update(new: &mut Value, old: &Value) {
+    keep_status(new, old);
+    let kind = meta::text(new, &["spec", "type"]).to_owned();
+    let spec = meta::object_mut(new, &["spec"]);
+    if kind == "ExternalName" {
+        for key in ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"] {
+            spec.shift_remove(key);
+        }
+        return;
+    }
+    let old_kind = meta::text(old, &["spec", "type"]);
+    if old_kind != "ExternalName" {
+        for key in ["clusterIP", "clusterIPs"] {
+            keep_if_unset(spec, old, key);
+        }
+    }
+    if old_kind != "ExternalName" {
+        for key in ["ipFamilies", "ipFamilyPolicy"] {
+            keep_if_unset(spec, old, key);
+        }
+    }
+    if kind == "ClusterIP" {
+        drop_outside_fields(spec, old);
+    }
+    if kind == "NodePort" || kind == "LoadBalancer" {
+        keep_node_ports(spec, old);
+        keep_if_unset(spec, old, "healthCheckNodePort");
+    }
+}
+
+/// A Service that stops being reachable from outside loses what only such Services have, unless
+/// the client set it anew.
+fn drop_outside_fields(spec: &mut Map<String, Value>, old: &Value) {
+    if !matches!(
+        meta::text(old, &["spec", "type"]),
+        "NodePort" | "LoadBalancer"
+    ) {
+        return;
+    }
+    let no_external_ips = spec
+        .get("externalIPs")
+        .and_then(Value::as_array)
+        .is_none_or(Vec::is_empty);
+    let fields = [
+        "externalTrafficPolicy",
+        "healthCheckNodePort",
+        "allocateLoadBalancerNodePorts",
+    ];
+    for key in fields {
+        let unchanged = spec.get(key) == meta::at(old, &["spec", key]);
+        if unchanged && (no_external_ips || key != "externalTrafficPolicy") {
+            spec.shift_remove(key);
+        }
+    }
+    let old_ports: Vec<i64> = meta::list(old, &["spec", "ports"])
+        .iter()
+        .filter_map(|port| meta::integer(port, &["nodePort"]))
+        .collect();
+    let ports = spec.get_mut("ports").and_then(Value::as_array_mut);
+    for port in ports.into_iter().flatten() {
+        if meta::integer(port, &["nodePort"]).is_some_and(|number| old_ports.contains(&number)) {
+            meta::as_object(port).shift_remove("nodePort");
+        }
+    }
+}
+
+fn keep_if_unset(spec: &mut Map<String, Value>, old: &Value, key: &str) {
+    let unset = spec
+        .get(key)
+        .is_none_or(|value| value.is_null() || value == "" || value == 0);
+    if unset && let Some(value) = meta::at(old, &["spec", key]) {
+        spec.insert(key.into(), value.clone());
+    }
+}
+
+fn keep_node_ports(spec: &mut Map<String, Value>, old: &Value) {
+    let old_ports = meta::list(old, &["spec", "ports"]);
+    let Some(ports) = spec.get_mut("ports").and_then(Value::as_array_mut) else {
+        return;
+    };
+    for port in ports {
+        if meta::integer(port, &["nodePort"]).unwrap_or_default() != 0 {
+            continue;
+        }
+        let same = old_ports.iter().find(|other| {
+            other.get("port") == port.get("port")
+                && meta::text(other, &["protocol"]) == meta::text(port, &["protocol"])
+        });
+        if let Some(number) = same.and_then(|other| other.get("nodePort")) {
+            meta::as_object(port).insert("nodePort".into(), number.clone());
+        }
+    }
+}
+
+const TEMPLATE_GENERATION: &str = "deprecated.daemonset.template.generation";
+
+pub(super) fn daemon_set(new: &mut Value) {
+    empty_status(new);
+    template_generation(new, 1);
+}
+
+/// The old counter of template changes; still shown as an annotation.
+pub(super) fn daemon_set_update(new: &mut Value, old: &Value) {
+    keep_status(new, old);
+    let text = meta::text(old, &["metadata", "annotations", TEMPLATE_GENERATION]);
+    let before: i64 = text.parse().unwrap_or(1);
+    let template = |object: &Value| meta::at(object, &["spec", "template"]).cloned();
+    let changed = i64::from(template(new) != template(old));
+    template_generation(new, before.saturating_add(changed));
+}
+
+fn template_generation(object: &mut Value, number: i64) {
+    meta::object_mut(object, &["metadata", "annotations"])
+        .insert(TEMPLATE_GENERATION.into(), number.to_string().into());
+}
+
+/// A Job without `manualSelector` selects its pods by its own uid; `metadata.uid` must be set.
+pub(super) fn job(new: &mut Value) {
+    empty_status(new);
+    let manual = meta::at(new, &["spec", "manualSelector"]).and_then(Value::as_bool);
+    let (name, uid) = (meta::name(new).to_owned(), meta::uid(new).to_owned());
+    if manual == Some(true) || uid.is_empty() {
+        return;
+    }
+    let selector = meta::object_mut(new, &["spec", "selector", "matchLabels"]);
+    selector.insert(
+        "batch.kubernetes.io/controller-uid".into(),
+        uid.as_str().into(),
+    );
+    let labels = meta::object_mut(new, &["spec", "template", "metadata", "labels"]);
+    for (key, value) in [
+        ("batch.kubernetes.io/controller-uid", &uid),
+        ("batch.kubernetes.io/job-name", &name),
+        ("controller-uid", &uid),
+        ("job-name", &name),
+    ] {
+        labels.insert(key.into(), value.as_str().into());
+    }
+}
+
+/// Folds `stringData` into `data`. Upstream does it while decoding, so it also runs on updates.
+pub(crate) fn fold_string_data(secret: &mut Value) {
+    let root = meta::as_object(secret);
+    let Some(Value::Object(plain)) = root.shift_remove("stringData") else {
+        return;
+    };
+    if plain.is_empty() {
+        return;
+    }
+    let data = meta::object_mut(secret, &["data"]);
+    for (key, value) in plain {
+        let text = value.as_str().unwrap_or_default();
+        data.insert(key, STANDARD.encode(text).into());
+    }
+}

@@ -1,0 +1,26 @@
+//! Kubernetes wire types as data.
+//!
+//! The core is schema-driven: one table per type (fields, list types, merge keys, protobuf
+//! numbers) and one engine that decodes, checks strictly, defaults, validates, patches and prints.
+//! Objects travel as [`serde_json::Value`] while they are being changed and as bytes otherwise.
+//! Nothing here does I/O.
+
+pub mod convert;
+pub mod decode;
+pub mod defaults;
+pub mod discovery;
+pub mod kind;
+pub mod kinds;
+pub mod local;
+pub mod meta;
+pub mod names;
+pub mod node;
+pub mod openapi;
+pub mod patch;
+pub mod print;
+pub mod protobuf;
+pub mod schema;
+pub mod selector;
+pub mod status;
+pub mod usage;
+pub mod validation;

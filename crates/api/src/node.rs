@@ -1,0 +1,111 @@
+//! What the API server asks of whoever runs the pods: logs, exec, attach.
+//!
+//! The embedded node agents implement [`NodeBackend`] in process. The types carry channels instead
+//! of sockets, so that WebSocket and later SPDY framing stay in the API server.
+
+use crate::status::ApiError;
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::stream::BoxStream;
+use tokio::sync::{mpsc, oneshot};
+
+/// A container of a pod that is bound to a node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContainerRef {
+    /// Namespace of the pod.
+    pub namespace: String,
+    /// Name of the pod.
+    pub pod: String,
+    /// Name of the container; already resolved (never empty).
+    pub container: String,
+}
+
+/// `GET pods/P/log` parameters.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LogOptions {
+    /// Keep the stream open and send new lines.
+    pub follow: bool,
+    /// The previous instance of the container.
+    pub previous: bool,
+    /// Prefix each line with its RFC 3339 time.
+    pub timestamps: bool,
+    /// Only lines since this time.
+    pub since: Option<jiff::Timestamp>,
+    /// Only the last N lines.
+    pub tail_lines: Option<u64>,
+    /// Stop after N bytes.
+    pub limit_bytes: Option<u64>,
+}
+
+/// Exec and attach parameters.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct StreamOptions {
+    /// The command (exec only; empty for attach).
+    pub command: Vec<String>,
+    /// Connect stdin.
+    pub stdin: bool,
+    /// Connect stdout.
+    pub stdout: bool,
+    /// Connect stderr (never together with `tty`).
+    pub stderr: bool,
+    /// Allocate (exec) or use (attach) a terminal.
+    pub tty: bool,
+}
+
+/// Output of a session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Output {
+    /// Bytes of standard output (or of the terminal).
+    Stdout(Bytes),
+    /// Bytes of standard error.
+    Stderr(Bytes),
+}
+
+/// Input to a session. Dropping the sender closes stdin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Input {
+    /// Bytes for stdin.
+    Stdin(Bytes),
+    /// End of stdin.
+    CloseStdin,
+    /// New terminal size.
+    Resize {
+        /// Columns.
+        width: u16,
+        /// Rows.
+        height: u16,
+    },
+}
+
+/// A running exec or attach. It ends when `exit` resolves and `output` is drained.
+#[derive(Debug)]
+pub struct Session {
+    /// Input to the process.
+    pub input: mpsc::Sender<Input>,
+    /// Output of the process.
+    pub output: mpsc::Receiver<Output>,
+    /// Exit code of the process (exec), or of the container (attach); 128+N for signal N.
+    pub exit: oneshot::Receiver<i32>,
+}
+
+/// The node side of `pods/log`, `pods/exec` and `pods/attach`.
+#[async_trait]
+pub trait NodeBackend: Send + Sync + std::fmt::Debug {
+    /// The log as chunks of text, oldest first.
+    async fn logs(
+        &self,
+        container: ContainerRef,
+        options: LogOptions,
+    ) -> Result<BoxStream<'static, Bytes>, ApiError>;
+
+    /// Runs a command in the container.
+    async fn exec(&self, container: ContainerRef, options: StreamOptions)
+    -> Result<Session, ApiError>;
+
+    /// Connects to the container's main process.
+    async fn attach(
+        &self,
+        container: ContainerRef,
+        options: StreamOptions,
+    ) -> Result<Session, ApiError>;
+}

@@ -1,0 +1,92 @@
+//! The newest resource usage of nodes and pods, shared by who measures (node agents), who serves
+//! (`metrics.k8s.io`) and who decides (the autoscalers).
+
+use jiff::Timestamp;
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+/// What one container used over a window.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContainerUsage {
+    /// The container's name in the pod.
+    pub name: Arc<str>,
+    /// Average CPU over the window, in nanocores (10⁹ = one core).
+    pub cpu_nano: u64,
+    /// Working set at the end of the window, in bytes.
+    pub memory_bytes: u64,
+}
+
+/// One pod's usage over a window.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PodUsage {
+    /// End of the window.
+    pub timestamp: Timestamp,
+    /// Length of the window, in milliseconds.
+    pub window_ms: u32,
+    /// Every running container that has been measured.
+    pub containers: Box<[ContainerUsage]>,
+}
+
+/// One node's usage over a window.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeUsage {
+    /// End of the window.
+    pub timestamp: Timestamp,
+    /// Length of the window, in milliseconds.
+    pub window_ms: u32,
+    /// Average CPU over the window, in nanocores.
+    pub cpu_nano: u64,
+    /// Working set at the end of the window, in bytes.
+    pub memory_bytes: u64,
+}
+
+/// (namespace, pod name).
+pub type PodName = (Arc<str>, Arc<str>);
+
+/// One round of measurement. A pod or node that is gone is sent with `None`.
+#[derive(Debug, Clone, Default)]
+pub struct Samples {
+    /// Pods measured or gone.
+    pub pods: Vec<(PodName, Option<PodUsage>)>,
+    /// Nodes measured or gone.
+    pub nodes: Vec<(Arc<str>, Option<NodeUsage>)>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    pods: BTreeMap<PodName, Arc<PodUsage>>,
+    nodes: BTreeMap<Arc<str>, Arc<NodeUsage>>,
+}
+
+/// The newest usage per pod and node. Clones share the same table.
+#[derive(Debug, Clone, Default)]
+pub struct UsageStore(Arc<RwLock<Inner>>);
+
+impl UsageStore {
+    /// Takes in one round; older samples of the same objects are replaced.
+    pub fn apply(&self, samples: &Samples) {
+        let mut inner = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        for (name, usage) in &samples.pods {
+            match usage {
+                Some(usage) => drop(inner.pods.insert(name.clone(), Arc::new(usage.clone()))),
+                None => drop(inner.pods.remove(name)),
+            }
+        }
+        for (name, usage) in &samples.nodes {
+            match usage {
+                Some(usage) => drop(inner.nodes.insert(Arc::clone(name), Arc::new(usage.clone()))),
+                None => drop(inner.nodes.remove(name)),
+            }
+        }
+    }
+
+    /// One pod's newest usage.
+    pub fn pod(&self, name: &PodName) -> Option<Arc<PodUsage>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).pods.get(name).cloned()
+    }
+
+    /// One node's newest usage.
+    pub fn node(&self, name: &str) -> Option<Arc<NodeUsage>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).nodes.get(name).cloned()
+    }
+}
