@@ -1,0 +1,78 @@
+//! Amounts of resources.
+
+use std::collections::BTreeMap;
+
+/// An amount of each resource. Arithmetic saturates.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Resources {
+    /// CPU in millicores.
+    pub cpu_milli: i64,
+    /// Memory in bytes.
+    pub memory_bytes: i64,
+    /// Ephemeral storage in bytes.
+    pub ephemeral_bytes: i64,
+    /// Extended resources by name, in units.
+    pub extended: BTreeMap<String, i64>,
+}
+
+impl Resources {
+    /// CPU and memory only.
+    pub fn of(cpu_milli: i64, memory_bytes: i64) -> Self {
+        Self {
+            cpu_milli,
+            memory_bytes,
+            ..Self::default()
+        }
+    }
+
+    /// Adds `other`.
+    pub fn add(&mut self, other: &Self) {
+        self.combine(other, i64::saturating_add);
+    }
+
+    /// Takes `other` away.
+    pub fn subtract(&mut self, other: &Self) {
+        self.combine(other, i64::saturating_sub);
+    }
+
+    /// Raises each amount to at least `other`'s (for init containers, which run one by one).
+    pub fn at_least(&mut self, other: &Self) {
+        self.combine(other, i64::max);
+    }
+
+    fn combine(&mut self, other: &Self, with: fn(i64, i64) -> i64) {
+        self.cpu_milli = with(self.cpu_milli, other.cpu_milli);
+        self.memory_bytes = with(self.memory_bytes, other.memory_bytes);
+        self.ephemeral_bytes = with(self.ephemeral_bytes, other.ephemeral_bytes);
+        for (name, amount) in &other.extended {
+            let mine = self.extended.entry(name.clone()).or_insert(0);
+            *mine = with(*mine, *amount);
+        }
+    }
+
+    /// Every resource with a request, by its Kubernetes name.
+    pub(super) fn requested(&self) -> impl Iterator<Item = (&str, i64)> {
+        [
+            ("cpu", self.cpu_milli),
+            ("memory", self.memory_bytes),
+            ("ephemeral-storage", self.ephemeral_bytes),
+        ]
+        .into_iter()
+        .chain(
+            self.extended
+                .iter()
+                .map(|(name, amount)| (name.as_str(), *amount)),
+        )
+        .filter(|(_, amount)| *amount > 0)
+    }
+
+    /// The amount of one resource by its Kubernetes name.
+    pub fn amount(&self, name: &str) -> i64 {
+        match name {
+            "cpu" => self.cpu_milli,
+            "memory" => self.memory_bytes,
+            "ephemeral-storage" => self.ephemeral_bytes,
+            other => self.extended.get(other).copied().unwrap_or(0),
+        }
+    }
+}
