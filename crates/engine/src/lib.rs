@@ -1,0 +1,3 @@
+//! crate
+pub mod horizontal;
+pub mod placement;
