@@ -1,0 +1,154 @@
+//! What every cluster contains before anyone asked for anything.
+
+use crate::call::Run;
+use crate::resource::write::Writer;
+use crate::server::ApiServer;
+use crate::store::Change;
+use futures::StreamExt;
+use parking_lot::Mutex;
+use plimsoll_api::status::ApiError;
+use serde_json::{Value, json};
+
+/// Group, plural, namespace, and the object.
+type Seed = (&'static str, &'static str, &'static str, Value);
+
+/// Resources whose deletions make the seeds be looked after.
+const TENDED: [&str; 5] = [
+    "namespaces",
+    "services",
+    "endpoints",
+    "discovery.k8s.io/endpointslices",
+    "configmaps",
+];
+
+impl ApiServer {
+    /// Creates what is missing of the objects a cluster starts with: the four namespaces, Service
+    /// `default/kubernetes` with its endpoints, the two priority classes and the ConfigMap that
+    /// extension servers read. Safe to repeat.
+    pub async fn bootstrap(&self) -> Result<(), ApiError> {
+        for (group, plural, namespace, object) in self.seeds() {
+            let Some(kind) = self.stored_kind(group, plural) else {
+                continue;
+            };
+            let warnings = Mutex::default();
+            let writer = Writer {
+                server: self,
+                kind: &kind,
+                run: Run::Real,
+                warnings: &warnings,
+            };
+            match writer.create(namespace, object).await {
+                Err(error) if error.reason == "AlreadyExists" => {}
+                Err(error) if error.reason == "Forbidden" => {
+                    tracing::debug!(%error, plural, "not seeded while its namespace terminates");
+                }
+                Err(error) => return Err(error),
+                Ok(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Recreates a seed whenever one is deleted. Runs until dropped.
+    pub async fn tend(&self) {
+        let store = self.store();
+        let from = store.revision();
+        let watches = TENDED
+            .iter()
+            .filter_map(|resource| store.watch(resource, from).ok());
+        let mut events = futures::stream::select_all(watches.map(|watch| {
+            Box::pin(futures::stream::unfold(watch, |mut watch| async move {
+                let event = watch.next().await.ok()?;
+                Some((event, watch))
+            }))
+        }));
+        while let Some(event) = events.next().await {
+            if event.change == Change::Delete
+                && let Err(error) = self.bootstrap().await
+            {
+                tracing::warn!(%error, "a seed object could not be recreated");
+            }
+        }
+    }
+
+    fn seeds(&self) -> Vec<Seed> {
+        let mut seeds: Vec<Seed> = ["default", "kube-system", "kube-public", "kube-node-lease"]
+            .into_iter()
+            .map(|name| ("", "namespaces", "", json!({"metadata": {"name": name}})))
+            .collect();
+        seeds.extend(self.kubernetes_service());
+        let classes = [
+            ("system-cluster-critical", 2_000_000_000),
+            ("system-node-critical", 2_000_001_000),
+        ];
+        seeds.extend(classes.map(|(name, value)| {
+            let description = "Used for system critical pods that must run in the cluster.";
+            let class = json!({
+                "metadata": {"name": name}, "value": value, "description": description,
+            });
+            ("scheduling.k8s.io", "priorityclasses", "", class)
+        }));
+        let authentication = json!({
+            "metadata": {"name": "extension-apiserver-authentication"},
+            "data": {"client-ca-file": self.0.cluster.ca},
+        });
+        seeds.push(("", "configmaps", "kube-system", authentication));
+        for (_, plural, _, object) in &mut seeds {
+            let (api_version, kind) = match *plural {
+                "namespaces" => ("v1", "Namespace"),
+                "services" => ("v1", "Service"),
+                "endpoints" => ("v1", "Endpoints"),
+                "configmaps" => ("v1", "ConfigMap"),
+                "endpointslices" => ("discovery.k8s.io/v1", "EndpointSlice"),
+                _ => ("scheduling.k8s.io/v1", "PriorityClass"),
+            };
+            let map = plimsoll_api::meta::as_object(object);
+            map.insert("kind".into(), kind.into());
+            map.insert("apiVersion".into(), api_version.into());
+        }
+        seeds
+    }
+
+    /// Service `default/kubernetes` and where it leads.
+    fn kubernetes_service(&self) -> [Seed; 3] {
+        let cluster = &self.0.cluster;
+        let (address, port) = (
+            cluster.advertise_address.to_string(),
+            cluster.advertise_port,
+        );
+        let service = json!({
+            "metadata": {
+                "name": "kubernetes",
+                "labels": {"component": "apiserver", "provider": "kubernetes"},
+            },
+            "spec": {
+                "type": "ClusterIP",
+                "clusterIP": self.0.allocator.first_address().to_string(),
+                "ports": [{"name": "https", "port": 443, "protocol": "TCP", "targetPort": port}],
+            },
+        });
+        let endpoints = json!({
+            "metadata": {
+                "name": "kubernetes",
+                "labels": {"endpointslice.kubernetes.io/skip-mirror": "true"},
+            },
+            "subsets": [{
+                "addresses": [{"ip": address}],
+                "ports": [{"name": "https", "port": port, "protocol": "TCP"}],
+            }],
+        });
+        let slice = json!({
+            "metadata": {
+                "name": "kubernetes", "labels": {"kubernetes.io/service-name": "kubernetes"},
+            },
+            "addressType": "IPv4",
+            "endpoints": [{"addresses": [address], "conditions": {"ready": true}}],
+            "ports": [{"name": "https", "port": port, "protocol": "TCP"}],
+        });
+        [
+            ("", "services", "default", service),
+            ("", "endpoints", "default", endpoints),
+            ("discovery.k8s.io", "endpointslices", "default", slice),
+        ]
+    }
+}

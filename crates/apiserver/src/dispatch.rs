@@ -1,0 +1,204 @@
+//! From a request to its answer: route, identify, authorise, hand over.
+
+use crate::auth::{Attributes, Identity, authorize};
+use crate::call::Call;
+use crate::http::body;
+use crate::http::negotiate::{self, Wanted};
+use crate::http::query::Query;
+use crate::http::respond::{self, Response};
+use crate::http::route::{Route, route};
+use crate::server::ApiServer;
+use crate::{discovery, local, openapi, resource, system};
+use http::request::Parts;
+use http::{Method, Request};
+use plimsoll_api::status::ApiError;
+use std::sync::Arc;
+
+/// Answers any request; failures become `Status` answers.
+pub(crate) async fn answer<B>(
+    server: ApiServer,
+    who: Result<Identity, ApiError>,
+    mut request: Request<B>,
+) -> Response
+where
+    B: http_body::Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let upgrade = hyper::upgrade::on(&mut request);
+    let (parts, request_body) = request.into_parts();
+    let audit_id = server.0.random.audit_id();
+    let mut warnings = Vec::new();
+    let mut counted = ("other", String::new());
+    let outcome = async {
+        let incoming = Incoming::new(who?, &parts)?;
+        counted = (incoming.verb, incoming.resource());
+        incoming.authorize(&parts)?;
+        let Some(kind) = incoming.kind(&server)? else {
+            return incoming.answer_elsewhere(&server, &parts).await;
+        };
+        let Route::Resource(path) = incoming.route else {
+            return Ok(respond::not_found_page());
+        };
+        let call = Call {
+            server: server.clone(),
+            identity: incoming.identity,
+            kind,
+            path,
+            verb: incoming.verb,
+            query: incoming.query,
+            wanted: incoming.wanted,
+            headers: parts.headers.clone(),
+            body: body::read(request_body).await?,
+            upgrade: parking_lot::Mutex::new(Some(upgrade)),
+            warnings: parking_lot::Mutex::default(),
+        };
+        let outcome = resource::serve(&call).await;
+        warnings = call.warnings.into_inner();
+        outcome
+    }
+    .await;
+    let mut response = outcome.unwrap_or_else(|error| respond::failure(&error));
+    respond::complete(&mut response, &audit_id, &warnings);
+    server
+        .0
+        .metrics
+        .answered(counted.0, &counted.1, response.status().as_u16());
+    response
+}
+
+/// A request whose head has been understood.
+struct Incoming {
+    identity: Identity,
+    route: Route,
+    verb: &'static str,
+    query: Query,
+    wanted: Wanted,
+}
+
+impl Incoming {
+    fn new(identity: Identity, parts: &Parts) -> Result<Self, ApiError> {
+        let query = Query::parse(parts.uri.query().unwrap_or_default());
+        let route = route(parts.uri.path());
+        let verb = verb(&parts.method, &route, &query);
+        // Only objects are strict about the answer's type: other paths answer text or upgrade.
+        let strict = matches!(&route, Route::Resource(p) if p.subresource.is_none());
+        let wanted = match negotiate::wanted(&parts.headers, &query) {
+            Err(error) if strict => return Err(error),
+            Err(_) => negotiate::plain_json(),
+            Ok(wanted) => wanted,
+        };
+        Ok(Self {
+            identity,
+            route,
+            verb,
+            query,
+            wanted,
+        })
+    }
+
+    fn resource(&self) -> String {
+        if let Route::Resource(path) = &self.route {
+            path.plural.clone()
+        } else {
+            String::new()
+        }
+    }
+
+    fn authorize(&self, parts: &Parts) -> Result<(), ApiError> {
+        let mut attributes = Attributes {
+            verb: self.verb,
+            path: parts.uri.path(),
+            ..Attributes::default()
+        };
+        if let Route::Resource(path) = &self.route {
+            attributes.group = &path.group;
+            attributes.resource = &path.plural;
+            attributes.subresource = path.subresource.as_deref().unwrap_or_default();
+            attributes.namespace = path.namespace.as_deref().unwrap_or_default();
+            attributes.name = path.name.as_deref().unwrap_or_default();
+        }
+        authorize(&self.identity, &attributes)
+    }
+
+    /// The kind a path names; `None` if the path is not one of the store's resources.
+    fn kind(&self, server: &ApiServer) -> Result<Option<Arc<plimsoll_api::kind::Kind>>, ApiError> {
+        let Route::Resource(path) = &self.route else {
+            return Ok(None);
+        };
+        let kinds = server.kinds();
+        let Some(kind) = kinds.find(&path.group, &path.version, &path.plural) else {
+            return Ok(None);
+        };
+        let misplaced = if kind.namespaced {
+            path.namespace.is_none() && path.name.is_some()
+        } else {
+            path.namespace.is_some()
+        };
+        if misplaced {
+            return Err(ApiError::no_such_resource());
+        }
+        let unknown = |name: &String| kind.subresource(name).is_none();
+        if path.subresource.as_ref().is_some_and(unknown) {
+            return Err(ApiError::no_such_resource());
+        }
+        Ok(Some(Arc::clone(kind)))
+    }
+
+    async fn answer_elsewhere(
+        &self,
+        server: &ApiServer,
+        parts: &Parts,
+    ) -> Result<Response, ApiError> {
+        match &self.route {
+            Route::Resource(path) => {
+                match local::read(server, path, &self.query, &self.wanted).await? {
+                    Some(response) => Ok(response),
+                    None if discovery::serves(server, &path.group, &path.version) => {
+                        Err(ApiError::no_such_resource())
+                    }
+                    None => Ok(respond::not_found_page()),
+                }
+            }
+            Route::CoreVersions | Route::Groups | Route::Group(_) | Route::GroupVersion(_, _) => {
+                Ok(discovery::answer(
+                    server,
+                    &self.route,
+                    &self.wanted,
+                    &parts.headers,
+                ))
+            }
+            Route::OpenApiIndex => Ok(openapi::index(server)),
+            Route::OpenApi(path) => {
+                Ok(openapi::document(server, path, &self.query, &parts.headers))
+            }
+            Route::Other(path) => Ok(system::answer(server, path, &self.query, &self.wanted)),
+        }
+    }
+}
+
+fn verb(method: &Method, route: &Route, query: &Query) -> &'static str {
+    let Route::Resource(path) = route else {
+        return match *method {
+            Method::GET => "get",
+            Method::HEAD => "head",
+            Method::POST => "post",
+            Method::PUT => "put",
+            Method::PATCH => "patch",
+            Method::DELETE => "delete",
+            _ => "options",
+        };
+    };
+    let watching = path.watch || query.flag("watch");
+    match (method, path.name.is_some()) {
+        (&Method::GET | &Method::HEAD, _) if watching && path.subresource.is_none() => "watch",
+        (&Method::GET | &Method::HEAD, true) => "get",
+        (&Method::GET | &Method::HEAD, false) => "list",
+        (&Method::POST, _) => "create",
+        (&Method::PUT, _) => "update",
+        (&Method::PATCH, _) => "patch",
+        (&Method::DELETE, true) => "delete",
+        (&Method::DELETE, false) => "deletecollection",
+        (_, _) => "options",
+    }
+}

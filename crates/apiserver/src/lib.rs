@@ -1,0 +1,24 @@
+//! The embedded API server.
+
+mod admission;
+pub mod auth;
+mod bootstrap;
+mod call;
+mod discovery;
+mod dispatch;
+mod http;
+mod local;
+mod metrics;
+mod openapi;
+pub mod pki;
+mod random;
+mod resource;
+mod reviews;
+pub mod serve;
+mod server;
+pub mod store;
+mod streams;
+mod system;
+
+pub use crate::http::Body;
+pub use server::{ApiServer, ClusterSettings, Config, InProcess};

@@ -1,0 +1,87 @@
+//! Groups that other parts of the program serve.
+
+use crate::http::negotiate::{Include, Shape, Wanted};
+use crate::http::query::Query;
+use crate::http::respond::{self, Response};
+use crate::http::route::ResourcePath;
+use crate::resource::present;
+use crate::server::ApiServer;
+use plimsoll_api::local::{LocalGroup, LocalRequest, LocalResource};
+use plimsoll_api::meta;
+use plimsoll_api::status::ApiError;
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+/// Answers a read of a local resource; `None` if the path names none.
+pub(crate) async fn read(
+    server: &ApiServer,
+    path: &ResourcePath,
+    query: &Query,
+    wanted: &Wanted,
+) -> Result<Option<Response>, ApiError> {
+    let Some((group, resource)) = find(server, path) else {
+        return Ok(None);
+    };
+    if path.subresource.is_some() || (path.namespace.is_some() && !resource.namespaced) {
+        return Err(ApiError::no_such_resource());
+    }
+    if path.watch || query.flag("watch") {
+        return Err(ApiError::method_not_allowed());
+    }
+    let request = LocalRequest {
+        resource: path.plural.clone(),
+        namespace: path.namespace.clone(),
+        name: path.name.clone(),
+        label_selector: query.text("labelSelector").to_owned(),
+        field_selector: query.text("fieldSelector").to_owned(),
+    };
+    let answer = group.read(request).await?;
+    let body = match &wanted.shape {
+        Shape::Table(version, include) => table(server, &resource, answer, version, *include),
+        Shape::Object | Shape::Metadata | Shape::Discovery(_) => answer,
+    };
+    Ok(Some(respond::value(200, wanted, &body)))
+}
+
+fn find(server: &ApiServer, path: &ResourcePath) -> Option<(Arc<dyn LocalGroup>, LocalResource)> {
+    let locals = server.0.locals.read();
+    locals.iter().find_map(|group| {
+        let same = group.group() == path.group && group.version() == path.version;
+        let resource = group
+            .resources()
+            .into_iter()
+            .find(|r| r.plural == path.plural);
+        resource
+            .filter(|_| same)
+            .map(|resource| (Arc::clone(group), resource))
+    })
+}
+
+fn table(
+    server: &ApiServer,
+    resource: &LocalResource,
+    mut answer: Value,
+    version: &str,
+    include: Include,
+) -> Value {
+    let now = server.now();
+    let metadata = answer.get("metadata").cloned().unwrap_or_else(|| json!({}));
+    let items = meta::as_object(&mut answer).shift_remove("items");
+    let items = match items {
+        Some(Value::Array(items)) => items,
+        Some(_) | None => vec![answer],
+    };
+    let rows: Vec<Value> = items
+        .into_iter()
+        .map(|item| {
+            let cells = (resource.cells)(&item, now);
+            present::row(&cells, item, include)
+        })
+        .collect();
+    present::table(
+        version,
+        &metadata,
+        &present::columns(&resource.columns),
+        &rows,
+    )
+}

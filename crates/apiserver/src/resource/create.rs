@@ -1,0 +1,20 @@
+//! POST.
+
+use super::decode;
+use super::write::Writer;
+use crate::call::Call;
+use crate::http::respond::Response;
+use plimsoll_api::status::ApiError;
+
+/// Creates an object.
+pub(crate) async fn create(call: &Call) -> Result<Response, ApiError> {
+    if call.kind.namespaced && call.path.namespace.is_none() {
+        return Err(ApiError::method_not_allowed());
+    }
+    let run = call.run()?;
+    let object = decode::object(call)?;
+    let written = Writer::of(call, run)
+        .create(call.namespace(), object)
+        .await?;
+    call.object(201, &written)
+}

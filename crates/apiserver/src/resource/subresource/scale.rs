@@ -1,0 +1,89 @@
+//! `scale`: an autoscaling/v1 Scale as a window on replicas.
+
+use crate::call::Call;
+use crate::http::negotiate::Shape;
+use crate::http::respond::{self, Response};
+use crate::resource::decode;
+use crate::resource::patch::{Part, Patch};
+use crate::resource::present::{parse, to_served};
+use crate::resource::write::Writer;
+use plimsoll_api::status::{ApiError, FieldError};
+use plimsoll_api::{kinds, meta, schema};
+use serde_json::{Value, json};
+
+/// Reads or writes a Scale.
+pub(super) async fn serve(call: &Call, verb: &str) -> Result<Response, ApiError> {
+    let written = match verb {
+        "update" => {
+            let sent = decode::subresource(call, "scale")?;
+            super::named(&sent, call)?;
+            write(call, &|_| Ok(sent.clone())).await?
+        }
+        "patch" => {
+            let schema = schema::by_kind("autoscaling", "v1", "Scale")
+                .ok_or_else(|| ApiError::internal("no schema for Scale"))?;
+            let patch = Patch::of(call)?;
+            let mode = decode::field_validation(call)?;
+            let change = |scale: &Value| {
+                let patched = patch.apply(schema, scale)?;
+                Ok(plimsoll_api::decode::value(schema, patched, mode)?.object)
+            };
+            write(call, &change).await?
+        }
+        _ => call
+            .server
+            .store()
+            .get(&call.key())
+            .ok_or_else(|| call.not_found())?
+            .json
+            .clone(),
+    };
+    let scale = view(call, &parse(&written)?)?;
+    let mut wanted = call.wanted.clone();
+    wanted.shape = Shape::Object;
+    Ok(respond::value(200, &wanted, &scale))
+}
+
+async fn write(
+    call: &Call,
+    change: &(dyn Fn(&Value) -> Result<Value, ApiError> + Sync),
+) -> Result<bytes::Bytes, ApiError> {
+    let writer = Writer::of(call, call.run()?);
+    let step = |old: &Value| {
+        let scale = change(&view(call, old)?)?;
+        check(call, &scale)?;
+        let mut object = old.clone();
+        kinds::apply_scale(&call.kind.kind, &mut object, &scale);
+        // A Scale without a resourceVersion is unconditional; one with it must match.
+        let metadata = meta::object_mut(&mut object, &["metadata"]);
+        for key in ["resourceVersion", "uid"] {
+            match meta::at(&scale, &["metadata", key]).filter(|v| **v != "") {
+                Some(value) => drop(metadata.insert(key.into(), value.clone())),
+                None => drop(metadata.shift_remove(key)),
+            }
+        }
+        Ok(object)
+    };
+    writer.update(&call.key(), Part::Other, &step).await
+}
+
+fn check(call: &Call, scale: &Value) -> Result<(), ApiError> {
+    let replicas = meta::integer(scale, &["spec", "replicas"]).unwrap_or(0);
+    if replicas >= 0 {
+        return Ok(());
+    }
+    let why = "must be greater than or equal to 0";
+    let errors = [FieldError::invalid("spec.replicas", &json!(replicas), why)];
+    Err(ApiError::invalid(
+        "autoscaling",
+        "Scale",
+        call.name(),
+        &errors,
+    ))
+}
+
+fn view(call: &Call, stored: &Value) -> Result<Value, ApiError> {
+    let object = to_served(&call.kind, stored.clone());
+    kinds::scale(&call.kind.kind, &object)
+        .ok_or_else(|| ApiError::not_yet(&format!("scale of {}", call.kind.plural)))
+}

@@ -1,0 +1,231 @@
+//! WATCH.
+
+use super::feed::{Feed, Initial, failure};
+use super::filter::Filter;
+use super::read::{invalid_options, reached, revision};
+use crate::call::{Call, refused};
+use crate::http::body;
+use crate::http::respond::{self, Response};
+use crate::server::ApiServer;
+use crate::store::{Entry, ListQuery, StoreError, Watch};
+use bytes::Bytes;
+use plimsoll_api::status::{ApiError, FieldError};
+use serde_json::json;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{Instant, sleep_until};
+
+/// Watches without their own timeout end after this long, and up to twice as long.
+const TIMEOUT_SECONDS: u32 = 1800;
+/// Time between bookmarks.
+const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
+/// A last bookmark comes this long before the end.
+const BOOKMARK_BEFORE_END: Duration = Duration::from_secs(2);
+
+/// Which bookmarks a watcher wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Bookmarks {
+    None,
+    Periodic,
+    /// And one at the end of the initial events.
+    WithInitialEnd,
+}
+
+/// Opens a watch.
+pub(crate) async fn open(call: &Call) -> Result<Response, ApiError> {
+    let filter = Filter::parse(call)?;
+    let initial_events = initial_events(call)?;
+    let from = revision(call.query.text("resourceVersion"))?;
+    let wants = call.query.flag("allowWatchBookmarks");
+    let bookmarks = match (wants, initial_events == Some(true) || from == 0) {
+        (false, _) => Bookmarks::None,
+        (true, true) if initial_events != Some(false) => Bookmarks::WithInitialEnd,
+        (true, _) => Bookmarks::Periodic,
+    };
+    let namespace: Option<Arc<str>> = call.path.namespace.as_deref().map(Into::into);
+    let feed = Feed {
+        server: call.server.clone(),
+        kind: Arc::clone(&call.kind),
+        shape: call.wanted.shape.clone(),
+        filter,
+        namespace: namespace.clone(),
+        head_sent: false,
+    };
+    let store = call.server.store();
+    let with_state = initial_events.unwrap_or(from == 0);
+    if from > 0 {
+        reached(call, from).await?;
+    }
+    let stream = if with_state {
+        let resource = Arc::clone(&call.kind.storage);
+        let query = ListQuery {
+            resource,
+            namespace,
+            ..ListQuery::default()
+        };
+        let opened = store
+            .list_and_watch(&query)
+            .map_err(|e| refused(&call.kind, "", &e))?;
+        Stream::new(call, feed, opened, bookmarks)
+    } else {
+        let from = if from == 0 { store.revision() } else { from };
+        match store.watch(&call.kind.storage, from) {
+            Ok(watch) => {
+                let page = crate::store::Page {
+                    revision: from,
+                    entries: Vec::new(),
+                    remaining: 0,
+                };
+                let bookmarks = if wants {
+                    Bookmarks::Periodic
+                } else {
+                    Bookmarks::None
+                };
+                Stream::new(call, feed, (page, watch), bookmarks)
+            }
+            Err(error) => return Ok(ended(&too_old(&error))),
+        }
+    };
+    let chunks = futures::stream::unfold(stream, |mut stream| async move {
+        let chunk = stream.next().await?;
+        Some((chunk, stream))
+    });
+    Ok(respond::streaming("application/json", body::stream(chunks)))
+}
+
+/// `sendInitialEvents`, and the options that must come with it.
+fn initial_events(call: &Call) -> Result<Option<bool>, ApiError> {
+    let matching = call.query.text("resourceVersionMatch");
+    let field = "resourceVersionMatch";
+    match call.query.get("sendInitialEvents") {
+        None if matching.is_empty() => Ok(None),
+        None => {
+            let why =
+                "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided";
+            Err(invalid_options(FieldError::forbidden(field, why)))
+        }
+        Some(_) if matching == "NotOlderThan" => Ok(Some(call.query.flag("sendInitialEvents"))),
+        Some(_) => {
+            let why = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan";
+            Err(invalid_options(FieldError::forbidden(field, why)))
+        }
+    }
+}
+
+fn too_old(error: &StoreError) -> ApiError {
+    let message = if let StoreError::Compacted { asked, oldest } = error {
+        format!("too old resource version: {asked} ({oldest})")
+    } else {
+        error.to_string()
+    };
+    let mut expired = ApiError::expired(message);
+    expired.details = json!({});
+    expired
+}
+
+/// A watch that fails at once: 200, then one ERROR line.
+fn ended(error: &ApiError) -> Response {
+    respond::streaming("application/json", body::full(failure(error)))
+}
+
+/// The state of an open watch.
+#[derive(Debug)]
+struct Stream {
+    server: ApiServer,
+    feed: Feed,
+    initial: std::vec::IntoIter<Arc<Entry>>,
+    initial_end: Option<u64>,
+    watch: Watch,
+    bookmarks: Bookmarks,
+    next_bookmark: Instant,
+    deadline: Instant,
+    broken: bool,
+}
+
+impl Stream {
+    fn new(
+        call: &Call,
+        feed: Feed,
+        (page, watch): (crate::store::Page, Watch),
+        bookmarks: Bookmarks,
+    ) -> Self {
+        let seconds = call
+            .query
+            .number::<u32>("timeoutSeconds")
+            .filter(|s| *s > 0);
+        let seconds = seconds
+            .unwrap_or_else(|| TIMEOUT_SECONDS + call.server.0.random.below(TIMEOUT_SECONDS));
+        let now = Instant::now();
+        call.server.0.metrics.watching(1);
+        let mut stream = Self {
+            server: call.server.clone(),
+            feed,
+            initial: page.entries.into_iter(),
+            initial_end: (bookmarks == Bookmarks::WithInitialEnd).then_some(page.revision),
+            watch,
+            bookmarks,
+            next_bookmark: now,
+            deadline: now + Duration::from_secs(u64::from(seconds)),
+            broken: false,
+        };
+        stream.plan_bookmark();
+        stream
+    }
+
+    /// The next line; `None` ends the watch.
+    async fn next(&mut self) -> Option<Bytes> {
+        for entry in self.initial.by_ref() {
+            if let Some(line) = self.feed.initial(&entry) {
+                return Some(line);
+            }
+        }
+        if let Some(revision) = self.initial_end.take() {
+            return Some(self.feed.bookmark(revision, Initial::Ends));
+        }
+        while !self.broken {
+            let wants_bookmarks = self.bookmarks != Bookmarks::None;
+            tokio::select! {
+                biased;
+                () = sleep_until(self.deadline) => return None,
+                () = sleep_until(self.next_bookmark), if wants_bookmarks => {
+                    self.plan_bookmark();
+                    if let Some(revision) = self.watch.caught_up() {
+                        return Some(self.feed.bookmark(revision, Initial::Silent));
+                    }
+                }
+                event = self.watch.next() => match event {
+                    Ok(event) => {
+                        if let Some(line) = self.feed.event(&event) {
+                            return Some(line);
+                        }
+                    }
+                    Err(error) => {
+                        self.broken = true;
+                        return Some(failure(&too_old(&error)));
+                    }
+                },
+            }
+        }
+        None
+    }
+
+    fn plan_bookmark(&mut self) {
+        let now = Instant::now();
+        let before_end = self
+            .deadline
+            .checked_sub(BOOKMARK_BEFORE_END)
+            .unwrap_or(self.deadline);
+        let regular = now + BOOKMARK_EVERY;
+        self.next_bookmark = if before_end > now {
+            regular.min(before_end)
+        } else {
+            regular
+        };
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.server.0.metrics.watching(-1);
+    }
+}

@@ -1,0 +1,349 @@
+//! Creating and replacing stored objects: the steps every write of every kind goes through.
+
+use super::encode;
+use super::metadata::{
+    SYSTEM, body_differs, carry_over, is_finished, new_finalizers, whole_seconds,
+};
+use super::patch::Part;
+use super::present::parse;
+use crate::admission::{self, Request};
+use crate::call::{Call, Run, not_found, refused};
+use crate::server::{ApiServer, key};
+use crate::store::{Entry, Expect, Key, StoreError};
+use bytes::Bytes;
+use parking_lot::Mutex;
+use plimsoll_api::kind::{Generation, Kind};
+use plimsoll_api::status::{ApiError, FieldError};
+use plimsoll_api::{kinds, meta};
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+/// Names are tried this often before a collision is reported.
+const NAME_ATTEMPTS: usize = 8;
+/// Writes are tried this often against concurrent ones.
+const WRITE_ATTEMPTS: usize = 5;
+/// What generated names leave of their base, in characters.
+const GENERATED_BASE: usize = 58;
+
+/// Writes objects of one kind for one caller.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Writer<'a> {
+    pub(crate) server: &'a ApiServer,
+    /// The kind in the version the caller speaks.
+    pub(crate) kind: &'a Arc<Kind>,
+    pub(crate) run: Run,
+    /// Collects what becomes `Warning` headers.
+    pub(crate) warnings: &'a Mutex<Vec<String>>,
+}
+
+/// Computes the new object from the stored one.
+pub(crate) type Step<'a> = dyn Fn(&Value) -> Result<Value, ApiError> + Sync + 'a;
+
+/// A write that was refused, and whether trying again could help.
+enum Refusal {
+    Raced(ApiError),
+    Final(ApiError),
+}
+
+impl From<ApiError> for Refusal {
+    fn from(error: ApiError) -> Self {
+        Self::Final(error)
+    }
+}
+
+impl<'a> Writer<'a> {
+    /// A writer for a request.
+    pub(crate) fn of(call: &'a Call, run: Run) -> Self {
+        Self {
+            server: &call.server,
+            kind: &call.kind,
+            run,
+            warnings: &call.warnings,
+        }
+    }
+
+    /// An object the caller sent, in the stored version.
+    pub(crate) fn stored_form(&self, served: Value) -> Value {
+        match &self.kind.conversion {
+            Some(conversion) => (conversion.to_stored)(served),
+            None => served,
+        }
+    }
+
+    /// Creates an object (served version); answers its JSON in the stored version.
+    pub(crate) async fn create(&self, namespace: &str, served: Value) -> Result<Bytes, ApiError> {
+        let mut object = self.stored_form(served);
+        let generated = self.accept_new(&mut object, namespace)?;
+        let mut attempt = 1;
+        loop {
+            if generated {
+                self.generate_name(&mut object);
+            }
+            let mut candidate = object.clone();
+            match self.store_new(&mut candidate, namespace).await {
+                Err(error)
+                    if generated && error.reason == "AlreadyExists" && attempt < NAME_ATTEMPTS =>
+                {
+                    attempt += 1;
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    async fn store_new(&self, object: &mut Value, namespace: &str) -> Result<Bytes, ApiError> {
+        let strategy = &self.kind.strategy;
+        let name = meta::name(object).to_owned();
+        (strategy.default)(object);
+        let request = Request {
+            writer: self,
+            namespace,
+            name: &name,
+            part: Part::Main,
+        };
+        admission::admit(&request, object, None)?;
+        (strategy.prepare_create)(object);
+        (strategy.default)(object);
+        self.validate(object, None, Part::Main)?;
+        let key = key(self.kind, namespace, &name);
+        if self.server.store().get(&key).is_some() {
+            return Err(ApiError::already_exists(
+                &self.kind.group,
+                &self.kind.plural,
+                &name,
+            ));
+        }
+        let claim = self.server.0.allocator.claim(self, object, None)?;
+        if self.run == Run::Dry {
+            return Ok(encode::unstored(object));
+        }
+        let draft = encode::draft(&self.stored_kind(), key, object);
+        let entry = self.server.store().put(draft, Expect::Absent).await;
+        let entry = entry.map_err(|error| refused(self.kind, &name, &error))?;
+        claim.keep();
+        Ok(entry.json.clone())
+    }
+
+    /// Checks and stamps the metadata of a new object; whether its name is to be generated.
+    fn accept_new(&self, object: &mut Value, namespace: &str) -> Result<bool, ApiError> {
+        if !meta::text(object, &["metadata", "resourceVersion"]).is_empty() {
+            let message = "resourceVersion should not be set on objects to be created";
+            return Err(ApiError::new(500, "", message));
+        }
+        let sent = meta::namespace(object);
+        if self.kind.namespaced && !sent.is_empty() && sent != namespace {
+            return Err(ApiError::bad_request(
+                "the namespace of the provided object does not match the namespace sent on the request",
+            ));
+        }
+        let generated = meta::name(object).is_empty()
+            && !meta::text(object, &["metadata", "generateName"]).is_empty();
+        let now = whole_seconds(self.server.now());
+        let uid = self.server.0.random.uid();
+        let metadata = meta::object_mut(object, &["metadata"]);
+        for key in SYSTEM {
+            metadata.shift_remove(*key);
+        }
+        if self.kind.namespaced {
+            metadata.insert("namespace".into(), namespace.into());
+        } else {
+            metadata.shift_remove("namespace");
+        }
+        metadata.insert("uid".into(), uid.into());
+        metadata.insert("creationTimestamp".into(), now.into());
+        if self.kind.generation != Generation::Absent {
+            metadata.insert("generation".into(), 1.into());
+        }
+        Ok(generated)
+    }
+
+    fn generate_name(&self, object: &mut Value) {
+        let base = meta::text(object, &["metadata", "generateName"]);
+        let base: String = base.chars().take(GENERATED_BASE).collect();
+        let name = format!("{base}{}", self.server.0.random.suffix());
+        meta::object_mut(object, &["metadata"]).insert("name".into(), name.into());
+    }
+
+    /// Replaces the object at `key` by what `step` makes of it, again if a concurrent write came
+    /// first; answers its JSON in the stored version.
+    pub(crate) async fn update(
+        &self,
+        key: &Key,
+        part: Part,
+        step: &Step<'_>,
+    ) -> Result<Bytes, ApiError> {
+        let mut attempt = 1;
+        loop {
+            let entry = self.server.store().get(key);
+            let entry = entry.ok_or_else(|| not_found(self.kind, &key.name))?;
+            let old = parse(&entry.json)?;
+            let new = step(&old)?;
+            match self.replace(&entry, &old, new, part).await {
+                Ok(json) => return Ok(json),
+                Err(Refusal::Raced(_)) if attempt < WRITE_ATTEMPTS => attempt += 1,
+                Err(Refusal::Raced(error) | Refusal::Final(error)) => return Err(error),
+            }
+        }
+    }
+
+    async fn replace(
+        &self,
+        entry: &Arc<Entry>,
+        old: &Value,
+        mut new: Value,
+        part: Part,
+    ) -> Result<Bytes, Refusal> {
+        self.check_preconditions(entry, &new, part)?;
+        let name = entry.key.name.to_string();
+        carry_over(&mut new, old);
+        self.prepare(entry, &mut new, old, part)?;
+        if part != Part::Placement {
+            self.move_generation(&mut new, old);
+        }
+        self.validate(&new, Some(old), part)?;
+        let claim = self.server.0.allocator.claim(self, &mut new, Some(old))?;
+        meta::object_mut(&mut new, &["metadata"])
+            .insert("resourceVersion".into(), entry.revision.to_string().into());
+        if new == *old {
+            return Ok(entry.json.clone());
+        }
+        if self.run == Run::Dry {
+            return Ok(super::present::bytes_of(&new));
+        }
+        let draft = encode::draft(&self.stored_kind(), entry.key.clone(), &new);
+        let expect = Expect::Revision(entry.revision);
+        let store = self.server.store();
+        let stored = if is_finished(&self.kind.kind, &new) {
+            let gone = store.delete(draft, expect).await;
+            if gone.is_ok() {
+                self.server.0.allocator.release(self.kind, old);
+            }
+            gone
+        } else {
+            store.put(draft, expect).await
+        };
+        match stored {
+            Ok(stored) => {
+                claim.keep();
+                Ok(stored.json.clone())
+            }
+            Err(error @ StoreError::Conflict(_)) => {
+                Err(Refusal::Raced(refused(self.kind, &name, &error)))
+            }
+            Err(error) => Err(Refusal::Final(refused(self.kind, &name, &error))),
+        }
+    }
+
+    /// Defaults, admission and the strategy's own adjustments.
+    fn prepare(
+        &self,
+        entry: &Entry,
+        new: &mut Value,
+        old: &Value,
+        part: Part,
+    ) -> Result<(), ApiError> {
+        let strategy = &self.kind.strategy;
+        if part == Part::Status {
+            kinds::prepare_status(&self.kind.kind, new, old);
+        }
+        (strategy.default)(new);
+        let namespace = &entry.key.namespace;
+        let request = Request {
+            writer: self,
+            namespace,
+            name: &entry.key.name,
+            part,
+        };
+        admission::admit(&request, new, Some(old))?;
+        if part == Part::Main {
+            (strategy.prepare_update)(new, old);
+            (strategy.default)(new);
+        }
+        Ok(())
+    }
+
+    fn check_preconditions(&self, entry: &Entry, new: &Value, part: Part) -> Result<(), ApiError> {
+        let (group, name) = (&self.kind.group, &*entry.key.name);
+        let version = meta::text(new, &["metadata", "resourceVersion"]);
+        if version.is_empty() && self.kind.requires_resource_version && part == Part::Main {
+            let why = "must be specified for an update";
+            let errors = [FieldError::invalid(
+                "metadata.resourceVersion",
+                &json!(0),
+                why,
+            )];
+            return Err(ApiError::invalid(group, &self.kind.kind, name, &errors));
+        }
+        let uid = meta::uid(new);
+        if !uid.is_empty() && uid != &*entry.uid {
+            let why = format!(
+                "Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
+                entry.uid
+            );
+            return Err(ApiError::conflict(group, &self.kind.plural, name, &why));
+        }
+        if !version.is_empty() && version != entry.revision.to_string() {
+            return Err(ApiError::modified(group, &self.kind.plural, name));
+        }
+        Ok(())
+    }
+
+    fn validate(&self, new: &Value, old: Option<&Value>, part: Part) -> Result<(), ApiError> {
+        let mut errors = old.map(|old| new_finalizers(new, old)).unwrap_or_default();
+        // Subresource writes start from a stored, valid object; only what they change is checked
+        // by their own handlers.
+        if !matches!(part, Part::Other | Part::Placement) {
+            errors.extend((self.kind.strategy.validate)(new, old));
+        }
+        if meta::name(new).is_empty() && !errors.iter().any(|e| e.field == "metadata.name") {
+            errors.insert(
+                0,
+                FieldError::required("metadata.name", "name or generateName is required"),
+            );
+        }
+        if errors.is_empty() {
+            self.warnings
+                .lock()
+                .extend((self.kind.strategy.warnings)(new));
+            return Ok(());
+        }
+        Err(ApiError::invalid(
+            &self.kind.group,
+            &self.kind.kind,
+            meta::name(new),
+            &errors,
+        ))
+    }
+
+    fn move_generation(&self, new: &mut Value, old: &Value) {
+        let Some(generation) = meta::integer(old, &["metadata", "generation"]) else {
+            return;
+        };
+        let moved = match self.kind.generation {
+            Generation::Absent => false,
+            Generation::Spec => body_differs(new, old),
+            Generation::SpecAndAnnotations => {
+                let path = ["metadata", "annotations"];
+                body_differs(new, old) || meta::at(new, &path) != meta::at(old, &path)
+            }
+        };
+        let metadata = meta::object_mut(new, &["metadata"]);
+        metadata.insert("generation".into(), (generation + i64::from(moved)).into());
+    }
+
+    /// The kind in its stored version: what the index follows.
+    pub(crate) fn stored_kind(&self) -> Arc<Kind> {
+        stored_kind(self.server, self.kind)
+    }
+}
+
+/// The kind in its stored version.
+pub(crate) fn stored_kind(server: &ApiServer, kind: &Arc<Kind>) -> Arc<Kind> {
+    if kind.conversion.is_none() {
+        return Arc::clone(kind);
+    }
+    let kinds = server.kinds();
+    let mut same = kinds.iter().filter(|k| k.storage == kind.storage);
+    same.find(|k| k.conversion.is_none())
+        .map_or_else(|| Arc::clone(kind), Arc::clone)
+}

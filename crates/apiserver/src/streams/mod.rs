@@ -1,0 +1,73 @@
+//! Connections that carry more than one answer: logs, exec and attach.
+
+pub(crate) mod exec;
+pub(crate) mod log;
+mod websocket;
+
+use crate::call::Call;
+use crate::resource::present::parse;
+use plimsoll_api::meta;
+use plimsoll_api::node::{ContainerRef, NodeBackend};
+use plimsoll_api::status::ApiError;
+use serde_json::Value;
+use std::sync::Arc;
+
+/// The lists a pod's containers are in.
+const LISTS: [&str; 3] = ["containers", "initContainers", "ephemeralContainers"];
+
+/// The pod the path names.
+fn pod(call: &Call) -> Result<Value, ApiError> {
+    let entry = call
+        .server
+        .store()
+        .get(&call.key())
+        .ok_or_else(|| call.not_found())?;
+    parse(&entry.json)
+}
+
+/// Who runs the pods.
+fn backend(call: &Call) -> Result<Arc<dyn NodeBackend>, ApiError> {
+    let nodes = call.server.0.nodes.read().clone();
+    nodes.ok_or_else(|| ApiError::new(503, "ServiceUnavailable", "no node agent is running"))
+}
+
+/// The container that is asked for, or the only one.
+fn container(call: &Call, pod: &Value) -> Result<ContainerRef, ApiError> {
+    let name = meta::name(pod);
+    let of = |list: &str| -> Vec<String> {
+        let containers = meta::list(pod, &["spec", list]).iter();
+        containers
+            .map(|c| meta::text(c, &["name"]).to_owned())
+            .collect()
+    };
+    let asked = call.query.text("container");
+    let main = of("containers");
+    let chosen = match (asked, main.as_slice()) {
+        ("", [only]) => only.clone(),
+        ("", many) => {
+            let choices = many.join(" ");
+            let init = of("initContainers");
+            let init = if init.is_empty() {
+                String::new()
+            } else {
+                format!(" or one of the init containers: [{}]", init.join(" "))
+            };
+            return Err(ApiError::bad_request(format!(
+                "a container name must be specified for pod {name}, choose one of: [{choices}]{init}"
+            )));
+        }
+        (asked, _) if LISTS.iter().any(|list| of(list).iter().any(|c| c == asked)) => {
+            asked.to_owned()
+        }
+        (asked, _) => {
+            let message = format!("container {asked} is not valid for pod {name}");
+            return Err(ApiError::bad_request(message));
+        }
+    };
+    let namespace = call.namespace().to_owned();
+    Ok(ContainerRef {
+        namespace,
+        pod: name.to_owned(),
+        container: chosen,
+    })
+}

@@ -1,0 +1,16 @@
+//! The API over its in-process service: what clients send and what they get back.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that meets something unexpected should stop there"
+)]
+
+mod deletion;
+mod failures;
+mod kube_client;
+mod reads;
+mod rig;
+mod streams;
+mod watches;
+mod writes;
