@@ -1,0 +1,284 @@
+//! Deletes what lost its owners.
+//!
+//! Metadata watches of every kind that can be listed and deleted feed a graph of uids; whoever is
+//! touched by a change is looked at, and nothing else. An owner that no watch has shown is looked
+//! up at the server before anything is deleted because of it.
+
+mod graph;
+
+use crate::runtime::{
+    Action, Deletion, Meta, ObjectKey, Owner, Queue, Reconcile, Served, ServedKind, WriteError,
+    Writer, run,
+};
+use crate::supervisor::Context;
+use futures::StreamExt;
+use graph::{Graph, Manner, Node, Step, Uid};
+use kube::Api;
+use kube::api::PropagationPolicy;
+use kube::core::{DynamicObject, PartialObjectMeta};
+use kube::runtime::watcher::{self, Event, watcher};
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+const FOREGROUND: &str = "foregroundDeletion";
+const ORPHAN: &str = "orphan";
+/// Pause after a failed watch or discovery.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Runs the controller for ever.
+pub async fn control(context: Context) {
+    let kinds = loop {
+        match context.writer.discover().await {
+            Ok(served) => break collected(served),
+            Err(error) => {
+                tracing::debug!(error = %error.message(), "discovery failed");
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    };
+    let kinds: Arc<[ServedKind]> = kinds.into();
+    let queue = Queue::new();
+    let graph: Arc<Mutex<Graph>> = Arc::default();
+    let (ready, mut listed) = mpsc::unbounded_channel();
+    let mut watches = JoinSet::new();
+    for (position, kind) in kinds.iter().enumerate() {
+        let watch = Watch {
+            kind: position,
+            graph: Arc::clone(&graph),
+            queue: queue.clone(),
+            known: BTreeMap::new(),
+            ready: Some(ready.clone()),
+        };
+        let resource = kind.to_api_resource();
+        let api = Api::all_with(context.client.clone(), &resource);
+        drop(watches.spawn(watch.follow(api)));
+    }
+    // Before every kind is listed, an owner could look absent only because it is not seen yet.
+    for _ in 0..kinds.len() {
+        listed.recv().await;
+    }
+    let collector = Collector {
+        writer: context.writer.clone(),
+        kinds,
+        graph,
+    };
+    match run(Arc::new(collector), queue).await {}
+}
+
+/// Kinds that can own or be owned. Events are short-lived and never do.
+fn collected(served: Served) -> Vec<ServedKind> {
+    let mut kinds = served.kinds;
+    kinds.retain(|kind| kind.plural != "events" && kind.allows(&["list", "watch", "delete"]));
+    kinds
+}
+
+/// Feeds the graph from one kind.
+struct Watch {
+    kind: usize,
+    graph: Arc<Mutex<Graph>>,
+    queue: Queue<Uid>,
+    /// Objects and uids of this kind, to notice removals that a new list shows.
+    known: BTreeMap<ObjectKey, Arc<str>>,
+    ready: Option<mpsc::UnboundedSender<()>>,
+}
+
+impl Watch {
+    async fn follow(mut self, api: Api<PartialObjectMeta<DynamicObject>>) {
+        let mut events = pin!(watcher(api, watcher::Config::default()));
+        let mut listed = BTreeMap::new();
+        while let Some(event) = events.next().await {
+            match event {
+                Ok(Event::Init) => listed.clear(),
+                Ok(Event::InitApply(object)) => {
+                    let meta = Meta::from(object.metadata);
+                    listed.insert(meta.key.clone(), Arc::clone(&meta.uid));
+                    self.apply(meta);
+                }
+                Ok(Event::InitDone) => {
+                    let before = std::mem::take(&mut self.known);
+                    self.known = std::mem::take(&mut listed);
+                    for (key, uid) in before {
+                        if self.known.get(&key) != Some(&uid) {
+                            self.remove(&uid);
+                        }
+                    }
+                    if let Some(ready) = self.ready.take() {
+                        // A failure means that the collector is being stopped.
+                        ready.send(()).unwrap_or_default();
+                    }
+                }
+                Ok(Event::Apply(object)) => self.apply(Meta::from(object.metadata)),
+                Ok(Event::Delete(object)) => {
+                    let meta = Meta::from(object.metadata);
+                    self.known.remove(&meta.key);
+                    self.remove(&meta.uid);
+                }
+                Err(error) => {
+                    tracing::debug!(%error, "metadata watch failed");
+                    tokio::time::sleep(PAUSE).await;
+                }
+            }
+        }
+    }
+
+    fn apply(&mut self, meta: Meta) {
+        self.known.insert(meta.key.clone(), Arc::clone(&meta.uid));
+        let has = |finalizer: &str| meta.finalizers.iter().any(|f| &**f == finalizer);
+        let node = Node {
+            kind: self.kind,
+            deleting: meta.is_deleting(),
+            foreground: has(FOREGROUND),
+            orphan: has(ORPHAN),
+            key: meta.key,
+            uid: meta.uid,
+            owners: meta.owners,
+        };
+        let look = self.graph.lock().apply(node);
+        look.into_iter().for_each(|uid| self.queue.add(uid));
+    }
+
+    fn remove(&self, uid: &str) {
+        let look = self.graph.lock().remove(uid);
+        look.into_iter().for_each(|uid| self.queue.add(uid));
+    }
+}
+
+struct Collector {
+    writer: Writer,
+    kinds: Arc<[ServedKind]>,
+    graph: Arc<Mutex<Graph>>,
+}
+
+impl Reconcile for Collector {
+    type Key = Uid;
+    type Error = WriteError;
+
+    fn name(&self) -> &'static str {
+        "garbage"
+    }
+
+    async fn reconcile(&self, uid: &Uid) -> Result<Action, WriteError> {
+        // Each owner is verified at most once, so this ends.
+        loop {
+            let (step, node) = {
+                let graph = self.graph.lock();
+                (graph.step(*uid), graph.node(*uid).cloned())
+            };
+            let Some(node) = node else {
+                return Ok(Action::Wait);
+            };
+            let Step::Verify(owner) = step else {
+                self.take(&node, step).await?;
+                return Ok(Action::Wait);
+            };
+            match self.exists(&owner, &node.key).await? {
+                Some(true) => self.graph.lock().mark_alive(&owner.uid),
+                Some(false) => self.graph.lock().mark_absent(&owner.uid),
+                // Nobody serves the owner's kind now; it may come back.
+                None => return Ok(Action::Wait),
+            }
+        }
+    }
+}
+
+impl Collector {
+    async fn take(&self, node: &Node, step: Step) -> Result<(), WriteError> {
+        let Some(kind) = self.kinds.get(node.kind) else {
+            return Ok(());
+        };
+        match step {
+            Step::Keep | Step::Verify(_) => Ok(()),
+            Step::Delete(manner) => {
+                let propagation = match manner {
+                    Manner::Background => PropagationPolicy::Background,
+                    Manner::Foreground => PropagationPolicy::Foreground,
+                    Manner::Orphan => PropagationPolicy::Orphan,
+                };
+                let deletion = Deletion {
+                    propagation: Some(propagation),
+                    ..Deletion::of(&node.uid)
+                };
+                match self.writer.delete_any(kind, &node.key, &deletion).await {
+                    // Another object has the name now; its own event brings it here.
+                    Err(error) if !error.is_conflict() => Err(error),
+                    _ => Ok(()),
+                }
+            }
+            Step::Disown(owners) => self.disown(node, &owners).await,
+            Step::Release => self.drop_finalizer(kind, node, FOREGROUND).await,
+            Step::Orphan(dependents) => {
+                for dependent in dependents {
+                    let dependent = self.graph.lock().node(dependent).cloned();
+                    if let Some(dependent) = dependent {
+                        self.disown(&dependent, std::slice::from_ref(&node.uid))
+                            .await?;
+                    }
+                }
+                self.drop_finalizer(kind, node, ORPHAN).await
+            }
+        }
+    }
+
+    /// Whether the owner exists with its uid; `None` if its kind is not served.
+    async fn exists(&self, owner: &Owner, of: &ObjectKey) -> Result<Option<bool>, WriteError> {
+        let group = owner
+            .api_version
+            .rsplit_once('/')
+            .map_or("", |(group, _)| group);
+        let serves = |kind: &&ServedKind| kind.group == group && *kind.kind == *owner.kind;
+        let Some(kind) = self.kinds.iter().find(serves) else {
+            return Ok(None);
+        };
+        let namespace = if kind.namespaced { &*of.namespace } else { "" };
+        let key = ObjectKey::new(namespace, &owner.name);
+        let live = self.writer.live_meta(kind, &key).await?;
+        Ok(Some(live.is_some_and(|meta| {
+            meta.uid.as_deref() == Some(&*owner.uid)
+        })))
+    }
+
+    async fn disown(&self, node: &Node, owners: &[Arc<str>]) -> Result<(), WriteError> {
+        let Some(kind) = self.kinds.get(node.kind) else {
+            return Ok(());
+        };
+        let Some(live) = self.writer.live_meta(kind, &node.key).await? else {
+            return Ok(());
+        };
+        if live.uid.as_deref() != Some(&*node.uid) {
+            return Ok(());
+        }
+        let mut kept = live.owner_references.unwrap_or_default();
+        kept.retain(|owner| !owners.iter().any(|gone| **gone == *owner.uid));
+        let patch = guarded(live.resource_version, "ownerReferences", json!(kept));
+        self.writer.patch_any(kind, &node.key, &patch).await
+    }
+
+    async fn drop_finalizer(
+        &self,
+        kind: &ServedKind,
+        node: &Node,
+        finalizer: &str,
+    ) -> Result<(), WriteError> {
+        let Some(live) = self.writer.live_meta(kind, &node.key).await? else {
+            return Ok(());
+        };
+        let mut kept = live.finalizers.unwrap_or_default();
+        let before = kept.len();
+        kept.retain(|name| name != finalizer);
+        if live.uid.as_deref() != Some(&*node.uid) || kept.len() == before {
+            return Ok(());
+        }
+        let patch = guarded(live.resource_version, "finalizers", json!(kept));
+        self.writer.patch_any(kind, &node.key, &patch).await
+    }
+}
+
+fn guarded(revision: Option<String>, field: &str, value: Value) -> Value {
+    json!({"metadata": {"resourceVersion": revision, (field): value}})
+}

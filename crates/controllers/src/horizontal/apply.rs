@@ -1,0 +1,121 @@
+//! Writes what was decided: the scale first, then events and status.
+
+use super::observe::{Source, scale_api, server_text, version_of};
+use super::shell::Shell;
+use super::view::HpaView;
+use crate::runtime::{EventKind, ObjectKey, Reference, WriteError};
+use jiff::Timestamp;
+use k8s_openapi::api::autoscaling::v1::{Scale, ScaleSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::api::PostParams;
+use plimsoll_engine::horizontal::spec::TargetRef;
+use plimsoll_engine::horizontal::{self as engine, Decision, Status};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// Attempts to write a scale that changes meanwhile.
+const ATTEMPTS: usize = 5;
+/// Pause between them.
+const PAUSE: Duration = Duration::from_millis(10);
+
+impl Shell {
+    /// Writes the replica count; answers the resourceVersion of the write.
+    pub(super) async fn write_scale(
+        &self,
+        key: &ObjectKey,
+        target: &TargetRef,
+        source: &Source,
+        replicas: i32,
+    ) -> Result<u64, String> {
+        let api = scale_api(self.writer.client(), &key.namespace, target)?;
+        let mut scale = Scale {
+            metadata: ObjectMeta {
+                name: Some(target.name.clone()),
+                namespace: Some(key.namespace.to_string()),
+                resource_version: Some(source.version.clone()).filter(|v| !v.is_empty()),
+                ..ObjectMeta::default()
+            },
+            ..Scale::default()
+        };
+        let mut last = String::new();
+        for attempt in 1..=ATTEMPTS {
+            scale.spec = Some(ScaleSpec {
+                replicas: Some(replicas),
+            });
+            let written = api
+                .replace_scale(&target.name, &PostParams::default(), &scale)
+                .await;
+            match written {
+                Ok(written) => return Ok(version_of(&written).parse().unwrap_or_default()),
+                Err(kube::Error::Api(status)) if status.code == 409 && attempt < ATTEMPTS => {
+                    last.clone_from(&status.message);
+                }
+                Err(error) => return Err(server_text(&error)),
+            }
+            tokio::time::sleep(PAUSE).await;
+            scale = api
+                .get_scale(&target.name)
+                .await
+                .map_err(|error| server_text(&error))?;
+        }
+        Err(last)
+    }
+
+    /// Tells the decision's events; a warning that repeats is told once a sync period.
+    pub(super) fn tell_events(&self, hpa: &HpaView, decision: &Decision, now: Timestamp) {
+        let about = Reference::to("autoscaling/v2", "HorizontalPodAutoscaler", &hpa.meta);
+        for event in &decision.events {
+            let kind = match event.kind {
+                engine::EventKind::Normal => EventKind::Normal,
+                engine::EventKind::Warning => EventKind::Warning,
+            };
+            let told = event.kind == engine::EventKind::Warning
+                && self.has_warned(&hpa.meta.key, &event.reason, &event.message, now);
+            if !told {
+                self.recorder
+                    .event(&about, kind, &event.reason, event.message.clone());
+            }
+        }
+    }
+
+    /// Writes the status if it differs; numbers alone only now and then.
+    pub(super) async fn write_status(
+        &self,
+        hpa: &HpaView,
+        status: &Status,
+        now: Timestamp,
+    ) -> Result<(), WriteError> {
+        let key = &hpa.meta.key;
+        if *status == hpa.status
+            || (only_numbers_differ(status, &hpa.status) && self.wrote_lately(key, now))
+        {
+            return Ok(());
+        }
+        let patch = json!({ "status": patch_of(status) });
+        self.writer
+            .patch_subresource(&self.hpas, key, "status", &patch)
+            .await?;
+        self.wrote_status(key, now);
+        Ok(())
+    }
+}
+
+/// The status with every field written out, so that a merge patch removes what is gone.
+fn patch_of(status: &Status) -> Value {
+    let mut patch = json!(status);
+    if let Some(map) = patch.as_object_mut() {
+        map.insert("currentReplicas".into(), status.current_replicas.into());
+        map.insert("observedGeneration".into(), Value::Null);
+        map.insert("conditions".into(), json!(status.conditions));
+    }
+    patch
+}
+
+fn only_numbers_differ(new: &Status, old: &Status) -> bool {
+    let known = old.current_metrics.is_some() == new.current_metrics.is_some();
+    let neutral = Status {
+        current_metrics: old.current_metrics.clone(),
+        ..new.clone()
+    };
+    known && neutral == *old
+}

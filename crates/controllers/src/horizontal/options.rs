@@ -1,0 +1,31 @@
+//! The controller's flags.
+
+use plimsoll_engine::horizontal::Settings;
+use std::time::Duration;
+
+/// Flags of the horizontal autoscaler, with upstream's names and defaults where it has them.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Options {
+    /// `--horizontal-pod-autoscaler-sync-period`: how long an autoscaler goes unevaluated at most.
+    pub sync_period: Duration,
+    /// `--concurrent-horizontal-pod-autoscaler-syncs`: how many are worked on at once.
+    pub concurrent_syncs: usize,
+    /// The shortest time between two evaluations that samples or pods cause.
+    pub shortest_interval: Duration,
+    /// The shortest time between two status writes in which only measured numbers differ.
+    pub status_interval: Duration,
+    /// Tolerance, periods and gates of the decision itself.
+    pub settings: Settings,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            sync_period: Duration::from_secs(15),
+            concurrent_syncs: 5,
+            shortest_interval: Duration::from_millis(900),
+            status_interval: Duration::from_secs(2),
+            settings: Settings::default(),
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! Controllers: the shell that reads the cluster through watches, lets pure functions decide, and
+//! writes the difference back.
+//!
+//! Everything here knows only `kube::Client`, so the same reconcilers run against the embedded API
+//! server, against a real cluster and in virtual time.
+
+pub mod deployment;
+pub mod endpoints;
+pub mod endpointslice;
+pub mod garbage;
+pub mod horizontal;
+pub mod namespace;
+pub mod nodelifecycle;
+pub mod podgc;
+pub mod pods;
+pub mod replicaset;
+pub mod runtime;
+pub mod scheduler;
+pub mod serviceaccount;
+pub mod supervisor;

@@ -1,0 +1,127 @@
+//! The caches that all controllers, the scheduler and the autoscalers share.
+
+use super::{
+    DeploymentView, NamespaceView, NodeView, PodView, ReplicaSetView, Selector, ServiceAccountView,
+    ServiceView,
+};
+use crate::runtime::{Cache, Cached, Index, Meta};
+use kube::Client;
+use std::sync::Arc;
+
+/// One cache a kind. Clones share them.
+#[derive(Debug, Clone)]
+pub struct Caches {
+    /// Pods.
+    pub pods: Cache<PodView>,
+    /// Pods by the uid of their managing controller.
+    pub pods_by_controller: Index<PodView>,
+    /// Pods by `spec.nodeName`.
+    pub pods_by_node: Index<PodView>,
+    /// Pods by [`label_key`] of each of their labels.
+    pub pods_by_label: Index<PodView>,
+    /// Nodes.
+    pub nodes: Cache<NodeView>,
+    /// ReplicaSets.
+    pub replica_sets: Cache<ReplicaSetView>,
+    /// ReplicaSets by the uid of their managing controller.
+    pub replica_sets_by_controller: Index<ReplicaSetView>,
+    /// ReplicaSets by [`label_key`] of each of their labels.
+    pub replica_sets_by_label: Index<ReplicaSetView>,
+    /// Deployments.
+    pub deployments: Cache<DeploymentView>,
+    /// Services.
+    pub services: Cache<ServiceView>,
+    /// Namespaces.
+    pub namespaces: Cache<NamespaceView>,
+    /// Service accounts.
+    pub service_accounts: Cache<ServiceAccountView>,
+}
+
+impl Caches {
+    /// Starts the watches. Must be called inside a runtime; `seed` seeds their retry jitter.
+    pub fn start(client: &Client, seed: u64) -> Self {
+        let pods: Cache<PodView> = Cache::start(client.clone(), seed);
+        let replica_sets: Cache<ReplicaSetView> = Cache::start(client.clone(), seed ^ 1);
+        Self {
+            pods_by_controller: pods.index(by_controller),
+            pods_by_node: pods.index(|pod| pod.node.iter().map(Arc::clone).collect()),
+            pods_by_label: pods.index(by_label),
+            pods,
+            nodes: Cache::start(client.clone(), seed ^ 2),
+            replica_sets_by_controller: replica_sets.index(by_controller),
+            replica_sets_by_label: replica_sets.index(by_label),
+            replica_sets,
+            deployments: Cache::start(client.clone(), seed ^ 3),
+            services: Cache::start(client.clone(), seed ^ 4),
+            namespaces: Cache::start(client.clone(), seed ^ 5),
+            service_accounts: Cache::start(client.clone(), seed ^ 6),
+        }
+    }
+
+    /// Waits until every cache has its first list.
+    pub async fn ready(&self) {
+        self.pods.ready().await;
+        self.nodes.ready().await;
+        self.replica_sets.ready().await;
+        self.deployments.ready().await;
+        self.services.ready().await;
+        self.namespaces.ready().await;
+        self.service_accounts.ready().await;
+    }
+
+    /// The pods of a namespace that `selector` selects, in name order, without looking at others
+    /// where the selector names a label.
+    pub fn select_pods(&self, namespace: &str, selector: &Selector) -> Vec<Arc<PodView>> {
+        select(&self.pods, &self.pods_by_label, namespace, selector)
+    }
+
+    /// The same for ReplicaSets.
+    pub fn select_replica_sets(
+        &self,
+        namespace: &str,
+        selector: &Selector,
+    ) -> Vec<Arc<ReplicaSetView>> {
+        select(
+            &self.replica_sets,
+            &self.replica_sets_by_label,
+            namespace,
+            selector,
+        )
+    }
+}
+
+fn select<V: Cached>(
+    cache: &Cache<V>,
+    by_label: &Index<V>,
+    namespace: &str,
+    selector: &Selector,
+) -> Vec<Arc<V>> {
+    let mut objects = match selector.anchor() {
+        Some((key, value)) => by_label.get(&label_key(namespace, key, value)),
+        None => cache.list(Some(namespace)),
+    };
+    objects.retain(|object| selector.matches(&object.meta().labels));
+    objects
+}
+
+/// The value that label indexes use: `NAMESPACE/KEY=VALUE`.
+pub fn label_key(namespace: &str, key: &str, value: &str) -> String {
+    format!("{namespace}/{key}={value}")
+}
+
+fn by_controller<V: Cached>(object: &V) -> Vec<Arc<str>> {
+    object
+        .meta()
+        .controller()
+        .map(|owner| Arc::clone(&owner.uid))
+        .into_iter()
+        .collect()
+}
+
+fn by_label<V: Cached>(object: &V) -> Vec<Arc<str>> {
+    let Meta { key, labels, .. } = object.meta();
+    labels
+        .iter()
+        .map(|(label, value)| label_key(&key.namespace, label, value).into())
+        .collect()
+}

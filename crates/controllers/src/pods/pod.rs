@@ -1,0 +1,429 @@
+//! A pod as controllers, the scheduler and the autoscalers see it.
+
+use crate::runtime::{Cached, Meta, wire};
+use jiff::Timestamp;
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// `status.phase`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+pub enum Phase {
+    /// Accepted, not all containers have started.
+    #[default]
+    Pending,
+    /// The node has not reported for long.
+    Unknown,
+    /// Bound, at least one container runs or starts.
+    Running,
+    /// All containers ended well and will not restart.
+    Succeeded,
+    /// All containers ended, at least one badly.
+    Failed,
+}
+
+impl Phase {
+    /// Whether the pod will never run again.
+    pub fn is_terminal(self) -> bool {
+        matches!(self, Self::Succeeded | Self::Failed)
+    }
+}
+
+/// A pod condition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Condition {
+    /// `Ready`, `PodScheduled`, …
+    pub kind: Arc<str>,
+    /// Whether `status` is `True`.
+    pub holds: bool,
+    /// When the status changed last.
+    pub since: Option<Timestamp>,
+    /// Machine-readable reason, or empty.
+    pub reason: Arc<str>,
+}
+
+/// What a container is there for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ContainerRole {
+    /// Runs for the life of the pod.
+    Main,
+    /// Runs to its end before the main containers.
+    Init,
+    /// An init container with `restartPolicy: Always`.
+    Sidecar,
+}
+
+/// A named or numbered port of a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Port {
+    /// Name, or empty.
+    pub name: Arc<str>,
+    /// Port inside the pod.
+    pub container_port: u16,
+    /// Port on the node, if any.
+    pub host_port: Option<u16>,
+    /// `TCP`, `UDP` or `SCTP`.
+    pub protocol: Arc<str>,
+}
+
+/// A container's part in decisions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Container {
+    /// Name.
+    pub name: Arc<str>,
+    /// Role.
+    pub role: ContainerRole,
+    /// `resources.requests`: resource and quantity as written.
+    pub requests: Box<[(Arc<str>, Box<str>)]>,
+    /// Ports.
+    pub ports: Box<[Port]>,
+}
+
+impl Container {
+    /// The request for `resource` as written, e.g. `200m`.
+    pub fn request(&self, resource: &str) -> Option<&str> {
+        self.requests
+            .iter()
+            .find(|(name, _)| &**name == resource)
+            .map(|(_, quantity)| &**quantity)
+    }
+}
+
+/// Where the pod may run, undecoded: only the scheduler reads it.
+#[derive(Debug, Clone, Default)]
+pub struct Placement {
+    /// `spec.nodeSelector`.
+    pub node_selector: Option<BTreeMap<String, String>>,
+    /// `spec.affinity`.
+    pub affinity: Option<Box<RawValue>>,
+    /// `spec.tolerations`.
+    pub tolerations: Option<Box<RawValue>>,
+    /// `spec.topologySpreadConstraints`.
+    pub topology_spread_constraints: Option<Box<RawValue>>,
+    /// `spec.schedulingGates`.
+    pub scheduling_gates: Option<Box<RawValue>>,
+    /// `spec.overhead`: resource → quantity.
+    pub overhead: Option<BTreeMap<String, String>>,
+    /// `spec.preemptionPolicy`.
+    pub preemption_policy: Option<String>,
+    /// `status.nominatedNodeName`.
+    pub nominated_node: Option<Arc<str>>,
+}
+
+/// A pod.
+#[derive(Debug)]
+pub struct PodView {
+    /// Metadata.
+    pub meta: Meta,
+    /// `spec.nodeName`, once bound.
+    pub node: Option<Arc<str>>,
+    /// `spec.schedulerName`, unless `default-scheduler`.
+    pub scheduler: Option<Arc<str>>,
+    /// `spec.priority`.
+    pub priority: i32,
+    /// Main containers first, then init containers and sidecars, each in spec order.
+    pub containers: Box<[Container]>,
+    /// Where it may run.
+    pub placement: Box<Placement>,
+    /// `spec.hostNetwork`.
+    pub host_network: bool,
+    /// `spec.hostname`.
+    pub hostname: Option<Arc<str>>,
+    /// `spec.subdomain`.
+    pub subdomain: Option<Arc<str>>,
+    /// `spec.terminationGracePeriodSeconds`.
+    pub grace_seconds: Option<i64>,
+    /// `status.phase`.
+    pub phase: Phase,
+    /// `status.conditions`.
+    pub conditions: Box<[Condition]>,
+    /// `status.podIP`.
+    pub ip: Option<Arc<str>>,
+    /// `status.startTime`.
+    pub started: Option<Timestamp>,
+    /// Highest restart count among the main containers.
+    pub restarts: i32,
+}
+
+impl PodView {
+    /// A condition by type.
+    pub fn condition(&self, kind: &str) -> Option<&Condition> {
+        self.conditions
+            .iter()
+            .find(|condition| &*condition.kind == kind)
+    }
+
+    /// Whether the `Ready` condition holds.
+    pub fn is_ready(&self) -> bool {
+        self.condition("Ready")
+            .is_some_and(|condition| condition.holds)
+    }
+
+    /// When the pod became ready, if it is.
+    pub fn ready_since(&self) -> Option<Timestamp> {
+        self.condition("Ready")
+            .filter(|condition| condition.holds)?
+            .since
+    }
+
+    /// Whether the pod counts towards its controller: not ended and not being deleted.
+    pub fn is_active(&self) -> bool {
+        !self.phase.is_terminal() && !self.meta.is_deleting()
+    }
+}
+
+impl Cached for PodView {
+    type Wire = PodWire;
+
+    fn from_wire(wire: PodWire) -> Self {
+        let PodWire {
+            metadata,
+            spec,
+            status,
+        } = wire;
+        let main = spec
+            .containers
+            .into_iter()
+            .map(|c| c.into_view(ContainerRole::Main));
+        let init = spec.init_containers.into_iter().map(|c| {
+            let always = c.restart_policy.as_deref() == Some("Always");
+            c.into_view(if always {
+                ContainerRole::Sidecar
+            } else {
+                ContainerRole::Init
+            })
+        });
+        let restarts = status
+            .container_statuses
+            .iter()
+            .map(|s| s.restart_count)
+            .max();
+        Self {
+            meta: metadata.into(),
+            node: spec
+                .node_name
+                .filter(|node| !node.is_empty())
+                .map(Arc::from),
+            scheduler: spec
+                .scheduler_name
+                .filter(|name| name != "default-scheduler")
+                .map(Arc::from),
+            priority: spec.priority.unwrap_or_default(),
+            containers: main.chain(init).collect(),
+            placement: Box::new(Placement {
+                node_selector: spec.node_selector,
+                affinity: spec.affinity,
+                tolerations: spec.tolerations,
+                topology_spread_constraints: spec.topology_spread_constraints,
+                scheduling_gates: spec.scheduling_gates,
+                overhead: spec.overhead,
+                preemption_policy: spec.preemption_policy,
+                nominated_node: status.nominated_node_name.map(Arc::from),
+            }),
+            host_network: spec.host_network.unwrap_or_default(),
+            hostname: spec.hostname.filter(|name| !name.is_empty()).map(Arc::from),
+            subdomain: spec
+                .subdomain
+                .filter(|name| !name.is_empty())
+                .map(Arc::from),
+            grace_seconds: spec.termination_grace_period_seconds,
+            phase: status.phase.unwrap_or_default(),
+            conditions: status.conditions.into_iter().map(Condition::from).collect(),
+            ip: status.pod_ip.filter(|ip| !ip.is_empty()).map(Arc::from),
+            started: status.start_time,
+            restarts: restarts.unwrap_or_default(),
+        }
+    }
+
+    fn meta(&self) -> &Meta {
+        &self.meta
+    }
+}
+
+/// What is decoded of a pod.
+#[derive(Debug, Clone, Deserialize)]
+pub struct PodWire {
+    #[serde(default)]
+    metadata: ObjectMeta,
+    #[serde(default)]
+    spec: SpecWire,
+    #[serde(default)]
+    status: StatusWire,
+}
+
+wire!(PodWire, NamespaceResourceScope, "", "v1", "Pod", "pods");
+
+// Undecoded parts must be direct fields: `flatten` would buffer them.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct SpecWire {
+    node_name: Option<String>,
+    scheduler_name: Option<String>,
+    priority: Option<i32>,
+    #[serde(deserialize_with = "null_as_empty")]
+    containers: Vec<ContainerWire>,
+    #[serde(deserialize_with = "null_as_empty")]
+    init_containers: Vec<ContainerWire>,
+    host_network: Option<bool>,
+    hostname: Option<String>,
+    subdomain: Option<String>,
+    termination_grace_period_seconds: Option<i64>,
+    node_selector: Option<BTreeMap<String, String>>,
+    affinity: Option<Box<RawValue>>,
+    tolerations: Option<Box<RawValue>>,
+    topology_spread_constraints: Option<Box<RawValue>>,
+    scheduling_gates: Option<Box<RawValue>>,
+    overhead: Option<BTreeMap<String, String>>,
+    preemption_policy: Option<String>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct ContainerWire {
+    name: String,
+    resources: Option<ResourcesWire>,
+    #[serde(deserialize_with = "null_as_empty")]
+    ports: Vec<PortWire>,
+    restart_policy: Option<String>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+struct ResourcesWire {
+    requests: Option<BTreeMap<String, String>>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct PortWire {
+    name: Option<String>,
+    container_port: u16,
+    host_port: Option<u16>,
+    protocol: Option<String>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct StatusWire {
+    phase: Option<Phase>,
+    #[serde(deserialize_with = "null_as_empty")]
+    conditions: Vec<ConditionWire>,
+    #[serde(rename = "podIP")]
+    pod_ip: Option<String>,
+    start_time: Option<Timestamp>,
+    nominated_node_name: Option<String>,
+    #[serde(deserialize_with = "null_as_empty")]
+    container_statuses: Vec<ContainerStatusWire>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct ConditionWire {
+    #[serde(rename = "type")]
+    pub(super) kind: String,
+    status: String,
+    reason: Option<String>,
+    last_transition_time: Option<Timestamp>,
+    pub(super) last_heartbeat_time: Option<Timestamp>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct ContainerStatusWire {
+    restart_count: i32,
+}
+
+/// Go writes empty lists as `null`.
+pub(super) fn null_as_empty<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: Default + Deserialize<'de>,
+{
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+impl ContainerWire {
+    fn into_view(self, role: ContainerRole) -> Container {
+        let requests = self
+            .resources
+            .and_then(|resources| resources.requests)
+            .unwrap_or_default();
+        Container {
+            name: self.name.into(),
+            role,
+            requests: requests
+                .into_iter()
+                .map(|(k, v)| (k.into(), v.into()))
+                .collect(),
+            ports: self.ports.into_iter().map(Port::from).collect(),
+        }
+    }
+}
+
+impl From<PortWire> for Port {
+    fn from(port: PortWire) -> Self {
+        Self {
+            name: port.name.unwrap_or_default().into(),
+            container_port: port.container_port,
+            host_port: port.host_port.filter(|port| *port != 0),
+            protocol: port.protocol.as_deref().unwrap_or("TCP").into(),
+        }
+    }
+}
+
+impl From<ConditionWire> for Condition {
+    fn from(condition: ConditionWire) -> Self {
+        Self {
+            kind: condition.kind.into(),
+            holds: condition.status == "True",
+            since: condition.last_transition_time,
+            reason: condition.reason.unwrap_or_default().into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ContainerRole, Phase, PodView, PodWire};
+    use crate::runtime::Cached;
+    use kube::core::WatchEvent;
+
+    #[test]
+    fn a_pod_is_decoded_from_a_watch_line() {
+        let line = r#"{"type":"ADDED","object":{"kind":"Pod","apiVersion":"v1","metadata":{"name":"a","namespace":"n","uid":"u",
+            "resourceVersion":"7","labels":{"app":"web"}},"spec":{"containers":[{"name":"c","image":"x","resources":{"requests":{"cpu":"200m"}},
+            "ports":[{"name":"http","containerPort":80,"protocol":"TCP"}]}],"initContainers":[{"name":"i","restartPolicy":"Always"}],
+            "nodeName":"n1","tolerations":[{"key":"x"}],"schedulerName":"default-scheduler"},
+            "status":{"phase":"Running","podIP":"10.0.0.1","conditions":[{"type":"Ready","status":"True","lastTransitionTime":"2026-01-01T00:00:00Z"}],
+            "containerStatuses":[{"restartCount":3}]}}}"#;
+        let WatchEvent::Added(wire) = serde_json::from_str::<WatchEvent<PodWire>>(line).unwrap()
+        else {
+            panic!("an addition")
+        };
+        let pod = PodView::from_wire(wire);
+        assert_eq!(
+            (&*pod.meta.uid, pod.meta.revision, pod.phase),
+            ("u", 7, Phase::Running)
+        );
+        assert!(pod.is_ready() && pod.is_active());
+        assert_eq!(pod.containers[0].request("cpu"), Some("200m"));
+        assert_eq!(pod.containers[1].role, ContainerRole::Sidecar);
+        assert_eq!(
+            pod.placement.tolerations.as_ref().unwrap().get(),
+            r#"[{"key":"x"}]"#
+        );
+        assert_eq!((pod.restarts, pod.scheduler), (3, None));
+    }
+
+    #[test]
+    fn an_empty_pod_is_pending() {
+        let wire: PodWire = serde_json::from_str(
+            r#"{"metadata":{"name":"a"},"spec":{"containers":null},"status":{}}"#,
+        )
+        .unwrap();
+        assert_eq!(PodView::from_wire(wire).phase, Phase::Pending);
+    }
+}

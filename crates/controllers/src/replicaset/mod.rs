@@ -1,0 +1,341 @@
+//! Keeps the number of pods of each ReplicaSet.
+//!
+//! Own writes are in the pod cache before the next reconcile, so no expectation can be missed;
+//! pods whose deletion was asked for are remembered until the watch shows it.
+
+mod status;
+mod victims;
+
+use crate::pods::{PodView, ReplicaSetView, Selector, template_value};
+use crate::runtime::{
+    Action, Change, Deletion, ObjectKey, Owner, Queue, Reconcile, Recorder, Reference, WriteError,
+    run,
+};
+use crate::supervisor::Context;
+use futures::future::join_all;
+use jiff::Timestamp;
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+use status::{Failure, Pods};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// Most pods created or deleted in one reconcile.
+const BURST: usize = 500;
+const API_VERSION: &str = "apps/v1";
+const KIND: &str = "ReplicaSet";
+
+/// Runs the controller for ever.
+pub async fn control(context: Context) {
+    let queue = Queue::new();
+    let doomed: Doomed = Arc::default();
+    watch(&context, &queue, &doomed);
+    context.caches.pods.ready().await;
+    context.caches.replica_sets.ready().await;
+    let recorder = context.recorder.component("replicaset-controller");
+    let controller = Arc::new(ReplicaSets {
+        context,
+        recorder,
+        doomed,
+    });
+    match run(controller, queue).await {}
+}
+
+/// Uids of pods whose deletion was asked for.
+type Doomed = Arc<Mutex<BTreeSet<Arc<str>>>>;
+
+fn watch(context: &Context, queue: &Queue<ObjectKey>, doomed: &Doomed) {
+    let add = queue.clone();
+    context
+        .caches
+        .replica_sets
+        .on_change(move |change| add.add(change.key.clone()));
+    let (add, doomed, caches) = (queue.clone(), Arc::clone(doomed), context.caches.clone());
+    context
+        .caches
+        .pods
+        .on_change(move |change: &Change<PodView>| {
+            if let Some(old) = &change.old {
+                let same = change
+                    .new
+                    .as_ref()
+                    .filter(|new| new.meta.uid == old.meta.uid);
+                if same.is_none_or(|pod| pod.meta.is_deleting()) {
+                    doomed.lock().remove(&old.meta.uid);
+                }
+            }
+            let sides = [change.old.as_ref(), change.new.as_ref()];
+            for pod in sides.into_iter().flatten() {
+                match pod.meta.controller() {
+                    Some(owner) if &*owner.kind == KIND => {
+                        let namespace = Arc::clone(&pod.meta.key.namespace);
+                        add.add(ObjectKey {
+                            namespace,
+                            name: Arc::clone(&owner.name),
+                        });
+                    }
+                    Some(_) => {}
+                    None => adopters(&caches, pod).for_each(|key| add.add(key)),
+                }
+            }
+        });
+}
+
+/// The ReplicaSets whose selector selects an orphan. Orphans are rare, so their namespace's sets
+/// are looked at one by one.
+fn adopters(
+    caches: &crate::pods::Caches,
+    pod: &PodView,
+) -> impl Iterator<Item = ObjectKey> + use<> {
+    let labels = pod.meta.labels.clone();
+    let sets = caches.replica_sets.list(Some(pod.meta.namespace()));
+    sets.into_iter()
+        .filter(move |set| set.selector.as_ref().is_some_and(|s| s.matches(&labels)))
+        .map(|set| set.meta.key.clone())
+}
+
+struct ReplicaSets {
+    context: Context,
+    recorder: Recorder,
+    doomed: Doomed,
+}
+
+impl Reconcile for ReplicaSets {
+    type Key = ObjectKey;
+    type Error = WriteError;
+
+    fn name(&self) -> &'static str {
+        "replicaset"
+    }
+
+    async fn reconcile(&self, key: &ObjectKey) -> Result<Action, WriteError> {
+        let Some(set) = self.context.caches.replica_sets.get(key) else {
+            return Ok(Action::Wait);
+        };
+        let Some(selector) = &set.selector else {
+            return Ok(Action::Wait);
+        };
+        self.claim(&set, selector).await?;
+        let outcome = if set.meta.is_deleting() {
+            Ok(())
+        } else {
+            self.scale(&set).await
+        };
+        let failure = outcome.as_ref().err().map(|failed| failed.0.clone());
+        let now = seconds(self.context.clock.now());
+        let (status, next) = status::compute(&set, &self.pods(&set), failure, now);
+        if status != set.status {
+            let patch = json!({"metadata": {"uid": *set.meta.uid}, "status": status});
+            let (writer, cache) = (&self.context.writer, &self.context.caches.replica_sets);
+            match writer.patch_subresource(cache, key, "status", &patch).await {
+                Err(error) if !error.is_not_found() => return Err(error),
+                _ => {}
+            }
+        }
+        match outcome {
+            Err((_, error)) if !error.is_namespace_terminating() => Err(error),
+            _ => Ok(next.map_or(Action::Wait, Action::Requeue)),
+        }
+    }
+}
+
+impl ReplicaSets {
+    fn pods(&self, set: &ReplicaSetView) -> Pods {
+        let owned = self.context.caches.pods_by_controller.get(&set.meta.uid);
+        let doomed = self.doomed.lock();
+        let mut pods = Pods::default();
+        for pod in owned.into_iter().filter(|pod| !pod.phase.is_terminal()) {
+            if pod.meta.is_deleting() || doomed.contains(&pod.meta.uid) {
+                pods.terminating += 1;
+            } else {
+                pods.active.push(pod);
+            }
+        }
+        pods
+    }
+
+    /// Adopts matching orphans and releases own pods that match no more.
+    async fn claim(&self, set: &ReplicaSetView, selector: &Selector) -> Result<(), WriteError> {
+        let caches = &self.context.caches;
+        for pod in caches.pods_by_controller.get(&set.meta.uid) {
+            if !selector.matches(&pod.meta.labels) && !pod.meta.is_deleting() {
+                let owners = pod
+                    .meta
+                    .owners
+                    .iter()
+                    .filter(|owner| owner.uid != set.meta.uid);
+                self.set_owners(&pod, owners.cloned().collect()).await?;
+            }
+        }
+        if set.meta.is_deleting() {
+            return Ok(());
+        }
+        for pod in caches.select_pods(set.meta.namespace(), selector) {
+            if pod.meta.controller().is_none() && pod.is_active() {
+                let mut owners = pod.meta.owners.to_vec();
+                owners.retain(|owner| owner.uid != set.meta.uid);
+                owners.push(owner(set));
+                self.set_owners(&pod, owners).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn set_owners(&self, pod: &PodView, owners: Vec<Owner>) -> Result<(), WriteError> {
+        let owners: Vec<_> = owners.iter().map(Owner::to_reference).collect();
+        let patch = json!({"metadata": {"uid": *pod.meta.uid, "ownerReferences": owners}});
+        match self
+            .context
+            .writer
+            .patch(&self.context.caches.pods, &pod.meta.key, &patch)
+            .await
+        {
+            Err(error) if !error.is_not_found() => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Creates missing pods or deletes surplus ones.
+    async fn scale(&self, set: &ReplicaSetView) -> Result<(), (Failure, WriteError)> {
+        let pods = self.pods(set).active;
+        let wanted = usize::try_from(set.replicas).unwrap_or_default();
+        if pods.len() < wanted {
+            return self.grow(set, (wanted - pods.len()).min(BURST)).await;
+        }
+        let surplus = (pods.len() - wanted).min(BURST);
+        if surplus == 0 {
+            return Ok(());
+        }
+        let per_node = victims::per_node(&self.related(set));
+        let now = self.context.clock.now();
+        self.shrink(set, victims::choose(pods, surplus, &per_node, now))
+            .await
+    }
+
+    /// Pods of every ReplicaSet of the same Deployment.
+    fn related(&self, set: &ReplicaSetView) -> Vec<Arc<PodView>> {
+        let caches = &self.context.caches;
+        let Some(owner) = set.meta.controller() else {
+            return caches.pods_by_controller.get(&set.meta.uid);
+        };
+        let sets = caches.replica_sets_by_controller.get(&owner.uid);
+        sets.iter()
+            .flat_map(|set| caches.pods_by_controller.get(&set.meta.uid))
+            .collect()
+    }
+
+    /// Creates `count` pods in batches of 1, 2, 4, …, so that a template that cannot be created
+    /// costs one refused request and not hundreds.
+    async fn grow(&self, set: &ReplicaSetView, count: usize) -> Result<(), (Failure, WriteError)> {
+        let body = pod_body(set);
+        let about = Reference::to(API_VERSION, KIND, &set.meta);
+        let (writer, cache) = (&self.context.writer, &self.context.caches.pods);
+        let (mut left, mut batch) = (count, 1);
+        while left > 0 {
+            let size = batch.min(left);
+            let creations = (0..size).map(|_| writer.create(cache, set.meta.namespace(), &body));
+            for created in join_all(creations).await {
+                match created {
+                    Ok(pod) => {
+                        let message = format!("Created pod: {}", pod.meta.name());
+                        self.recorder.normal(&about, "SuccessfulCreate", message);
+                    }
+                    Err(error) => return Err(self.failed(&about, "FailedCreate", error)),
+                }
+            }
+            left -= size;
+            batch = size * 2;
+        }
+        Ok(())
+    }
+
+    async fn shrink(
+        &self,
+        set: &ReplicaSetView,
+        victims: Vec<Arc<PodView>>,
+    ) -> Result<(), (Failure, WriteError)> {
+        let about = Reference::to(API_VERSION, KIND, &set.meta);
+        self.doomed
+            .lock()
+            .extend(victims.iter().map(|pod| Arc::clone(&pod.meta.uid)));
+        let deletions = victims.iter().map(|pod| async move {
+            let deletion = Deletion::of(&pod.meta.uid);
+            let writer = &self.context.writer;
+            writer
+                .delete::<<PodView as crate::runtime::Cached>::Wire>(&pod.meta.key, &deletion)
+                .await
+        });
+        let mut outcome = Ok(());
+        for (pod, deleted) in victims.iter().zip(join_all(deletions).await) {
+            match deleted {
+                Ok(()) => {
+                    let message = format!("Deleted pod: {}", pod.meta.name());
+                    self.recorder.normal(&about, "SuccessfulDelete", message);
+                }
+                Err(error) => {
+                    self.doomed.lock().remove(&pod.meta.uid);
+                    outcome = Err(self.failed(&about, "FailedDelete", error));
+                }
+            }
+        }
+        outcome
+    }
+
+    fn failed(
+        &self,
+        about: &Reference,
+        reason: &'static str,
+        error: WriteError,
+    ) -> (Failure, WriteError) {
+        let message = error.message();
+        if !error.is_namespace_terminating() {
+            let verb = if reason == "FailedCreate" {
+                "creating"
+            } else {
+                "deleting"
+            };
+            self.recorder
+                .warning(about, reason, format!("Error {verb}: {message}"));
+        }
+        ((reason, message), error)
+    }
+}
+
+fn owner(set: &ReplicaSetView) -> Owner {
+    Owner {
+        api_version: API_VERSION.into(),
+        kind: KIND.into(),
+        name: Arc::clone(&set.meta.key.name),
+        uid: Arc::clone(&set.meta.uid),
+        controller: true,
+        block_owner_deletion: true,
+    }
+}
+
+/// A pod of the set's template.
+fn pod_body(set: &ReplicaSetView) -> Value {
+    let mut template = template_value(&set.template);
+    let mut part = |path: &str| {
+        template
+            .pointer_mut(path)
+            .map(Value::take)
+            .unwrap_or_default()
+    };
+    let mut metadata = json!({
+        // The server cuts long prefixes, so that names stay valid.
+        "generateName": format!("{}-", set.meta.name()),
+        "ownerReferences": [owner(set).to_reference()],
+    });
+    for field in ["labels", "annotations", "finalizers"] {
+        let value = part(&format!("/metadata/{field}"));
+        if let Some(map) = metadata.as_object_mut().filter(|_| !value.is_null()) {
+            map.insert(field.into(), value);
+        }
+    }
+    json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": part("/spec")})
+}
+
+/// Times in objects have whole seconds.
+fn seconds(now: Timestamp) -> Timestamp {
+    Timestamp::from_second(now.as_second()).unwrap_or(now)
+}

@@ -1,0 +1,3 @@
+//! Where signals come from: the metrics pipeline and the metrics APIs.
+
+pub mod metrics;
