@@ -1,0 +1,238 @@
+//! What to do next for a pod: pure, one step at a time.
+
+use super::state::{ContainerState, PodFailure, PodState, Run, later};
+use super::view::{Pod, Role};
+use jiff::Timestamp;
+
+/// One step for the agent to take.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Action {
+    /// Make the sandbox and the volumes.
+    CreateSandbox,
+    /// Prepare the image and start the container at this index.
+    Start(usize),
+    /// Hold the container back until a time, showing why.
+    Hold {
+        /// Which container.
+        index: usize,
+        /// When it may be tried.
+        until: Timestamp,
+    },
+    /// Ask the container to end within a grace.
+    Stop {
+        /// Which container.
+        index: usize,
+        /// When SIGKILL follows.
+        deadline: Timestamp,
+    },
+    /// SIGKILL.
+    Kill(usize),
+    /// Take down the sandbox; the pod is over.
+    RemoveSandbox,
+    /// The pod is over and wound down: delete it from the API.
+    Finish,
+    /// The node ends the pod.
+    Fail(PodFailure),
+    /// Nothing to do before this time, unless something happens.
+    Wait(Option<Timestamp>),
+}
+
+/// Decides the next step.
+pub fn plan(pod: &Pod, state: &PodState, now: Timestamp) -> Action {
+    let deleted = pod.metadata.deletion_timestamp.is_some();
+    if state.over {
+        return if deleted {
+            Action::Finish
+        } else {
+            Action::Wait(None)
+        };
+    }
+    if deleted || state.failed.is_some() || run_out(pod, state) {
+        return wind_down(pod, state, now);
+    }
+    if let Some(deadline) = deadline(pod, state).filter(|d| *d <= now) {
+        return Action::Fail(PodFailure {
+            reason: "DeadlineExceeded",
+            message: format!(
+                "Pod was active on the node longer than the specified deadline ({deadline})"
+            ),
+        });
+    }
+    let mut wake = Wake(deadline(pod, state));
+    if let Some(action) = kill_overdue(state, now, &mut wake) {
+        return action;
+    }
+    if !state.sandbox {
+        return match state.sandbox_retry.filter(|at| *at > now) {
+            Some(at) => Action::Wait(wake.at(at)),
+            None => Action::CreateSandbox,
+        };
+    }
+    advance(pod, state, now, wake)
+}
+
+/// Goes through the containers in order and starts what is due.
+fn advance(pod: &Pod, state: &PodState, now: Timestamp, mut wake: Wake) -> Action {
+    for (index, container) in state.containers.iter().enumerate() {
+        if container.role != Role::Main || state.initialized() {
+            match step(pod, container, now) {
+                Step::Fine => {}
+                Step::Start => return Action::Start(index),
+                Step::Hold(until) if is_ended(container) => return Action::Hold { index, until },
+                Step::Hold(until) => wake.note(until),
+            }
+        }
+        let blocks = match container.role {
+            Role::Init => !container.succeeded(),
+            Role::Sidecar => !container.started,
+            Role::Main => false,
+        };
+        if blocks {
+            break;
+        }
+    }
+    Action::Wait(wake.0)
+}
+
+enum Step {
+    Fine,
+    Start,
+    Hold(Timestamp),
+}
+
+fn step(pod: &Pod, container: &ContainerState, now: Timestamp) -> Step {
+    match &container.run {
+        Run::Waiting {
+            until: Some(at), ..
+        } if *at > now => Step::Hold(*at),
+        Run::Waiting { .. } => Step::Start,
+        Run::Ended(ended) if restarts(pod, container.role, ended.code) => {
+            match container
+                .backoff
+                .until(ended.finished)
+                .filter(|at| *at > now)
+            {
+                Some(at) => Step::Hold(at),
+                None => Step::Start,
+            }
+        }
+        Run::Running(_) | Run::Ended(_) => Step::Fine,
+    }
+}
+
+fn is_ended(container: &ContainerState) -> bool {
+    matches!(container.run, Run::Ended(_))
+}
+
+/// Whether a container that ended with this code is run again.
+pub fn restarts(pod: &Pod, role: Role, code: i32) -> bool {
+    match (role, pod.restart_policy()) {
+        (Role::Init | Role::Main, "Never") => false,
+        (Role::Init, _) | (Role::Main, "OnFailure") => code != 0,
+        (Role::Main | Role::Sidecar, _) => true,
+    }
+}
+
+/// Whether every main container has ended for good, or an init container has failed for good.
+fn run_out(pod: &Pod, state: &PodState) -> bool {
+    let over = |c: &ContainerState| match &c.run {
+        Run::Ended(ended) => !restarts(pod, c.role, ended.code),
+        Run::Running(_) | Run::Waiting { .. } => false,
+    };
+    let init_failed = state
+        .containers
+        .iter()
+        .any(|c| c.role == Role::Init && over(c) && !c.succeeded());
+    let mut main = state
+        .containers
+        .iter()
+        .filter(|c| c.role == Role::Main)
+        .peekable();
+    init_failed || (main.peek().is_some() && main.all(over))
+}
+
+/// Stops main containers, then sidecars from the last to the first, then takes the sandbox down.
+fn wind_down(pod: &Pod, state: &PodState, now: Timestamp) -> Action {
+    let mut wake = Wake(None);
+    if let Some(action) = kill_overdue(state, now, &mut wake) {
+        return action;
+    }
+    let deadline = latest_end(pod, later(now, pod.grace_seconds()));
+    let main_runs = state
+        .containers
+        .iter()
+        .any(|c| c.role != Role::Sidecar && c.is_running());
+    let mut candidates: Vec<(usize, &ContainerState)> = state
+        .containers
+        .iter()
+        .enumerate()
+        .filter(|(_, c)| c.is_running() && (c.role == Role::Sidecar) != main_runs)
+        .collect();
+    if !main_runs {
+        candidates.reverse();
+        candidates.truncate(1);
+    }
+    for (index, container) in candidates {
+        match container.stop {
+            None => return Action::Stop { index, deadline },
+            // A second deletion may only shorten the grace.
+            Some(stop) if stop.deadline > latest_end(pod, stop.deadline) => {
+                return Action::Stop { index, deadline };
+            }
+            Some(_) => {}
+        }
+    }
+    if state.any_running() {
+        Action::Wait(wake.0)
+    } else {
+        Action::RemoveSandbox
+    }
+}
+
+/// The end a deletion allows: its own deadline where that is earlier.
+fn latest_end(pod: &Pod, deadline: Timestamp) -> Timestamp {
+    match pod.metadata.deletion_timestamp {
+        // One second of slack: API times have whole seconds.
+        Some(at) => deadline.min(later(at, 1)),
+        None => deadline,
+    }
+}
+
+fn kill_overdue(state: &PodState, now: Timestamp, wake: &mut Wake) -> Option<Action> {
+    for (index, container) in state.containers.iter().enumerate() {
+        let Some(stop) = container
+            .stop
+            .filter(|s| container.is_running() && !s.killed)
+        else {
+            continue;
+        };
+        if stop.deadline <= now {
+            return Some(Action::Kill(index));
+        }
+        wake.note(stop.deadline);
+    }
+    None
+}
+
+fn deadline(pod: &Pod, state: &PodState) -> Option<Timestamp> {
+    pod.spec
+        .active_deadline_seconds
+        .map(|seconds| later(state.start_time, seconds))
+}
+
+/// The earliest of the times at which there may be something to do.
+struct Wake(Option<Timestamp>);
+
+impl Wake {
+    fn note(&mut self, at: Timestamp) {
+        self.0 = Some(self.0.map_or(at, |earlier| earlier.min(at)));
+    }
+
+    fn at(mut self, at: Timestamp) -> Option<Timestamp> {
+        self.note(at);
+        self.0
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,137 @@
+use super::*;
+use crate::agent::state::{Ended, Live};
+use serde_json::json;
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_second(seconds).unwrap()
+}
+
+fn pod(policy: &str) -> Pod {
+    serde_json::from_value(json!({
+        "metadata": {"name": "web", "namespace": "default", "uid": "u1"},
+        "spec": {"nodeName": "n1", "restartPolicy": policy, "containers": [{"name": "app"}]},
+    }))
+    .unwrap()
+}
+
+fn live(since: i64) -> Live {
+    Live {
+        id: "simulated://1".into(),
+        image_id: "simulated:x".into(),
+        since: at(since),
+    }
+}
+
+fn ended(code: i32, finished: i64) -> Ended {
+    Ended {
+        id: "simulated://1".into(),
+        image_id: "simulated:x".into(),
+        code,
+        reason: "Error",
+        message: String::new(),
+        started: Some(at(0)),
+        finished: at(finished),
+    }
+}
+
+fn up(pod: &Pod) -> PodState {
+    let mut state = PodState::new(pod, at(0));
+    state.sandbox = true;
+    state
+}
+
+#[test]
+fn a_bound_pod_gets_a_sandbox_then_its_container() {
+    let pod = pod("Always");
+    let mut state = PodState::new(&pod, at(0));
+    assert_eq!(plan(&pod, &state, at(0)), Action::CreateSandbox);
+    state.sandbox = true;
+    assert_eq!(plan(&pod, &state, at(0)), Action::Start(0));
+    state.containers[0].running(live(0));
+    assert_eq!(plan(&pod, &state, at(0)), Action::Wait(None));
+}
+
+#[test]
+fn a_crash_restarts_at_once_the_first_time_and_is_held_back_the_second() {
+    let pod = pod("Always");
+    let mut state = up(&pod);
+    state.containers[0].ended(ended(1, 5));
+    assert_eq!(plan(&pod, &state, at(5)), Action::Start(0));
+    state.containers[0].backoff.raise(at(5), at(5));
+    state.containers[0].ended(ended(1, 6));
+    assert_eq!(
+        plan(&pod, &state, at(6)),
+        Action::Hold {
+            index: 0,
+            until: at(16)
+        }
+    );
+}
+
+#[rstest::rstest]
+#[case::always_restarts_success("Always", 0, Action::Start(0))]
+#[case::on_failure_restarts_failure("OnFailure", 1, Action::Start(0))]
+#[case::on_failure_lets_success_be("OnFailure", 0, Action::RemoveSandbox)]
+#[case::never_lets_failure_be("Never", 1, Action::RemoveSandbox)]
+fn the_restart_policy_decides(#[case] policy: &str, #[case] code: i32, #[case] want: Action) {
+    let pod = pod(policy);
+    let mut state = up(&pod);
+    state.containers[0].ended(ended(code, 1));
+    assert_eq!(plan(&pod, &state, at(1)), want);
+}
+
+#[test]
+fn deletion_stops_then_kills_then_takes_down_then_finishes() {
+    let mut pod = pod("Always");
+    pod.metadata.deletion_timestamp = Some(at(40));
+    pod.metadata.deletion_grace_period_seconds = Some(30);
+    let mut state = up(&pod);
+    state.containers[0].running(live(0));
+    assert_eq!(
+        plan(&pod, &state, at(10)),
+        Action::Stop {
+            index: 0,
+            deadline: at(40)
+        }
+    );
+    state.containers[0].stop = Some(crate::agent::state::Stop {
+        deadline: at(40),
+        killed: false,
+    });
+    assert_eq!(plan(&pod, &state, at(11)), Action::Wait(Some(at(40))));
+    assert_eq!(plan(&pod, &state, at(40)), Action::Kill(0));
+    state.containers[0].ended(ended(137, 40));
+    assert_eq!(plan(&pod, &state, at(40)), Action::RemoveSandbox);
+    state.over = true;
+    assert_eq!(plan(&pod, &state, at(40)), Action::Finish);
+}
+
+#[test]
+fn main_containers_wait_for_init_containers_and_sidecars() {
+    let pod: Pod = serde_json::from_value(json!({
+        "metadata": {"name": "web", "namespace": "default", "uid": "u1"},
+        "spec": {"initContainers": [{"name": "a"}, {"name": "b", "restartPolicy": "Always"}],
+                 "containers": [{"name": "app"}]},
+    }))
+    .unwrap();
+    let mut state = up(&pod);
+    assert_eq!(plan(&pod, &state, at(0)), Action::Start(0));
+    state.containers[0].running(live(0));
+    assert_eq!(plan(&pod, &state, at(0)), Action::Wait(None));
+    state.containers[0].ended(ended(0, 1));
+    assert_eq!(plan(&pod, &state, at(1)), Action::Start(1));
+    state.containers[1].running(live(1));
+    assert_eq!(plan(&pod, &state, at(1)), Action::Wait(None));
+    state.containers[1].started = true;
+    assert_eq!(plan(&pod, &state, at(1)), Action::Start(2));
+}
+
+#[test]
+fn a_pod_past_its_active_deadline_fails() {
+    let mut pod = pod("Always");
+    pod.spec.active_deadline_seconds = Some(5);
+    let mut state = up(&pod);
+    state.containers[0].running(live(0));
+    assert_eq!(plan(&pod, &state, at(4)), Action::Wait(Some(at(5))));
+    assert!(matches!(plan(&pod, &state, at(5)), Action::Fail(_)));
+}

@@ -1,0 +1,278 @@
+//! Pods as a node agent sees them: only the fields it acts on.
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1 as core;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+
+/// The metadata a node agent reads.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Meta {
+    /// Name.
+    pub name: String,
+    /// Namespace.
+    pub namespace: String,
+    /// Unique id.
+    pub uid: String,
+    /// Counts changes of the spec.
+    pub generation: Option<i64>,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+    /// Annotations.
+    pub annotations: BTreeMap<String, String>,
+    /// When it was created.
+    pub creation_timestamp: Option<Timestamp>,
+    /// When it must be gone.
+    pub deletion_timestamp: Option<Timestamp>,
+    /// Grace left to it when it was deleted, in seconds.
+    pub deletion_grace_period_seconds: Option<i64>,
+}
+
+/// One pod.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Pod {
+    /// Metadata.
+    pub metadata: Meta,
+    /// What to run.
+    pub spec: PodSpec,
+    /// What was last reported.
+    pub status: SeenStatus,
+}
+
+/// The parts of a pod's spec that a node acts on.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PodSpec {
+    /// Node it is bound to; empty before.
+    pub node_name: String,
+    /// Init containers, in order; those with `restartPolicy: Always` are sidecars.
+    pub init_containers: Vec<Container>,
+    /// Main containers.
+    pub containers: Vec<Container>,
+    /// Volumes.
+    pub volumes: Vec<Volume>,
+    /// `Always`, `OnFailure` or `Never`.
+    pub restart_policy: Option<String>,
+    /// Grace between SIGTERM and SIGKILL, in seconds (default 30).
+    pub termination_grace_period_seconds: Option<i64>,
+    /// Longest life, in seconds.
+    pub active_deadline_seconds: Option<i64>,
+    /// Host name instead of the pod's name.
+    pub hostname: Option<String>,
+    /// Subdomain (a headless Service's name).
+    pub subdomain: Option<String>,
+    /// Shares the host's network.
+    pub host_network: bool,
+    /// `ClusterFirst`, `ClusterFirstWithHostNet`, `Default` or `None`.
+    pub dns_policy: Option<String>,
+    /// Extra resolver settings.
+    pub dns_config: Option<Box<core::PodDNSConfig>>,
+    /// Extra lines for `/etc/hosts`.
+    pub host_aliases: Vec<core::HostAlias>,
+    /// Service account.
+    pub service_account_name: Option<String>,
+    /// Whether Services show as environment variables (default true).
+    pub enable_service_links: Option<bool>,
+    /// Extra conditions that must be True for Ready.
+    pub readiness_gates: Vec<core::PodReadinessGate>,
+}
+
+/// One container.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Container {
+    /// Name.
+    pub name: String,
+    /// Image reference.
+    pub image: String,
+    /// `Always`, `IfNotPresent` or `Never`.
+    pub image_pull_policy: Option<String>,
+    /// Entry point.
+    pub command: Vec<String>,
+    /// Arguments.
+    pub args: Vec<String>,
+    /// Working directory.
+    pub working_dir: Option<String>,
+    /// Environment.
+    pub env: Vec<core::EnvVar>,
+    /// Environment taken from whole objects.
+    pub env_from: Vec<core::EnvFromSource>,
+    /// Requests and limits.
+    pub resources: Resources,
+    /// Mounts.
+    pub volume_mounts: Vec<core::VolumeMount>,
+    /// Ports, for probes by name.
+    pub ports: Vec<core::ContainerPort>,
+    /// Holds the other probes back until it succeeds.
+    pub startup_probe: Option<Box<core::Probe>>,
+    /// Decides Ready.
+    pub readiness_probe: Option<Box<core::Probe>>,
+    /// Restarts the container.
+    pub liveness_probe: Option<Box<core::Probe>>,
+    /// Hooks.
+    pub lifecycle: Option<Box<core::Lifecycle>>,
+    /// `Always` makes an init container a sidecar.
+    pub restart_policy: Option<String>,
+    /// Keep stdin open.
+    pub stdin: bool,
+    /// Close stdin after the first attach.
+    pub stdin_once: bool,
+    /// Give it a terminal.
+    pub tty: bool,
+}
+
+/// Requests and limits as written.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Resources {
+    /// Upper bounds.
+    pub limits: BTreeMap<String, String>,
+    /// What is set aside.
+    pub requests: BTreeMap<String, String>,
+}
+
+/// A volume of a kind that nodes mount.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Volume {
+    /// Name.
+    pub name: String,
+    /// An empty directory that lives as long as the pod.
+    pub empty_dir: Option<Box<core::EmptyDirVolumeSource>>,
+    /// A path of the host.
+    pub host_path: Option<Box<core::HostPathVolumeSource>>,
+    /// Keys of a ConfigMap.
+    pub config_map: Option<Box<core::ConfigMapVolumeSource>>,
+    /// Keys of a Secret.
+    pub secret: Option<Box<core::SecretVolumeSource>>,
+    /// Several sources in one directory.
+    pub projected: Option<Box<core::ProjectedVolumeSource>>,
+    /// Fields of the pod as files.
+    #[serde(rename = "downwardAPI")]
+    pub downward_api: Option<Box<core::DownwardAPIVolumeSource>>,
+}
+
+/// The last reported status, as far as a restarted agent or a readiness gate needs it.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SeenStatus {
+    /// Phase.
+    pub phase: String,
+    /// Conditions.
+    pub conditions: Vec<SeenCondition>,
+    /// Statuses of main containers.
+    pub container_statuses: Vec<SeenContainer>,
+    /// Statuses of init containers.
+    pub init_container_statuses: Vec<SeenContainer>,
+    /// When a node first took it on.
+    pub start_time: Option<Timestamp>,
+    /// Its address; empty before.
+    #[serde(rename = "podIP")]
+    pub pod_ip: String,
+}
+
+/// One reported condition.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SeenCondition {
+    /// Type.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// `True`, `False` or `Unknown`.
+    pub status: String,
+    /// When it last changed its status.
+    pub last_transition_time: Option<Timestamp>,
+}
+
+/// One reported container.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SeenContainer {
+    /// Name.
+    pub name: String,
+    /// Restarts so far.
+    pub restart_count: u32,
+    /// Its last instance; empty if there was none.
+    #[serde(rename = "containerID")]
+    pub container_id: String,
+}
+
+impl Pod {
+    /// Whether it is written by us to describe a part of this program, not to be run.
+    pub fn is_mirror(&self) -> bool {
+        self.metadata
+            .annotations
+            .contains_key("kubernetes.io/config.mirror")
+    }
+
+    /// Every container: init containers first, each list in its order.
+    pub fn containers(&self) -> impl Iterator<Item = (Role, &Container)> {
+        let init = self
+            .spec
+            .init_containers
+            .iter()
+            .map(|c| match c.restart_policy.as_deref() {
+                Some("Always") => (Role::Sidecar, c),
+                Some(_) | None => (Role::Init, c),
+            });
+        init.chain(self.spec.containers.iter().map(|c| (Role::Main, c)))
+    }
+
+    /// The container at an index of [`Pod::containers`].
+    pub fn container(&self, index: usize) -> Option<&Container> {
+        let inits = &self.spec.init_containers;
+        inits
+            .get(index)
+            .or_else(|| self.spec.containers.get(index.checked_sub(inits.len())?))
+    }
+
+    /// `Always`, `OnFailure` or `Never`.
+    pub fn restart_policy(&self) -> &str {
+        self.spec.restart_policy.as_deref().unwrap_or("Always")
+    }
+
+    /// Grace between SIGTERM and SIGKILL in seconds; what the deletion asked for wins.
+    pub fn grace_seconds(&self) -> i64 {
+        let own = self.spec.termination_grace_period_seconds.unwrap_or(30);
+        self.metadata
+            .deletion_grace_period_seconds
+            .unwrap_or(own)
+            .max(0)
+    }
+
+    /// `NAME_NAMESPACE(UID)`, as messages name pods.
+    pub fn full_name(&self) -> String {
+        format!(
+            "{}_{}({})",
+            self.metadata.name, self.metadata.namespace, self.metadata.uid
+        )
+    }
+
+    /// API path of the pod.
+    pub fn path(&self) -> String {
+        format!(
+            "/api/v1/namespaces/{}/pods/{}",
+            self.metadata.namespace, self.metadata.name
+        )
+    }
+
+    /// Host name inside the pod (at most 63 characters).
+    pub fn hostname(&self) -> String {
+        let name = self.spec.hostname.as_deref().unwrap_or(&self.metadata.name);
+        let cut: String = name.chars().take(63).collect();
+        cut.trim_end_matches(['-', '.']).to_owned()
+    }
+}
+
+/// What a container is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Runs to completion before the next one.
+    Init,
+    /// Started in the order of init containers, then kept running.
+    Sidecar,
+    /// A main container.
+    Main,
+}

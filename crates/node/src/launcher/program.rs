@@ -1,0 +1,129 @@
+//! The last steps of a new process before it becomes its program.
+
+use super::birth::{Line, execute};
+use super::fault::{Doing, Fault};
+use super::rootfs::Rootfs;
+use super::sys::{self, Side};
+use nix::sched::{CloneFlags, setns, unshare};
+use nix::sys::stat::{Mode, umask};
+use nix::unistd::chdir;
+use std::convert::Infallible;
+use std::fs;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+
+/// The usual capabilities of a container, by number: chown, dac_override, fowner, fsetid, kill,
+/// setgid, setuid, setpcap, net_bind_service, net_raw, sys_chroot, mknod, audit_write, setfcap.
+const CAPABILITIES: u64 = 1
+    | 1 << 1
+    | 1 << 3
+    | 1 << 4
+    | 1 << 5
+    | 1 << 6
+    | 1 << 7
+    | 1 << 8
+    | 1 << 10
+    | 1 << 13
+    | 1 << 18
+    | 1 << 27
+    | 1 << 29
+    | 1 << 31;
+
+/// What a container's first process needs.
+#[derive(Debug)]
+pub(crate) struct Started<'a> {
+    /// Files to write `0` to, to join the container's groups.
+    pub(crate) doors: Vec<PathBuf>,
+    /// The pod's network.
+    pub(crate) netns: &'a OwnedFd,
+    /// Its file systems.
+    pub(crate) rootfs: &'a Rootfs,
+    /// The command.
+    pub(crate) argv: &'a [String],
+    /// The environment.
+    pub(crate) env: &'a [(String, String)],
+    /// Where it starts.
+    pub(crate) working_dir: &'a str,
+}
+
+/// What a further process in a container needs.
+#[derive(Debug)]
+pub(crate) struct Joined<'a> {
+    /// As for the first one.
+    pub(crate) doors: Vec<PathBuf>,
+    /// The container's namespaces, in the order to enter them.
+    pub(crate) namespaces: Vec<(CloneFlags, OwnedFd)>,
+    /// The command.
+    pub(crate) argv: &'a [String],
+    /// The environment.
+    pub(crate) env: &'a [(String, String)],
+    /// Where it starts.
+    pub(crate) working_dir: &'a str,
+}
+
+/// In the first process of a container (already in its new namespaces).
+pub(crate) fn first(line: &mut Line, order: &Started<'_>) -> Result<Infallible, Fault> {
+    join_groups(&order.doors)?;
+    // Where the kernel has none, /proc shows the groups' full names; nothing else changes.
+    let _absent = unshare(CloneFlags::CLONE_NEWCGROUP);
+    setns(order.netns, CloneFlags::CLONE_NEWNET).doing(|| "enter the pod's network".into())?;
+    order.rootfs.enter()?;
+    become_program(line, order.argv, order.env, order.working_dir)
+}
+
+/// Opens the namespaces of a running container.
+pub(crate) fn namespaces_of(pid: i32) -> Result<Vec<(CloneFlags, OwnedFd)>, Fault> {
+    [
+        ("ipc", CloneFlags::CLONE_NEWIPC),
+        ("uts", CloneFlags::CLONE_NEWUTS),
+        ("net", CloneFlags::CLONE_NEWNET),
+        ("cgroup", CloneFlags::CLONE_NEWCGROUP),
+        ("pid", CloneFlags::CLONE_NEWPID),
+        // Last, because the others' paths are outside.
+        ("mnt", CloneFlags::CLONE_NEWNS),
+    ]
+    .into_iter()
+    .map(|(name, flag)| {
+        let path = format!("/proc/{pid}/ns/{name}");
+        let file = fs::File::open(&path).doing(|| format!("open {path}"))?;
+        Ok((flag, file.into()))
+    })
+    .collect()
+}
+
+/// In an intermediate process: enters the container, then forks a sibling inside it.
+pub(crate) fn another(line: &mut Line, order: &Joined<'_>) -> Result<Infallible, Fault> {
+    join_groups(&order.doors)?;
+    for (flag, namespace) in &order.namespaces {
+        setns(namespace, *flag).doing(|| format!("enter the container ({flag:?})"))?;
+    }
+    // A pid namespace takes effect for children; as a sibling, the child is the helper's own.
+    match sys::fork(libc::CLONE_PARENT).doing(|| "fork in the container".into())? {
+        Side::Parent(pid) => {
+            line.announce(pid.as_raw())?;
+            sys::leave(0)
+        }
+        Side::Child => become_program(line, order.argv, order.env, order.working_dir),
+    }
+}
+
+fn join_groups(doors: &[PathBuf]) -> Result<(), Fault> {
+    doors
+        .iter()
+        .try_for_each(|door| fs::write(door, "0").doing(|| format!("join {}", door.display())))
+}
+
+fn become_program(
+    line: &mut Line,
+    argv: &[String],
+    env: &[(String, String)],
+    working_dir: &str,
+) -> Result<Infallible, Fault> {
+    chdir(working_dir).doing(|| format!("chdir to {working_dir:?}"))?;
+    line.connect()?;
+    umask(Mode::from_bits_truncate(0o022));
+    sys::reset_signals();
+    sys::limit_capabilities(CAPABILITIES).doing(|| "limit capabilities".into())?;
+    nix::sys::prctl::set_no_new_privs().doing(|| "forbid new privileges".into())?;
+    execute(argv, env)
+}

@@ -1,0 +1,287 @@
+//! How pods run: one trait, several runtimes.
+
+pub mod simulated;
+
+pub mod builtin;
+pub mod choose;
+mod cri_log;
+pub mod process;
+mod session;
+mod streams;
+
+use async_trait::async_trait;
+use plimsoll_api::node::Session;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use tokio::sync::watch;
+
+/// CPU and memory bounds of one container.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Requested CPU, in millicores; sets the weight.
+    pub cpu_request_milli: u64,
+    /// CPU limit, in millicores; `None` = unlimited.
+    pub cpu_limit_milli: Option<u64>,
+    /// Memory limit in bytes; `None` = unlimited.
+    pub memory_limit_bytes: Option<u64>,
+}
+
+/// A node as the runtime sees it: a slice of the machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeSlice {
+    /// Node name; also the name of its cgroup.
+    pub node: String,
+    /// CPU capacity in millicores (a quota over all its pods).
+    pub cpu_milli: u64,
+    /// Memory capacity in bytes.
+    pub memory_bytes: u64,
+}
+
+/// What a pod's sandbox needs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SandboxSpec {
+    /// Node it runs on.
+    pub node: String,
+    /// Pod uid; names the sandbox.
+    pub uid: String,
+    /// Pod namespace and name, for messages.
+    pub pod: (String, String),
+    /// The address the node agent assigned to the pod.
+    pub ip: IpAddr,
+    /// Host name inside the pod.
+    pub hostname: String,
+    /// Whether the pod shares the host's network.
+    pub host_network: bool,
+    /// Contents of `/etc/resolv.conf`.
+    pub resolv_conf: String,
+    /// Contents of `/etc/hosts`.
+    pub hosts: String,
+}
+
+/// A file or directory made visible inside a container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mount {
+    /// Path on the host, prepared by the agent.
+    pub source: PathBuf,
+    /// Absolute path in the container.
+    pub target: PathBuf,
+    /// Whether writes are refused.
+    pub read_only: bool,
+}
+
+/// What to run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContainerSpec {
+    /// Pod uid (its sandbox).
+    pub pod_uid: String,
+    /// Container name.
+    pub name: String,
+    /// 0 for the first instance, then counted up.
+    pub attempt: u32,
+    /// Image reference as written in the pod.
+    pub image: String,
+    /// Replaces the image's entry point where not empty.
+    pub command: Vec<String>,
+    /// Replaces the image's arguments where not empty.
+    pub args: Vec<String>,
+    /// Environment, in order (later wins).
+    pub env: Vec<(String, String)>,
+    /// Working directory; the image's where `None`.
+    pub working_dir: Option<String>,
+    /// Mounts, in order.
+    pub mounts: Vec<Mount>,
+    /// Bounds.
+    pub limits: Limits,
+    /// Keep stdin open.
+    pub stdin: bool,
+    /// Close stdin when the first attach ends.
+    pub stdin_once: bool,
+    /// Give it a terminal.
+    pub tty: bool,
+    /// File for its log, in CRI format (`TIME stdout|stderr F|P TEXT`).
+    pub log_path: PathBuf,
+}
+
+/// How a container ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exit {
+    /// Exit code; 128+N for signal N.
+    pub code: i32,
+    /// The signal, if one ended it.
+    pub signal: Option<i32>,
+    /// Whether the kernel (or the watchdog) killed it for its memory.
+    pub oom_killed: bool,
+}
+
+/// Cumulative resource counters of one container or node.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counters {
+    /// CPU time since the start, in nanoseconds.
+    pub cpu_nanos: u64,
+    /// Working set now, in bytes.
+    pub memory_bytes: u64,
+}
+
+/// A started container.
+#[derive(Debug, Clone)]
+pub struct Started {
+    /// `RUNTIME://ID`, for `status.containerStatuses[].containerID`.
+    pub container_id: String,
+    /// What really runs, e.g. `built-in:hpa-example@sha256:…`, for `imageID`.
+    pub image_id: String,
+    /// Becomes `Some` once it has ended.
+    pub exit: watch::Receiver<Option<Exit>>,
+}
+
+/// What a runtime can say is wrong.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum RuntimeError {
+    /// No such image here; `ErrImagePull`.
+    #[error("failed to pull image {image:?}: {why}")]
+    ImagePull {
+        /// The reference.
+        image: String,
+        /// Why, and what can be done.
+        why: String,
+    },
+    /// The reference does not parse; `InvalidImageName`.
+    #[error("couldn't parse image name {image:?}: {why}")]
+    InvalidImageName {
+        /// The reference.
+        image: String,
+        /// Why.
+        why: String,
+    },
+    /// The container could not be started; `RunContainerError`.
+    #[error("failed to start container {container:?}: {why}")]
+    Start {
+        /// Container name.
+        container: String,
+        /// Why.
+        why: String,
+    },
+    /// The pod's sandbox could not be made; `FailedCreatePodSandBox`.
+    #[error("failed to create pod sandbox: {0}")]
+    Sandbox(String),
+    /// No such container or sandbox.
+    #[error("container {0:?} is not running")]
+    NotRunning(String),
+    /// Lowering memory below what is in use is put off.
+    #[error("memory limit {limit} is below the {used} bytes in use")]
+    ResizeDeferred {
+        /// The limit asked for.
+        limit: u64,
+        /// What is in use.
+        used: u64,
+    },
+    /// The runtime cannot do this at all.
+    #[error("the {runtime} runtime cannot {what}")]
+    Unsupported {
+        /// Its name.
+        runtime: &'static str,
+        /// What it cannot do.
+        what: String,
+    },
+    /// The launcher process failed.
+    #[error("launcher: {0}")]
+    Launcher(String),
+}
+
+/// Runs sandboxes and containers. Implementations: built-in launcher (root or rootless), plain
+/// processes, simulated.
+#[async_trait]
+pub trait Runtime: Send + Sync + std::fmt::Debug {
+    /// Short name for `containerID`, e.g. `plimsoll`, `process`, `simulated`.
+    fn name(&self) -> &'static str;
+
+    /// One line for people: which rung of the ladder this is and why.
+    fn describe(&self) -> String;
+
+    /// Whether containers are real: files, volumes, logs and probes matter. Simulated ones are not.
+    fn runs_processes(&self) -> bool {
+        true
+    }
+
+    /// For runtimes without processes: what a probe of the container would find now. `None` when
+    /// probes must really be made, or the container is unknown.
+    fn simulated_health(&self, _container_id: &str) -> Option<bool> {
+        None
+    }
+
+    /// Makes room for a node (cgroup with its capacity).
+    async fn add_node(&self, slice: NodeSlice) -> Result<(), RuntimeError>;
+
+    /// Removes a node's room; its pods must be gone.
+    async fn remove_node(&self, node: &str) -> Result<(), RuntimeError>;
+
+    /// Checks that the image can run here and returns its image ID; pulls it where possible.
+    async fn prepare_image(&self, image: &str) -> Result<String, RuntimeError>;
+
+    /// Makes a pod's sandbox (network namespace, address).
+    async fn create_sandbox(&self, spec: SandboxSpec) -> Result<(), RuntimeError>;
+
+    /// Removes a pod's sandbox and anything left in it. Absent is fine.
+    async fn remove_sandbox(&self, pod_uid: &str) -> Result<(), RuntimeError>;
+
+    /// Starts a container in its pod's sandbox.
+    async fn start(&self, spec: ContainerSpec) -> Result<Started, RuntimeError>;
+
+    /// Sends a signal to the container's main process (SIGKILL: to everything in it).
+    async fn signal(&self, container_id: &str, signal: i32) -> Result<(), RuntimeError>;
+
+    /// Frees what an ended container still holds (its log stays).
+    async fn remove(&self, container_id: &str) -> Result<(), RuntimeError>;
+
+    /// Runs a command in a running container.
+    async fn exec(
+        &self,
+        container_id: &str,
+        command: Vec<String>,
+        tty: bool,
+        stdin: bool,
+    ) -> Result<Session, RuntimeError>;
+
+    /// Connects to the main process's stdin and live output.
+    async fn attach(&self, container_id: &str, stdin: bool) -> Result<Session, RuntimeError>;
+
+    /// Counters of every running container, keyed by container ID, and of every node, keyed by
+    /// name; one call a sampling round.
+    async fn counters(&self) -> Result<RuntimeCounters, RuntimeError>;
+
+    /// Changes the bounds of a running container in place.
+    async fn resize(&self, container_id: &str, limits: Limits) -> Result<(), RuntimeError>;
+
+    /// The network the pods are in.
+    fn network(&self) -> Arc<dyn Network>;
+
+    /// Stops everything and frees all resources.
+    async fn shutdown(&self);
+}
+
+/// One round of counters.
+#[derive(Debug, Clone, Default)]
+pub struct RuntimeCounters {
+    /// By container ID.
+    pub containers: BTreeMap<String, Counters>,
+    /// By node name.
+    pub nodes: BTreeMap<String, Counters>,
+}
+
+/// Sockets in the pods' network, usable from the main process.
+#[async_trait]
+pub trait Network: Send + Sync + std::fmt::Debug {
+    /// Listens on an address of the cluster (a Service VIP, the DNS address).
+    async fn listen(&self, address: SocketAddr) -> std::io::Result<tokio::net::TcpListener>;
+
+    /// Binds a UDP socket on an address of the cluster.
+    async fn bind_udp(&self, address: SocketAddr) -> std::io::Result<tokio::net::UdpSocket>;
+
+    /// Connects to a pod.
+    async fn connect(&self, address: SocketAddr) -> std::io::Result<tokio::net::TcpStream>;
+
+    /// Whether the host's own shell reaches pod and Service addresses.
+    fn reachable_from_host(&self) -> bool;
+}

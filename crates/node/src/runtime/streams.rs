@@ -1,0 +1,193 @@
+//! A process's output, read once and given to its log and to everybody attached; its input.
+
+use super::cri_log::{LogWriter, Stream};
+use crate::launcher::sys;
+use bytes::Bytes;
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use parking_lot::Mutex;
+use plimsoll_api::node::{Input, Output};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::unix::AsyncFd;
+use tokio::sync::mpsc;
+
+/// Chunks that may wait for a slow reader.
+const QUEUE: usize = 256;
+/// A reader that takes nothing for this long is let go; the container must not hang on it.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A pipe or terminal, not blocking.
+#[derive(Debug)]
+pub(crate) struct Pipe(AsyncFd<OwnedFd>);
+
+impl Pipe {
+    /// Takes a descriptor over.
+    pub(crate) fn new(fd: OwnedFd) -> io::Result<Self> {
+        let flags = OFlag::from_bits_truncate(fcntl(&fd, FcntlArg::F_GETFL)?);
+        fcntl(&fd, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
+        sys::watch(fd).map(Self)
+    }
+
+    /// Reads a chunk; `None` at the end (of a terminal too, which says so with an error).
+    pub(crate) async fn read(&self) -> Option<Bytes> {
+        let mut buffer = vec![0; 16 * 1024];
+        loop {
+            let mut ready = self.0.readable().await.ok()?;
+            match ready.try_io(|fd| Ok(nix::unistd::read(fd.get_ref(), &mut buffer)?)) {
+                Ok(Ok(0)) => return None,
+                Ok(Ok(length)) => {
+                    buffer.truncate(length);
+                    return Some(buffer.into());
+                }
+                Ok(Err(error)) if error.raw_os_error() == Some(Errno::EINTR as i32) => {}
+                Ok(Err(_)) => return None,
+                Err(_would_block) => {}
+            }
+        }
+    }
+
+    /// Writes all of it; an error when nobody reads any more.
+    pub(crate) async fn write_all(&self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            let mut ready = self.0.writable().await?;
+            match ready.try_io(|fd| Ok(nix::unistd::write(fd.get_ref(), bytes)?)) {
+                Ok(Ok(length)) => bytes = bytes.get(length..).unwrap_or_default(),
+                Ok(Err(error)) => return Err(error),
+                Err(_would_block) => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn resize(&self, width: u16, height: u16) {
+        // A terminal that is gone needs no size.
+        let _gone = sys::set_window(self.0.get_ref().as_fd(), width, height);
+    }
+}
+
+/// Everybody who watches a process's output.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Audience(Arc<Mutex<Vec<mpsc::Sender<Output>>>>);
+
+impl Audience {
+    /// Joins; output from now on arrives.
+    pub(crate) fn join(&self) -> mpsc::Receiver<Output> {
+        let (sender, receiver) = mpsc::channel(QUEUE);
+        self.0.lock().push(sender);
+        receiver
+    }
+
+    /// Ends every reader's stream.
+    pub(crate) fn dismiss(&self) {
+        self.0.lock().clear();
+    }
+
+    async fn tell(&self, output: &Output) {
+        let everybody = self.0.lock().clone();
+        for one in everybody {
+            let told = tokio::time::timeout(PATIENCE, one.send(output.clone())).await;
+            if !matches!(told, Ok(Ok(()))) {
+                self.0.lock().retain(|other| !other.same_channel(&one));
+            }
+        }
+    }
+}
+
+/// Reads one stream to its end.
+pub(crate) async fn pump(
+    pipe: Arc<Pipe>,
+    stream: Stream,
+    audience: Audience,
+    mut log: Option<LogWriter>,
+) {
+    while let Some(chunk) = pipe.read().await {
+        if let Some(log) = &mut log
+            && let Err(error) = log.write(&chunk)
+        {
+            tracing::warn!(%error, "cannot write a container's log");
+        }
+        let output = match stream {
+            Stream::Stdout => Output::Stdout(chunk),
+            Stream::Stderr => Output::Stderr(chunk),
+        };
+        audience.tell(&output).await;
+    }
+    if let Some(Err(error)) = log.map(LogWriter::finish) {
+        tracing::warn!(%error, "cannot write the end of a container's log");
+    }
+}
+
+/// A process's standard input, shared by those attached.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Stdin {
+    pipe: Arc<Mutex<Option<Arc<Pipe>>>>,
+    is_terminal: bool,
+}
+
+/// What the end of an attach session means for stdin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AtEnd {
+    /// It stays open for the next one.
+    Keep,
+    /// The process sees its end.
+    Close,
+}
+
+impl Stdin {
+    /// The write end of a pipe.
+    pub(crate) fn pipe(pipe: Pipe) -> Self {
+        Self {
+            pipe: Arc::new(Mutex::new(Some(Arc::new(pipe)))),
+            is_terminal: false,
+        }
+    }
+
+    /// A terminal's master.
+    pub(crate) fn terminal(master: Arc<Pipe>) -> Self {
+        Self {
+            pipe: Arc::new(Mutex::new(Some(master))),
+            is_terminal: true,
+        }
+    }
+
+    /// Closes it for good.
+    pub(crate) fn close(&self) {
+        self.pipe.lock().take();
+    }
+
+    /// Feeds what a session sends, until the session ends.
+    pub(crate) async fn feed(self, mut input: mpsc::Receiver<Input>, at_end: AtEnd) {
+        while let Some(input) = input.recv().await {
+            let Some(pipe) = self.pipe.lock().clone() else {
+                return;
+            };
+            match input {
+                Input::Stdin(bytes) => {
+                    if pipe.write_all(&bytes).await.is_err() {
+                        return;
+                    }
+                }
+                Input::Resize { width, height } => pipe.resize(width, height),
+                Input::CloseStdin => break,
+            }
+        }
+        if at_end == AtEnd::Close {
+            self.end().await;
+        }
+    }
+
+    async fn end(&self) {
+        const END_OF_TRANSMISSION: &[u8] = &[4];
+        let pipe = self.pipe.lock().clone();
+        match pipe {
+            // A terminal is shared with the output; its way to say "no more" is a character.
+            Some(pipe) if self.is_terminal => {
+                let _gone = pipe.write_all(END_OF_TRANSMISSION).await;
+            }
+            _ => self.close(),
+        }
+    }
+}

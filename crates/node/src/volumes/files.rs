@@ -1,0 +1,124 @@
+//! Files of a volume, replaced all at once: `..data` points to the present set, and every name
+//! points through it.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Component, Path};
+
+/// One file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct File {
+    pub(super) bytes: Vec<u8>,
+    pub(super) mode: Option<i32>,
+}
+
+/// Files by their path in the volume.
+pub(super) type Files = BTreeMap<String, File>;
+
+/// Writes the files into the volume's directory.
+pub(super) fn write(directory: &Path, files: &Files, mode: Option<i32>) -> Result<(), String> {
+    for path in files.keys() {
+        let inside = Path::new(path)
+            .components()
+            .all(|c| matches!(c, Component::Normal(_)));
+        if path.is_empty() || !inside || path.starts_with("..") {
+            return Err(format!("path {path:?} must stay inside the volume"));
+        }
+    }
+    replace(directory, files, mode).map_err(|e| format!("cannot write files: {e}"))
+}
+
+fn replace(directory: &Path, files: &Files, mode: Option<i32>) -> io::Result<()> {
+    let old = fs::read_link(directory.join("..data")).ok();
+    let number: Option<u64> = old
+        .as_ref()
+        .and_then(|o| o.to_str()?.strip_prefix("..set_")?.parse().ok());
+    let set = format!("..set_{}", number.map_or(0_u64, |n: u64| n.wrapping_add(1)));
+    let root = directory.join(&set);
+    fs::create_dir_all(&root)?;
+    for (path, file) in files {
+        let target = root.join(path);
+        if let Some(parent) = target.parent() {
+            fs::create_dir_all(parent)?;
+        }
+        fs::write(&target, &file.bytes)?;
+        let bits = file
+            .mode
+            .or(mode)
+            .and_then(|m| u32::try_from(m).ok())
+            .unwrap_or(0o644);
+        fs::set_permissions(&target, fs::Permissions::from_mode(bits & 0o777))?;
+    }
+    let fresh = directory.join("..data_tmp");
+    drop(fs::remove_file(&fresh));
+    symlink(&set, &fresh)?;
+    fs::rename(&fresh, directory.join("..data"))?;
+    for path in files.keys() {
+        let Some(Component::Normal(top)) = Path::new(path).components().next() else {
+            continue;
+        };
+        let link = directory.join(top);
+        if fs::symlink_metadata(&link).is_err() {
+            symlink(Path::new("..data").join(top), &link)?;
+        }
+    }
+    if let Some(old) = old {
+        drop(fs::remove_dir_all(directory.join(old)));
+    }
+    Ok(())
+}
+
+/// Lets every user of the containers write.
+pub(super) fn open_to_all(directory: &Path) -> Result<(), String> {
+    fs::set_permissions(directory, fs::Permissions::from_mode(0o777))
+        .map_err(|e| format!("cannot open {} to all: {e}", directory.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_write_replaces_the_files_behind_the_same_names() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = |text: &str| File {
+            bytes: text.into(),
+            mode: None,
+        };
+        for text in ["one", "two"] {
+            let files = Files::from([("a".into(), file(text)), ("b/c".into(), file("x"))]);
+            write(directory.path(), &files, Some(0o600)).unwrap();
+            assert_eq!(
+                fs::read_to_string(directory.path().join("a")).unwrap(),
+                text
+            );
+            assert_eq!(
+                fs::read_to_string(directory.path().join("b/c")).unwrap(),
+                "x"
+            );
+        }
+        let bits = fs::metadata(directory.path().join("a"))
+            .unwrap()
+            .permissions()
+            .mode();
+        assert_eq!(bits & 0o777, 0o600);
+    }
+
+    #[rstest::rstest]
+    #[case("../a")]
+    #[case("/a")]
+    #[case("..data")]
+    fn paths_out_of_the_volume_are_refused(#[case] path: &str) {
+        let directory = tempfile::tempdir().unwrap();
+        let files = Files::from([(
+            path.into(),
+            File {
+                bytes: vec![],
+                mode: None,
+            },
+        )]);
+        assert!(write(directory.path(), &files, None).is_err());
+    }
+}
