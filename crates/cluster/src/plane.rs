@@ -1,0 +1,126 @@
+//! The control plane.
+
+use kube::Client;
+use plimsoll_api::kind::Kinds;
+use plimsoll_apiserver::auth::{Identity, TokenKey};
+use plimsoll_apiserver::store::Store;
+use plimsoll_apiserver::{ApiServer, ClusterSettings, Config};
+use plimsoll_clock::Clock;
+use plimsoll_controllers::horizontal::{self, Explanations, Signals};
+use plimsoll_controllers::supervisor::{self, Context};
+use plimsoll_sources::metrics::{MetricsApi, Pipeline};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use tokio::task::JoinSet;
+
+/// What a control plane is made of.
+#[derive(Debug)]
+pub struct Parts {
+    /// Where objects live.
+    pub store: Store,
+    /// What time it is.
+    pub clock: Clock,
+    /// Root of all seeds.
+    pub seed: u64,
+    /// What is served.
+    pub kinds: Kinds,
+    /// Addresses.
+    pub settings: ClusterSettings,
+    /// Signs service-account tokens.
+    pub token_key: TokenKey,
+    /// Parts to leave out: `controllers`, `scheduler`, `horizontal`, `metrics`.
+    pub without: BTreeSet<String>,
+    /// Settings of the controllers.
+    pub controllers: supervisor::Options,
+    /// Settings of the horizontal autoscaler.
+    pub horizontal: horizontal::Options,
+}
+
+/// Why the control plane did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The objects every cluster has could not be made.
+    #[error("the cluster's first objects could not be made")]
+    Bootstrap(#[source] plimsoll_api::status::ApiError),
+}
+
+/// A running control plane. Dropping it stops its tasks.
+#[derive(Debug)]
+pub struct ControlPlane {
+    /// The API server.
+    pub server: ApiServer,
+    /// What the controllers share.
+    pub context: Context,
+    /// Where measurements go.
+    pub pipeline: Pipeline,
+    /// Why each horizontal autoscaler did what it did.
+    pub explanations: Explanations,
+    tasks: JoinSet<()>,
+}
+
+impl ControlPlane {
+    /// Starts everything. Must be called inside a runtime.
+    ///
+    /// # Errors
+    /// The store refuses the first objects.
+    pub async fn start(parts: Parts) -> Result<Self, StartError> {
+        let server = ApiServer::new(Config {
+            store: parts.store,
+            clock: parts.clock,
+            kinds: parts.kinds,
+            seed: parts.seed,
+            cluster: parts.settings,
+            nodes: None,
+            locals: Vec::new(),
+            token_key: parts.token_key,
+        });
+        server.bootstrap().await.map_err(StartError::Bootstrap)?;
+        let client = Client::new(server.service(Identity::in_process("plimsoll")), "default");
+        let context = Context::start(client.clone(), parts.clock, parts.seed, parts.controllers);
+        let pipeline = Pipeline::new();
+        let explanations = Explanations::default();
+        let runs = |part: &str| !parts.without.contains(part);
+        let mut tasks = JoinSet::new();
+        let tended = server.clone();
+        tasks.spawn(async move { tended.tend().await });
+        if runs("metrics") {
+            let metrics = MetricsApi::new(pipeline.usage.clone());
+            metrics.follow(client);
+            server.add_local_group(Arc::new(metrics));
+        }
+        if runs("controllers") {
+            let mut controllers = supervisor::start_all(&context);
+            tasks.spawn(async move { while controllers.join_next().await.is_some() {} });
+        }
+        if runs("scheduler") {
+            tasks.spawn(plimsoll_controllers::scheduler::control(context.clone()));
+        }
+        if runs("horizontal") {
+            server.add_local_group(Arc::new(explanations.clone()));
+            let signals = Signals {
+                usage: pipeline.usage.clone(),
+                rounds: pipeline.subscribe(),
+                explanations: explanations.clone(),
+            };
+            let work = horizontal::control(context.clone(), signals, parts.horizontal);
+            tasks.spawn(work);
+        }
+        Ok(Self {
+            server,
+            context,
+            pipeline,
+            explanations,
+            tasks,
+        })
+    }
+
+    /// Keeps a further task with the control plane.
+    pub fn keep(&mut self, task: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn(task);
+    }
+
+    /// A client with all rights, in process.
+    pub fn client(&self) -> &Client {
+        &self.context.client
+    }
+}

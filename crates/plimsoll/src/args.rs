@@ -1,0 +1,94 @@
+//! The command line.
+
+use crate::output::complain;
+use crate::{bench, demo, explain, lifecycle, up};
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Kubernetes autoscaling in one program, with its own cluster.
+#[derive(Debug, Parser)]
+#[command(
+    name = "plimsoll",
+    version,
+    propagate_version = true,
+    max_term_width = 100
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Show a workload scaling out and in under real load, on a cluster made for it
+    Demo(demo::DemoArgs),
+    /// Start a Kubernetes cluster in this process
+    Up(up::UpArgs),
+    /// Stop the cluster that runs on a data directory
+    Down(Place),
+    /// Say whether a cluster runs, where, and how it is
+    Status(lifecycle::StatusArgs),
+    /// Print what the cluster's process has logged
+    Logs(lifecycle::LogsArgs),
+    /// Say why an autoscaler did what it did last
+    Explain(explain::ExplainArgs),
+    /// Measure, and print a table
+    #[command(subcommand)]
+    Bench(bench::Bench),
+}
+
+/// Which cluster a command is about.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Place {
+    /// Where the cluster keeps its state [default: ~/.local/share/plimsoll]
+    #[arg(long, value_name = "DIR", env = "PLIMSOLL_DATA_DIR")]
+    data_dir: Option<PathBuf>,
+}
+
+impl Place {
+    /// The directory, by flag, environment or default.
+    pub(crate) fn dir(&self) -> PathBuf {
+        self.data_dir.clone().unwrap_or_else(default_dir)
+    }
+}
+
+fn default_dir() -> PathBuf {
+    let from = |name: &str| {
+        std::env::var_os(name)
+            .filter(|v| !v.is_empty())
+            .map(PathBuf::from)
+    };
+    from("XDG_DATA_HOME")
+        .or_else(|| from("HOME").map(|home| home.join(".local/share")))
+        .unwrap_or_else(|| PathBuf::from("/var/lib"))
+        .join("plimsoll")
+}
+
+/// Parses the command line, does what it says and returns the exit code: 0 done, 1 failed, 2 wrong
+/// usage.
+pub(crate) fn run() -> ExitCode {
+    let cli = Cli::parse();
+    let result = match cli.command {
+        Command::Demo(args) => demo::run(args),
+        Command::Up(args) => up::run(args),
+        Command::Down(place) => lifecycle::down(&place.dir()),
+        Command::Status(args) => lifecycle::status(&args),
+        Command::Logs(args) => lifecycle::logs(&args),
+        Command::Explain(args) => block_on(explain::run(args)),
+        Command::Bench(bench) => block_on(bench::run(bench)),
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            complain(format!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs a command that needs a runtime and prints what it has to say itself.
+fn block_on(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<ExitCode> {
+    crate::cluster::runtime()?.block_on(Box::pin(work))?;
+    Ok(ExitCode::SUCCESS)
+}

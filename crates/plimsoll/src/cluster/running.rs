@@ -1,0 +1,358 @@
+//! Starting, using and stopping the whole.
+
+use super::kubeconfig::{self, NAME, Written};
+use super::machine::Machine;
+use super::nodes;
+use crate::up::NodeArgs;
+use anyhow::{Context, Result};
+use k8s_openapi::api::core::v1::Node;
+use kube::runtime::wait::{Condition, await_condition};
+use kube::{Api, Client};
+use plimsoll_api::kinds;
+use plimsoll_apiserver::ClusterSettings;
+use plimsoll_apiserver::pki::{Context as Entry, KeyedCert, Pki};
+use plimsoll_apiserver::serve::Listener;
+use plimsoll_apiserver::store::{Options as StoreOptions, Store};
+use plimsoll_clock::Clock;
+use plimsoll_cluster::components::{self, COMPONENTS};
+use plimsoll_cluster::{ControlPlane, Parts};
+use plimsoll_node::agent::{self, Agents};
+use plimsoll_node::dns;
+use plimsoll_node::launcher::LauncherConfig;
+use plimsoll_node::proxy::table::Directory;
+use plimsoll_node::proxy::{self, Proxy};
+use plimsoll_node::runtime::choose::{self as runtime, Chosen};
+use plimsoll_node::runtime::simulated::{Simulated, Steady};
+use plimsoll_node::runtime::{Network, Runtime};
+use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// Where pods find the DNS.
+const DNS: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 10);
+/// Where pods find the API server.
+const KUBERNETES: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 1);
+/// Events and bytes of history kept for watches that resume.
+const HISTORY: (usize, usize) = (20_000, 16 << 20);
+/// How long open requests may take to end at a stop.
+const GRACE: Duration = Duration::from_secs(2);
+/// The nodes must be Ready within this time.
+const NODE_PATIENCE: Duration = Duration::from_secs(20);
+
+/// What to start.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    /// Where state lives.
+    pub(crate) dir: PathBuf,
+    /// Keep objects in memory only.
+    pub(crate) ephemeral: bool,
+    /// Where the API server listens.
+    pub(crate) address: SocketAddr,
+    /// The nodes.
+    pub(crate) nodes: NodeArgs,
+    /// Parts left out.
+    pub(crate) without: BTreeSet<String>,
+    /// Root of all seeds.
+    pub(crate) seed: u64,
+}
+
+/// A running cluster.
+pub(crate) struct Running {
+    /// An in-process client with all rights.
+    pub(crate) client: Client,
+    /// The pods' network.
+    pub(crate) network: Arc<dyn Network>,
+    /// Time.
+    pub(crate) clock: Clock,
+    /// `https://127.0.0.1:6443`.
+    pub(crate) server: String,
+    /// The administrator's credentials, in the data directory.
+    pub(crate) admin_kubeconfig: PathBuf,
+    /// What runs the pods, in words.
+    pub(crate) runtime: String,
+    /// The nodes, in words.
+    pub(crate) nodes: String,
+    /// Where the state lives, in words.
+    pub(crate) place: String,
+    /// Seconds from start to ready.
+    pub(crate) took: f64,
+    plane: ControlPlane,
+    store: Store,
+    agents: Option<Agents>,
+    routing: (Option<Proxy>, Option<dns::Server>),
+    admin: KeyedCert,
+    ca: String,
+    stop: CancellationToken,
+    serving: tokio::task::JoinHandle<()>,
+}
+
+impl Running {
+    /// Starts everything and waits until the nodes are Ready.
+    pub(crate) async fn start(settings: Settings) -> Result<Self> {
+        let begun = Instant::now();
+        let clock = Clock::system();
+        let listener = Listener::bind(settings.address).await?;
+        let address = listener.address();
+        let pki = make_pki(&settings, address)?;
+        let store = open_store(&settings)?;
+        let (plane, runtime) = tokio::join!(
+            start_plane(&settings, &store, clock, &pki),
+            start_runtime(&settings, clock)
+        );
+        let (plane, Chosen { runtime, why }) = (plane?, runtime?);
+        let stop = CancellationToken::new();
+        let server = plane.server.clone();
+        let handler = move |request, peer: plimsoll_apiserver::serve::Peer| {
+            let server = server.clone();
+            async move { Ok::<_, Infallible>(server.handle(peer.identity, request).await) }
+        };
+        let serving =
+            tokio::spawn(listener.serve(pki.server_config()?, handler, stop.clone(), GRACE));
+        let admin = pki.client("kubernetes-admin", &["system:masters"])?;
+        let mut running = Self {
+            client: plane.client().clone(),
+            network: runtime.network(),
+            clock,
+            server: format!("https://{address}"),
+            admin_kubeconfig: settings.dir.join("admin.kubeconfig"),
+            runtime: why,
+            nodes: String::new(),
+            place: place(&settings),
+            took: 0.0,
+            plane,
+            store,
+            agents: None,
+            routing: (None, None),
+            admin,
+            ca: pki.ca().to_owned(),
+            stop,
+            serving,
+        };
+        kubeconfig::write_alone(&running.admin_kubeconfig, &running.entry())?;
+        running.populate(&settings, runtime, address).await?;
+        running.took = begun.elapsed().as_secs_f64();
+        Ok(running)
+    }
+
+    /// Adds nodes, routing, names, and the pods that describe the parts.
+    async fn populate(
+        &mut self,
+        settings: &Settings,
+        runtime: Arc<dyn Runtime>,
+        address: SocketAddr,
+    ) -> Result<()> {
+        let runs = |part: &str| part.is_empty() || !settings.without.contains(part);
+        let services = Directory::start(self.client.clone());
+        let specs = nodes::specs(&settings.nodes, Machine::here(), &runtime);
+        self.nodes = nodes::summary(&specs);
+        if runs("proxy") {
+            self.routing.0 = Some(self.start_proxy(&services, settings.seed, address));
+        }
+        if runs("dns") {
+            components::dns_service(&self.client, &DNS.to_string()).await?;
+            self.routing.1 = Some(start_dns(&services, &self.network));
+        }
+        if !runs("nodes") {
+            self.nodes = "none (left to others)".to_owned();
+            return Ok(());
+        }
+        let names: Vec<String> = specs.iter().map(|spec| spec.name.clone()).collect();
+        let (samples, measured) = mpsc::channel(64);
+        let agents = Agents::start(agent::Config {
+            client: self.client.clone(),
+            clock: self.clock,
+            seed: settings.seed,
+            nodes: specs,
+            samples,
+            services,
+            cluster_dns: IpAddr::V4(DNS),
+            cluster_domain: "cluster.local".to_owned(),
+            state_dir: settings.dir.join("pods"),
+            sample_period: Duration::from_secs(1),
+        })
+        .await?;
+        self.plane.server.set_nodes(Arc::new(agents.clone()));
+        self.plane.keep(pump(measured, self.plane.pipeline.clone()));
+        self.agents = Some(agents);
+        let ready = names.iter().map(|name| node_ready(&self.client, name));
+        tokio::time::timeout(NODE_PATIENCE, futures::future::try_join_all(ready))
+            .await
+            .context("the nodes did not become Ready in time")??;
+        let Some(first) = names.first() else {
+            return Ok(());
+        };
+        for (_, component) in COMPONENTS.iter().filter(|(part, _)| runs(part)) {
+            components::describe(&self.client, self.clock, first, component).await?;
+        }
+        Ok(())
+    }
+
+    fn start_proxy(&self, services: &Directory, seed: u64, address: SocketAddr) -> Proxy {
+        let dns = SocketAddr::new(IpAddr::V4(DNS), 53);
+        let kubernetes = SocketAddr::new(IpAddr::V4(KUBERNETES), 443);
+        Proxy::start(proxy::Config {
+            services: services.clone(),
+            network: Arc::clone(&self.network),
+            clock: self.clock,
+            seed,
+            node_ports: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+            fixed: BTreeMap::from([(kubernetes, address)]),
+            except: vec![dns],
+        })
+    }
+
+    fn entry(&self) -> Entry<'_> {
+        Entry {
+            name: NAME,
+            server: &self.server,
+            ca: &self.ca,
+            client: &self.admin,
+        }
+    }
+
+    /// Writes the credentials where the user wants them.
+    pub(crate) fn write_kubeconfig(&self, file: Option<&Path>) -> Result<Written> {
+        match file {
+            Some(path) => kubeconfig::write_alone(path, &self.entry()),
+            None => kubeconfig::merge(&self.entry()),
+        }
+    }
+
+    /// Stops everything, pods first, and makes what was acknowledged durable.
+    pub(crate) async fn stop(self) {
+        let Self {
+            agents,
+            routing,
+            stop,
+            serving,
+            plane,
+            store,
+            ..
+        } = self;
+        if let Some(agents) = agents {
+            agents.shutdown().await;
+        }
+        drop(routing);
+        stop.cancel();
+        serving.await.ok();
+        drop(plane);
+        store.close().await;
+    }
+}
+
+fn place(settings: &Settings) -> String {
+    if settings.ephemeral {
+        "memory only; nothing survives a stop".to_owned()
+    } else {
+        settings.dir.display().to_string()
+    }
+}
+
+fn make_pki(settings: &Settings, address: SocketAddr) -> Result<Pki> {
+    let extra = [address.ip().to_string()];
+    let pki = if settings.ephemeral {
+        Pki::ephemeral(&extra)
+    } else {
+        Pki::load_or_create(&settings.dir, &extra)
+    };
+    pki.context("the cluster's certificates")
+}
+
+fn open_store(settings: &Settings) -> Result<Store> {
+    let dir = (!settings.ephemeral).then(|| settings.dir.join("store"));
+    let (history_events, history_bytes) = HISTORY;
+    Ok(Store::open(StoreOptions {
+        dir,
+        history_events,
+        history_bytes,
+    })?)
+}
+
+async fn start_plane(
+    settings: &Settings,
+    store: &Store,
+    clock: Clock,
+    pki: &Pki,
+) -> Result<ControlPlane> {
+    let parts = Parts {
+        store: store.clone(),
+        clock,
+        seed: settings.seed,
+        kinds: kinds::built_in(),
+        settings: ClusterSettings {
+            ca: pki.ca().to_owned(),
+            ..ClusterSettings::default()
+        },
+        token_key: pki.token_key(),
+        without: settings.without.clone(),
+        controllers: plimsoll_controllers::supervisor::Options {
+            root_ca: Some(pki.ca().into()),
+            ..Default::default()
+        },
+        horizontal: plimsoll_controllers::horizontal::Options::default(),
+    };
+    Ok(ControlPlane::start(parts).await?)
+}
+
+/// The runtime and the line that says why this one.
+async fn start_runtime(settings: &Settings, clock: Clock) -> Result<Chosen> {
+    let wanted = settings.nodes.runtime.as_str();
+    if wanted == "simulated" {
+        let model = Arc::new(Steady::default());
+        let runtime: Arc<dyn Runtime> = Arc::new(Simulated::new(clock, model));
+        return Ok(Chosen {
+            why: runtime.describe(),
+            runtime,
+        });
+    }
+    let choice = wanted
+        .parse()
+        .map_err(anyhow::Error::msg)
+        .context("--runtime")?;
+    let exe = std::env::current_exe().context("finding this program")?;
+    let config = LauncherConfig::new(settings.dir.join("run"));
+    Ok(runtime::choose(choice, &exe, &config, clock).await?)
+}
+
+fn start_dns(services: &Directory, network: &Arc<dyn Network>) -> dns::Server {
+    let resolv_conf = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+    dns::Server::start(dns::Config {
+        services: services.clone(),
+        network: Arc::clone(network),
+        address: SocketAddr::new(IpAddr::V4(DNS), 53),
+        domain: "cluster.local".to_owned(),
+        upstream: dns::Server::host_resolvers(&resolv_conf),
+    })
+}
+
+async fn pump(
+    mut measured: mpsc::Receiver<plimsoll_api::usage::Samples>,
+    pipeline: plimsoll_sources::metrics::Pipeline,
+) {
+    while let Some(samples) = measured.recv().await {
+        pipeline.publish(samples);
+    }
+}
+
+async fn node_ready(client: &Client, name: &str) -> Result<()> {
+    let nodes: Api<Node> = Api::all(client.clone());
+    await_condition(nodes, name, is_ready())
+        .await
+        .with_context(|| format!("node {name}"))?;
+    Ok(())
+}
+
+fn is_ready() -> impl Condition<Node> {
+    |node: Option<&Node>| {
+        let conditions = node
+            .and_then(|n| n.status.as_ref())
+            .and_then(|s| s.conditions.as_ref());
+        conditions.is_some_and(|all| all.iter().any(|c| c.type_ == "Ready" && c.status == "True"))
+    }
+}

@@ -1,0 +1,69 @@
+//! End-to-end tests: the built binary and real kubectl, as a person would use them.
+//!
+//! They need kubectl 1.32 and 1.37 in `$PLIMSOLL_E2E_KUBECTL/{1.32,1.37}/kubectl` (`.ci/fetch-kubectl
+//! DIR` puts them there) and, for pods that really run, Linux with root. What is missing is
+//! reported as ignored, with the reason on the first line. `$PLIMSOLL_E2E_BIN` names the binary to
+//! test (the one cargo built for the tests otherwise). One at a time: clusters share the host's
+//! routes.
+
+mod bad_input;
+mod cluster;
+mod demo;
+mod kubectl;
+mod lab1;
+mod lifecycle;
+
+use kubectl::Kubectl;
+use libtest_mimic::{Arguments, Failed, Trial};
+use std::process::ExitCode;
+
+/// What a test returns.
+type Outcome = Result<(), Failed>;
+
+/// A test with kubectl.
+type WithKubectl = fn(&Kubectl) -> Outcome;
+
+/// Tests that need no kubectl.
+const PLAIN: &[(&str, fn() -> Outcome)] = &[
+    (
+        "lifecycle::a_second_up_on_the_same_directory_is_refused",
+        lifecycle::second_up,
+    ),
+    (
+        "lifecycle::a_port_already_taken_is_named",
+        lifecycle::port_taken,
+    ),
+    (
+        "lifecycle::status_logs_and_down_work_from_another_process",
+        lifecycle::status_logs_down,
+    ),
+    ("demo::scales_out_and_in_and_fails_no_request", demo::passes),
+];
+
+/// Tests for every kubectl.
+const EACH_KUBECTL: &[(&str, WithKubectl)] = &[
+    ("lab1", lab1::whole),
+    ("bad_input", bad_input::all),
+    ("lifecycle::objects_survive_a_restart", lifecycle::durable),
+];
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads = Some(1);
+    let plain = PLAIN.iter().map(|(name, test)| Trial::test(*name, test));
+    let mut trials: Vec<Trial> = plain.collect();
+    for version in ["1.32", "1.37"] {
+        let kubectl = Kubectl::find(version);
+        if let Err(why) = &kubectl {
+            eprintln!("skipped: tests with kubectl {version}: {why}");
+        }
+        for (name, test) in EACH_KUBECTL {
+            let found = kubectl.as_ref().ok().cloned();
+            let ignored = found.is_none();
+            let run = move || found.map_or(Ok(()), |kubectl| test(&kubectl));
+            let trial = Trial::test(format!("{name} with kubectl {version}"), run);
+            trials.push(trial.with_ignored_flag(ignored));
+        }
+    }
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
