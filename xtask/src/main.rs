@@ -34,9 +34,7 @@ fn main() -> ExitCode {
     let result = match words.as_slice() {
         ["check", "--quick"] => quick(),
         ["check"] => quick().and_then(|()| built()),
-        ["schema", file] => {
-            schema::generate(Path::new(file), Path::new("crates/api/src/schema"))
-        }
+        ["schema", file] => schema::generate(Path::new(file), Path::new("crates/api/src/schema")),
         _ => Err(anyhow::anyhow!(USAGE)),
     };
     match result {

@@ -164,13 +164,21 @@ pub struct Kinds {
 impl Kinds {
     /// Adds or replaces a kind.
     pub fn insert(&mut self, kind: Kind) {
-        let key = (kind.group.clone(), kind.version.clone(), kind.plural.clone());
+        let key = (
+            kind.group.clone(),
+            kind.version.clone(),
+            kind.plural.clone(),
+        );
         self.by_path.insert(key, Arc::new(kind));
     }
 
     /// The kind served under `/apis/GROUP/VERSION/PLURAL` (core: empty group).
     pub fn find(&self, group: &str, version: &str, plural: &str) -> Option<&Arc<Kind>> {
-        let key = (Text::Owned(group.into()), Text::Owned(version.into()), plural.to_owned().into());
+        let key = (
+            Text::Owned(group.into()),
+            Text::Owned(version.into()),
+            plural.to_owned().into(),
+        );
         self.by_path.get(&key)
     }
 

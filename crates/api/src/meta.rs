@@ -19,7 +19,9 @@ pub fn integer(object: &Value, path: &[&str]) -> Option<i64> {
 
 /// The list at `path`, or an empty one.
 pub fn list<'a>(object: &'a Value, path: &[&str]) -> &'a [Value] {
-    at(object, path).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+    at(object, path)
+        .and_then(Value::as_array)
+        .map_or(&[], Vec::as_slice)
 }
 
 /// `metadata.name`, or `""`.

@@ -99,8 +99,11 @@ pub trait NodeBackend: Send + Sync + std::fmt::Debug {
     ) -> Result<BoxStream<'static, Bytes>, ApiError>;
 
     /// Runs a command in the container.
-    async fn exec(&self, container: ContainerRef, options: StreamOptions)
-    -> Result<Session, ApiError>;
+    async fn exec(
+        &self,
+        container: ContainerRef,
+        options: StreamOptions,
+    ) -> Result<Session, ApiError>;
 
     /// Connects to the container's main process.
     async fn attach(

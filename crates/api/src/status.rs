@@ -40,13 +40,20 @@ pub struct FieldError {
 impl FieldError {
     /// `field: Invalid value: VALUE: why`. Strings print quoted, other values as JSON.
     pub fn invalid(field: impl Into<String>, value: &Value, why: impl std::fmt::Display) -> Self {
-        Self::new(field, CauseReason::FieldValueInvalid, format!("Invalid value: {value}: {why}"))
+        Self::new(
+            field,
+            CauseReason::FieldValueInvalid,
+            format!("Invalid value: {value}: {why}"),
+        )
     }
 
     /// `field: Required value[: why]`.
     pub fn required(field: impl Into<String>, why: &str) -> Self {
-        let detail =
-            if why.is_empty() { "Required value".into() } else { format!("Required value: {why}") };
+        let detail = if why.is_empty() {
+            "Required value".into()
+        } else {
+            format!("Required value: {why}")
+        };
         Self::new(field, CauseReason::FieldValueRequired, detail)
     }
 
@@ -54,22 +61,37 @@ impl FieldError {
     pub fn not_supported(field: impl Into<String>, value: &Value, allowed: &[&str]) -> Self {
         let mut sorted: Vec<String> = allowed.iter().map(|a| format!("{a:?}")).collect();
         sorted.sort();
-        let detail = format!("Unsupported value: {value}: supported values: {}", sorted.join(", "));
+        let detail = format!(
+            "Unsupported value: {value}: supported values: {}",
+            sorted.join(", ")
+        );
         Self::new(field, CauseReason::FieldValueNotSupported, detail)
     }
 
     /// `field: Forbidden: why`.
     pub fn forbidden(field: impl Into<String>, why: impl std::fmt::Display) -> Self {
-        Self::new(field, CauseReason::FieldValueForbidden, format!("Forbidden: {why}"))
+        Self::new(
+            field,
+            CauseReason::FieldValueForbidden,
+            format!("Forbidden: {why}"),
+        )
     }
 
     /// `field: Duplicate value: VALUE`.
     pub fn duplicate(field: impl Into<String>, value: &Value) -> Self {
-        Self::new(field, CauseReason::FieldValueDuplicate, format!("Duplicate value: {value}"))
+        Self::new(
+            field,
+            CauseReason::FieldValueDuplicate,
+            format!("Duplicate value: {value}"),
+        )
     }
 
     fn new(field: impl Into<String>, reason: CauseReason, detail: String) -> Self {
-        Self { field: field.into(), reason, detail }
+        Self {
+            field: field.into(),
+            reason,
+            detail,
+        }
     }
 }
 
@@ -96,7 +118,12 @@ pub struct ApiError {
 impl ApiError {
     /// An error without details.
     pub fn new(code: u16, reason: &'static str, message: impl Into<String>) -> Self {
-        Self { code, reason, message: message.into(), details: json!({}) }
+        Self {
+            code,
+            reason,
+            message: message.into(),
+            details: json!({}),
+        }
     }
 
     /// 404 `pods "x" not found`; `resource` is the plural with its group, e.g. `deployments.apps`.
@@ -107,7 +134,11 @@ impl ApiError {
 
     /// 404 for a path that names no resource.
     pub fn no_such_resource() -> Self {
-        Self::new(404, "NotFound", "the server could not find the requested resource")
+        Self::new(
+            404,
+            "NotFound",
+            "the server could not find the requested resource",
+        )
     }
 
     /// 409 `configmaps "a" already exists`.
@@ -140,9 +171,12 @@ impl ApiError {
             .iter()
             .map(|e| json!({"reason": e.reason, "message": e.detail, "field": e.field}))
             .collect();
-        let mut error =
-            Self::new(422, "Invalid", format!("{} {name:?} is invalid: {text}", qualified(group, kind)))
-                .about(group, kind, name);
+        let mut error = Self::new(
+            422,
+            "Invalid",
+            format!("{} {name:?} is invalid: {text}", qualified(group, kind)),
+        )
+        .about(group, kind, name);
         if let Some(details) = error.details.as_object_mut() {
             details.insert("causes".into(), Value::Array(causes));
         }
@@ -178,12 +212,20 @@ impl ApiError {
 
     /// 500 InternalError.
     pub fn internal(message: impl std::fmt::Display) -> Self {
-        Self::new(500, "InternalError", format!("Internal error occurred: {message}"))
+        Self::new(
+            500,
+            "InternalError",
+            format!("Internal error occurred: {message}"),
+        )
     }
 
     /// 501 for something Kubernetes has and this server does not have yet; says so plainly.
     pub fn not_yet(what: &str) -> Self {
-        Self::new(501, "NotImplemented", format!("plimsoll does not serve {what} yet"))
+        Self::new(
+            501,
+            "NotImplemented",
+            format!("plimsoll does not serve {what} yet"),
+        )
     }
 
     /// Names the object the error is about.
@@ -217,5 +259,9 @@ impl ApiError {
 }
 
 fn qualified(group: &str, plural: &str) -> String {
-    if group.is_empty() { plural.to_owned() } else { format!("{plural}.{group}") }
+    if group.is_empty() {
+        plural.to_owned()
+    } else {
+        format!("{plural}.{group}")
+    }
 }

@@ -74,7 +74,11 @@ impl UsageStore {
         }
         for (name, usage) in &samples.nodes {
             match usage {
-                Some(usage) => drop(inner.nodes.insert(Arc::clone(name), Arc::new(usage.clone()))),
+                Some(usage) => drop(
+                    inner
+                        .nodes
+                        .insert(Arc::clone(name), Arc::new(usage.clone())),
+                ),
                 None => drop(inner.nodes.remove(name)),
             }
         }
@@ -82,11 +86,21 @@ impl UsageStore {
 
     /// One pod's newest usage.
     pub fn pod(&self, name: &PodName) -> Option<Arc<PodUsage>> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).pods.get(name).cloned()
+        self.0
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pods
+            .get(name)
+            .cloned()
     }
 
     /// One node's newest usage.
     pub fn node(&self, name: &str) -> Option<Arc<NodeUsage>> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).nodes.get(name).cloned()
+        self.0
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .nodes
+            .get(name)
+            .cloned()
     }
 }

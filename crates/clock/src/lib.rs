@@ -27,19 +27,26 @@ pub struct Clock {
 
 impl Clock {
     /// A clock that shows the system's wall time now.
-    #[expect(clippy::disallowed_methods, reason = "the one place that reads the system's time")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place that reads the system's time"
+    )]
     pub fn system() -> Self {
         Self::starting_at(Timestamp::now())
     }
 
     /// A clock that shows `epoch` now, for simulations and tests.
     pub fn starting_at(epoch: Timestamp) -> Self {
-        Self { epoch, origin: Instant::now() }
+        Self {
+            epoch,
+            origin: Instant::now(),
+        }
     }
 
     /// The time now.
     pub fn now(&self) -> Timestamp {
-        let elapsed = SignedDuration::try_from(self.origin.elapsed()).unwrap_or(SignedDuration::MAX);
+        let elapsed =
+            SignedDuration::try_from(self.origin.elapsed()).unwrap_or(SignedDuration::MAX);
         self.epoch.checked_add(elapsed).unwrap_or(Timestamp::MAX)
     }
 }

@@ -113,11 +113,21 @@ const LIST_MAP: u16 = 64;
 const MAP_ATOMIC: u16 = 128;
 const REPLACE: u16 = 256;
 
-static PLAIN: Extra = Extra { keys: &[], merge_key: "", embedded: &[] };
+static PLAIN: Extra = Extra {
+    keys: &[],
+    merge_key: "",
+    embedded: &[],
+};
 
 impl FieldDef {
     const fn plain(name: &'static str, ty: FieldType, flags: u16, number: u16) -> Self {
-        Self { name, ty, number, flags, extra: &PLAIN }
+        Self {
+            name,
+            ty,
+            number,
+            flags,
+            extra: &PLAIN,
+        }
     }
 
     const fn with(
@@ -127,7 +137,13 @@ impl FieldDef {
         number: u16,
         extra: &'static Extra,
     ) -> Self {
-        Self { name, ty, number, flags, extra }
+        Self {
+            name,
+            ty,
+            number,
+            flags,
+            extra,
+        }
     }
 
     const fn has(&self, flag: u16) -> bool {
@@ -211,7 +227,10 @@ pub struct TypeDef {
 impl TypeDef {
     /// The field with this JSON name.
     pub fn field(&self, name: &str) -> Option<&'static FieldDef> {
-        let index = self.fields.binary_search_by(|field| field.name.cmp(name)).ok()?;
+        let index = self
+            .fields
+            .binary_search_by(|field| field.name.cmp(name))
+            .ok()?;
         self.fields.get(index)
     }
 
@@ -258,8 +277,13 @@ pub fn resources() -> &'static [ResourceDef] {
 
 /// The type's row. Ids only come from this module, so the row exists.
 pub fn get(id: TypeId) -> &'static TypeDef {
-    static NOTHING: TypeDef =
-        TypeDef { name: "", shape: Shape::Json, atomic: true, fields: &[], gvk: None };
+    static NOTHING: TypeDef = TypeDef {
+        name: "",
+        shape: Shape::Json,
+        atomic: true,
+        fields: &[],
+        gvk: None,
+    };
     types::TYPES.get(usize::from(id.0)).unwrap_or(&NOTHING)
 }
 
@@ -270,17 +294,23 @@ pub fn all() -> impl Iterator<Item = (TypeId, &'static TypeDef)> {
 
 /// The type with this full name.
 pub fn by_name(name: &str) -> Option<TypeId> {
-    let index = types::TYPES.binary_search_by(|row| row.name.cmp(name)).ok()?;
+    let index = types::TYPES
+        .binary_search_by(|row| row.name.cmp(name))
+        .ok()?;
     u16::try_from(index).ok().map(TypeId)
 }
 
 /// The type registered for a kind. `DeleteOptions` and `WatchEvent` exist in every group.
 pub fn by_kind(group: &str, version: &str, kind: &str) -> Option<TypeId> {
     let find = |wanted: (&str, &str, &str)| {
-        let index = types::KINDS.binary_search_by(|row| (row.0, row.1, row.2).cmp(&wanted)).ok()?;
+        let index = types::KINDS
+            .binary_search_by(|row| (row.0, row.1, row.2).cmp(&wanted))
+            .ok()?;
         types::KINDS.get(index).map(|row| TypeId(row.3))
     };
     find((group, version, kind)).or_else(|| {
-        matches!(kind, "DeleteOptions" | "WatchEvent").then(|| find(("", "v1", kind))).flatten()
+        matches!(kind, "DeleteOptions" | "WatchEvent")
+            .then(|| find(("", "v1", kind)))
+            .flatten()
     })
 }
