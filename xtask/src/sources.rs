@@ -161,7 +161,11 @@ fn declarations(source: &Source) -> Vec<(PathBuf, String)> {
     } else {
         dir.join(stem)
     };
-    source
+    let by_path = source.text.lines().filter_map(|line| {
+        let file = line.trim().strip_prefix("#[path = \"")?.strip_suffix(".rs\"]")?;
+        Some((source.path.parent()?.to_owned(), file.to_owned()))
+    });
+    let by_name = source
         .text
         .lines()
         .filter_map(|line| {
@@ -171,8 +175,8 @@ fn declarations(source: &Source) -> Vec<(PathBuf, String)> {
             let visible = before.is_empty() || before.starts_with("pub");
             let name = line.get(at + 4..)?.strip_suffix(';')?;
             visible.then(|| (children.clone(), name.to_owned()))
-        })
-        .collect()
+        });
+    by_name.chain(by_path).collect()
 }
 
 #[cfg(test)]
@@ -190,7 +194,8 @@ mod tests {
     fn a_file_that_no_module_names_is_found() {
         let tree = [
             source("crates/a/src/lib.rs", "//! a\npub mod inside;\nmod deep;\n"),
-            source("crates/a/src/inside.rs", "//! i\nmod child;\n"),
+            source("crates/a/src/inside.rs", "//! i\nmod child;\n#[path = \"in_tests.rs\"]\nmod tests;\n"),
+            source("crates/a/src/in_tests.rs", "//! t"),
             source("crates/a/src/inside/child.rs", "//! c"),
             source("crates/a/src/deep/mod.rs", "//! d\npub(crate) mod leaf;\n"),
             source("crates/a/src/deep/leaf.rs", "//! l"),

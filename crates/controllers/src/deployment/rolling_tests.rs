@@ -1,3 +1,5 @@
+//! Tables and properties of the rolling-update arithmetic.
+
 use super::{Bounds, Share, Size, new_size, scale_in_proportion, shrink_old};
 use crate::pods::{RollingUpdate, Strategy};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;

@@ -1,3 +1,5 @@
+//! What the garbage collector decides, graph by graph.
+
 use super::{Graph, Manner, Node, Step, Uid};
 use crate::runtime::{ObjectKey, Owner};
 use std::sync::Arc;

@@ -1,3 +1,5 @@
+//! Order, indexes and own writes of the cache.
+
 use super::{Cache, Cached, Change};
 use crate::runtime::{Meta, ObjectKey};
 use k8s_openapi::api::core::v1::ConfigMap;

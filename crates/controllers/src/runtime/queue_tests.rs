@@ -1,3 +1,5 @@
+//! Order and pauses of the queue, on paused time.
+
 use super::Queue;
 use proptest::prelude::*;
 use std::time::Duration;

@@ -1,3 +1,5 @@
+//! Answers, query by query.
+
 use super::*;
 use crate::proxy::table::{Service, Slice, Table};
 use hickory_proto::op::MessageType;

@@ -1,3 +1,5 @@
+//! What is done next for a pod, state by state.
+
 use super::*;
 use crate::agent::state::{Ended, Live};
 use serde_json::json;

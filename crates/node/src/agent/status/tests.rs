@@ -1,3 +1,5 @@
+//! What the API shows of a pod, state by state.
+
 use super::*;
 use crate::agent::state::Live;
 
