@@ -30,6 +30,8 @@ pub(crate) struct RunFile {
     pub(crate) server: String,
     /// File with an administrator's credentials.
     pub(crate) kubeconfig: PathBuf,
+    /// How kubectl gets there, in words.
+    pub(crate) kubectl: String,
     /// When it started.
     pub(crate) started: jiff::Timestamp,
     /// Which rung of the runtime ladder runs the pods, and why.
@@ -50,10 +52,11 @@ impl Claim {
     pub(crate) fn take(dir: &Path) -> Result<Self> {
         std::fs::create_dir_all(dir).with_context(|| format!("creating {}", dir.display()))?;
         match lock(dir)? {
-            Some(held) => Ok(Self {
-                dir: dir.to_owned(),
-                _lock: held,
-            }),
+            Some(held) => {
+                // A crash leaves the last one's behind.
+                std::fs::remove_file(dir.join("run.json")).ok();
+                Ok(Self { dir: dir.to_owned(), _lock: held })
+            }
             None => bail!(
                 "a cluster already runs on {dir}{who}; stop it with `plimsoll down --data-dir \
                  {dir}`, or give this one another --data-dir",
@@ -96,8 +99,10 @@ fn lock(dir: &Path) -> Result<Option<Flock<File>>> {
     }
 }
 
+/// What `run.json` says, unless its process is gone (a killed cluster leaves its file behind).
 fn read(dir: &Path) -> Option<RunFile> {
-    serde_json::from_slice(&std::fs::read(dir.join("run.json")).ok()?).ok()
+    let run: RunFile = serde_json::from_slice(&std::fs::read(dir.join("run.json")).ok()?).ok()?;
+    kill(Pid::from_raw(run.pid), None).is_ok().then_some(run)
 }
 
 /// Who runs on DIR, if anyone does.
@@ -204,10 +209,7 @@ pub(crate) fn status(args: &StatusArgs) -> Result<ExitCode> {
         Ok(health) => say(format!("health    {health}")),
         Err(error) => say(format!("health    not answering: {error:#}")),
     }
-    say(format!(
-        "kubectl   export KUBECONFIG={}",
-        run.kubeconfig.display()
-    ));
+    say(format!("kubectl   {}", run.kubectl));
     Ok(ExitCode::SUCCESS)
 }
 

@@ -305,7 +305,7 @@ fn cpu_seconds() -> Result<f64> {
     Ok(seconds(usage.user_time())? + seconds(usage.system_time())?)
 }
 
-fn rss_mebibytes() -> Result<f64> {
+pub(super) fn rss_mebibytes() -> Result<f64> {
     let status = std::fs::read_to_string("/proc/self/status")?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let kibibytes = line.and_then(|line| line.split_whitespace().next()?.parse::<u32>().ok());

@@ -1,5 +1,6 @@
 //! `plimsoll bench`: measurements that print a table and write JSON.
 
+mod api;
 mod hpa;
 
 use clap::Subcommand;
@@ -7,6 +8,8 @@ use clap::Subcommand;
 /// What to measure.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Bench {
+    /// The API server: writes, reads, lists, watches, memory
+    Api(api::ApiArgs),
     /// Decisions of the horizontal autoscaler: how many a second, at what cost
     Hpa(hpa::HpaArgs),
 }
@@ -14,6 +17,7 @@ pub(crate) enum Bench {
 /// Measures.
 pub(crate) async fn run(bench: Bench) -> anyhow::Result<()> {
     match bench {
+        Bench::Api(args) => api::run(args).await,
         Bench::Hpa(args) => hpa::run(args).await,
     }
 }

@@ -137,6 +137,14 @@ impl Running {
         kubeconfig::write_alone(&running.admin_kubeconfig, &running.entry())?;
         running.populate(&settings, runtime, address).await?;
         running.took = begun.elapsed().as_secs_f64();
+        tracing::info!(
+            server = running.server,
+            nodes = running.nodes,
+            runtime = running.runtime,
+            store = running.place,
+            seconds = running.took,
+            "the cluster is up"
+        );
         Ok(running)
     }
 
@@ -235,6 +243,7 @@ impl Running {
             store,
             ..
         } = self;
+        tracing::info!("stopping");
         if let Some(agents) = agents {
             agents.shutdown().await;
         }
@@ -243,6 +252,7 @@ impl Running {
         serving.await.ok();
         drop(plane);
         store.close().await;
+        tracing::info!("stopped");
     }
 }
 

@@ -56,10 +56,7 @@ pub(super) fn run(dir: &Path) -> Result<ExitCode> {
         "plimsoll is up in the background (pid {}): {}",
         run.pid, run.server
     ));
-    say(format!(
-        "  kubectl    export KUBECONFIG={}",
-        run.kubeconfig.display()
-    ));
+    say(format!("  kubectl    {}", run.kubectl));
     say(format!(
         "Stop with `plimsoll down --data-dir {}`.",
         dir.display()

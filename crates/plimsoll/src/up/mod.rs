@@ -102,6 +102,7 @@ async fn stay(args: UpArgs, dir: &Path, claim: &Claim) -> Result<ExitCode> {
         pid: nix::unistd::getpid().as_raw(),
         server: running.server.clone(),
         kubeconfig: running.admin_kubeconfig.clone(),
+        kubectl: kubeconfig.to_string(),
         started: running.clock.now(),
         runtime: running.runtime.clone(),
         ephemeral: args.ephemeral,

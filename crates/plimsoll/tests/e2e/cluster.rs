@@ -39,6 +39,8 @@ impl Cluster {
 
     /// A cluster on `dir`, on any free port.
     pub(crate) fn start_in(dir: &Path, arguments: &[&str]) -> Result<Self, Failed> {
+        // What a killed cluster left must not be taken for the new one's.
+        std::fs::remove_file(dir.join("run.json")).ok();
         let log = std::fs::File::create(dir.join("up.out"))?;
         let child = plimsoll()
             .args(["up", "--port", "0"])

@@ -1,6 +1,6 @@
 //! Lab 1, steps 1 to 8: manual and automatic horizontal scaling, as a learner types it.
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, plimsoll};
 use crate::kubectl::Kubectl;
 use crate::{Outcome, check};
 use std::process::Command;
@@ -16,7 +16,7 @@ pub(crate) fn whole(kubectl: &Kubectl) -> Outcome {
     look_inside(&k)?;
     autoscale(&k)?;
     load(&k)?;
-    Ok(())
+    explained(&cluster)
 }
 
 /// Step 1: what runs.
@@ -246,6 +246,22 @@ fn load(k: &Kubectl) -> Outcome {
     ] {
         check!(described.contains(wanted), "no {wanted:?} in:\n{described}");
     }
+    Ok(())
+}
+
+/// The last decision, in sentences and as a record.
+fn explained(cluster: &Cluster) -> Outcome {
+    let ask = |extra: &[&str]| {
+        let mut command = plimsoll();
+        command.args(["explain", "hpa/scalable-app", "--kubeconfig"]).arg(cluster.kubeconfig());
+        command.args(extra).output()
+    };
+    let text = String::from_utf8(ask(&[])?.stdout)?;
+    for wanted in ["hpa/scalable-app in default", "pods measured", "1 to 10 allowed", "1 -> "] {
+        check!(text.contains(wanted), "no {wanted:?} in:\n{text}");
+    }
+    let record: serde_json::Value = serde_json::from_slice(&ask(&["-o", "json"])?.stdout)?;
+    check!(record["kind"] == "Explanation", "{record}");
     Ok(())
 }
 

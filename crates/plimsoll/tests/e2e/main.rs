@@ -8,6 +8,7 @@
 
 mod bad_input;
 mod cluster;
+mod crash;
 mod demo;
 mod kubectl;
 mod lab1;
@@ -37,6 +38,7 @@ const PLAIN: &[(&str, fn() -> Outcome)] = &[
         "lifecycle::status_logs_and_down_work_from_another_process",
         lifecycle::status_logs_down,
     ),
+    ("crash::loses_nothing", crash::loses_nothing),
     ("demo::scales_out_and_in_and_fails_no_request", demo::passes),
 ];
 
