@@ -144,8 +144,18 @@ async fn a_missing_image_is_backed_off() {
     let reason =
         |p: &Value| p["status"]["containerStatuses"][0]["state"]["waiting"]["reason"].clone();
     let pod = world
+        .until("refused", |p| reason(p) == "ErrImagePull")
+        .await;
+    assert_eq!(pod["status"]["phase"], "Pending");
+    let pod = world
         .until("backed off", |p| reason(p) == "ImagePullBackOff")
         .await;
+    let waiting = &pod["status"]["containerStatuses"][0]["state"]["waiting"];
+    let message = waiting["message"].as_str().unwrap();
+    assert!(
+        message.starts_with("Back-off pulling image \"nginx:404\": ErrImagePull: "),
+        "{message}"
+    );
     assert_eq!(pod["status"]["phase"], "Pending");
     assert_eq!(condition(&pod, "Ready")["reason"], "ContainersNotReady");
     tokio::time::sleep(Duration::from_secs(35)).await;
@@ -154,6 +164,37 @@ async fn a_missing_image_is_backed_off() {
         "{:?}",
         world.events().await
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_missing_image_that_must_not_be_pulled_says_so() {
+    let world = world().await;
+    let app = json!({"name": "app", "image": "nginx:404", "imagePullPolicy": "Never"});
+    world.create(json!({"containers": [app]})).await;
+    let pod = world
+        .until("refused", |p| {
+            p["status"]["containerStatuses"][0]["state"]["waiting"]["reason"] == "ErrImageNeverPull"
+        })
+        .await;
+    let waiting = &pod["status"]["containerStatuses"][0]["state"]["waiting"];
+    assert_eq!(
+        waiting["message"],
+        "Container image \"nginx:404\" is not present with pull policy of Never"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_whose_runtime_breaks_down_is_not_ready_and_says_why() {
+    let world = world().await;
+    world.create(json!({})).await;
+    world.until("ready", is_ready).await;
+    world.runtime.break_down("it burned");
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let node: Value = world.api.get("/api/v1/nodes/n1").await.unwrap();
+    let ready = condition(&node, "Ready");
+    assert_eq!(ready["status"], "False");
+    assert_eq!(ready["reason"], "KubeletNotReady");
+    assert_eq!(ready["message"], "container runtime is down: it burned");
 }
 
 #[tokio::test(start_paused = true)]

@@ -6,9 +6,8 @@
 mod runtime_host;
 
 use plimsoll_api::node::{Input, Output};
-use plimsoll_node::launcher::Rung;
 use plimsoll_node::runtime::{Exit, Limits, Runtime, RuntimeError, Started};
-use runtime_host::{built_in, container, drain, sandbox, shell, type_in};
+use runtime_host::{best, container, drain, sandbox, shell, type_in};
 use std::time::Duration;
 
 async fn end(started: &mut Started) -> Exit {
@@ -26,7 +25,7 @@ async fn end(started: &mut Started) -> Exit {
 
 #[tokio::test]
 async fn a_container_runs_and_its_output_reaches_the_log() {
-    let Some(host) = built_in(Rung::Root).await else {
+    let Some(host) = best().await else {
         return;
     };
     host.runtime.create_sandbox(sandbox(5)).await.unwrap();
@@ -51,7 +50,7 @@ async fn a_container_runs_and_its_output_reaches_the_log() {
 
 #[tokio::test]
 async fn exec_runs_in_the_container_with_and_without_a_terminal() {
-    let Some(host) = built_in(Rung::Root).await else {
+    let Some(host) = best().await else {
         return;
     };
     host.runtime.create_sandbox(sandbox(6)).await.unwrap();
@@ -105,7 +104,7 @@ async fn exec_runs_in_the_container_with_and_without_a_terminal() {
 
 #[tokio::test]
 async fn attach_reaches_a_shell_on_a_terminal() {
-    let Some(host) = built_in(Rung::Root).await else {
+    let Some(host) = best().await else {
         return;
     };
     host.runtime.create_sandbox(sandbox(7)).await.unwrap();
@@ -135,7 +134,7 @@ async fn attach_reaches_a_shell_on_a_terminal() {
 
 #[tokio::test]
 async fn memory_over_the_limit_is_an_oom_kill() {
-    let Some(host) = built_in(Rung::Root).await else {
+    let Some(host) = best().await else {
         return;
     };
     host.runtime.create_sandbox(sandbox(8)).await.unwrap();
@@ -163,7 +162,7 @@ async fn memory_over_the_limit_is_an_oom_kill() {
 
 #[tokio::test]
 async fn what_cannot_start_says_why_and_leaves_nothing() {
-    let Some(host) = built_in(Rung::Root).await else {
+    let Some(host) = best().await else {
         return;
     };
     host.runtime.create_sandbox(sandbox(9)).await.unwrap();
@@ -195,7 +194,7 @@ async fn what_cannot_start_says_why_and_leaves_nothing() {
 
 #[tokio::test]
 async fn the_end_of_the_runtime_ends_every_container() {
-    let Some(host) = built_in(Rung::Root).await else {
+    let Some(host) = best().await else {
         return;
     };
     host.runtime.create_sandbox(sandbox(12)).await.unwrap();

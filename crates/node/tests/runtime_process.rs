@@ -4,10 +4,11 @@
 
 mod runtime_host;
 
+use plimsoll_api::node::Input;
 use plimsoll_clock::Clock;
+use plimsoll_node::runtime::Runtime;
 use plimsoll_node::runtime::process::Processes;
-use plimsoll_node::runtime::{Runtime, RuntimeError};
-use runtime_host::{container, node, program, sandbox, shell};
+use runtime_host::{container, drain, node, program, sandbox, shell, type_in};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -46,15 +47,29 @@ async fn a_process_serves_at_its_own_loopback_address_and_ends_gracefully() {
 }
 
 #[tokio::test]
-async fn a_terminal_is_refused_clearly() {
+async fn a_shell_runs_on_a_terminal_of_its_own() {
     let directory = tempfile::tempdir().unwrap();
     let runtime = Processes::start(&program(), directory.path(), Clock::system()).unwrap();
     runtime.create_sandbox(sandbox(41)).await.unwrap();
     let mut spec = container(41, directory.path(), &["sh"]);
-    spec.tty = true;
-    let refused = runtime.start(spec).await.unwrap_err();
-    assert!(
-        matches!(refused, RuntimeError::Unsupported { .. }),
-        "{refused}"
-    );
+    (spec.tty, spec.stdin, spec.stdin_once) = (true, true, true);
+    let started = runtime.start(spec).await.unwrap();
+    let command = vec!["sh".to_owned()];
+    let session = runtime
+        .exec(&started.container_id, command, true, true)
+        .await
+        .unwrap();
+    let (width, height) = (101, 42);
+    let resize = Input::Resize { width, height };
+    session.input.send(resize).await.unwrap();
+    type_in(&session, "stty size; tty; hostname; exit 5\n").await;
+    let (text, code) = drain(session).await;
+    assert_eq!(code, 5, "{text}");
+    for part in ["42 101", "/dev/pts/", "pod-41"] {
+        assert!(text.contains(part), "{part:?} in {text}");
+    }
+    let session = runtime.attach(&started.container_id, true).await.unwrap();
+    type_in(&session, "exit 9\n").await;
+    assert_eq!(drain(session).await.1, 9);
+    runtime.shutdown().await;
 }

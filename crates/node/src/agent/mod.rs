@@ -18,6 +18,7 @@ mod probing;
 mod report;
 pub mod state;
 pub mod status;
+mod termination;
 mod usage;
 pub mod view;
 mod worker;
@@ -147,6 +148,8 @@ pub(crate) struct Node {
     pub(crate) runtime: Arc<dyn Runtime>,
     pub(crate) address: IpAddr,
     pub(crate) since: jiff::Timestamp,
+    /// When and why its runtime broke down.
+    pub(crate) broken: std::sync::OnceLock<(jiff::Timestamp, String)>,
     pub(crate) pool: Mutex<Pool>,
     pub(crate) stop: CancellationToken,
 }
@@ -187,6 +190,18 @@ impl Agents {
     /// # Errors
     /// A node with an unusable address range, or one that its runtime cannot make.
     pub async fn start(config: Config) -> Result<Self, AgentError> {
+        let agents = Self::start_silent(config).await?;
+        agents.spawn(node::keep_alive(agents.clone()));
+        Ok(agents)
+    }
+
+    /// Like [`Agents::start`], without heartbeats: leases and node conditions are written once and
+    /// never renewed. For virtual time, where they would be most of the work; nobody may expect
+    /// them (`node_grace` of the controllers must be `None`).
+    ///
+    /// # Errors
+    /// See [`Agents::start`].
+    pub async fn start_silent(config: Config) -> Result<Self, AgentError> {
         let cluster = Cluster::new(config.client);
         let stop = CancellationToken::new();
         let shared = Arc::new(Shared {
@@ -210,7 +225,6 @@ impl Agents {
         agents.spawn(agents.clone().dispatch());
         let sampler = usage::Sampler::new(agents.clone(), config.samples, config.sample_period);
         agents.spawn(sampler.run());
-        agents.spawn(node::keep_alive(agents.clone()));
         Ok(agents)
     }
 
@@ -242,6 +256,7 @@ impl Agents {
             runtime: Arc::clone(&spec.runtime),
             address: spec.address.unwrap_or_else(|| pool.gateway()),
             since: self.shared.clock.now(),
+            broken: std::sync::OnceLock::new(),
             pool: Mutex::new(pool),
             stop: self.stop.child_token(),
             spec,

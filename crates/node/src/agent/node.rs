@@ -26,6 +26,22 @@ pub(crate) async fn register(shared: Arc<Shared>, node: Arc<Node>) {
     let message = format!("Node {} status is now: NodeReady", node.name);
     shared.events.node(&node.name, "NodeReady", message);
     renew(&shared, &node).await;
+    let why = node.runtime.breakdown().await;
+    break_down(&shared, &node, why).await;
+}
+
+/// Shows that the node can run nothing any more.
+async fn break_down(shared: &Shared, node: &Node, why: String) {
+    tracing::error!(node = %node.name, %why, "the container runtime has broken down");
+    let message = format!("Node {} status is now: NodeNotReady: {why}", node.name);
+    drop(node.broken.set((shared.clock.now(), why)));
+    shared.events.node(&node.name, "NodeNotReady", message);
+    let path = format!("/api/v1/nodes/{}/status", node.name);
+    let body = json!({ "status": status(shared, node) });
+    while let Err(error) = shared.cluster.merge(&path, &body).await {
+        tracing::debug!(node = %node.name, error = ?error, "node status not written");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
 }
 
 async fn try_register(shared: &Shared, node: &Node) -> Result<(), super::ClusterError> {
@@ -151,10 +167,22 @@ fn status(shared: &Shared, node: &Node) -> Value {
         "hugepages-1Gi": "0", "hugepages-2Mi": "0",
         "pods": node.spec.pods.to_string(),
     });
+    let (since, ready) = match node.broken.get() {
+        None => (
+            node.since,
+            ["True", "KubeletReady", "kubelet is posting ready status"].map(str::to_owned),
+        ),
+        Some((at, why)) => {
+            let message = format!("container runtime is down: {why}");
+            (*at, ["False".into(), "KubeletNotReady".into(), message])
+        }
+    };
+    let [holds, reason, message] = &ready;
     let condition = |kind: &str, holds: &str, reason: &str, message: &str| {
         json!({
             "type": kind, "status": holds, "reason": reason, "message": message,
-            "lastHeartbeatTime": now, "lastTransitionTime": time(node.since),
+            "lastHeartbeatTime": now,
+            "lastTransitionTime": time(if kind == "Ready" { since } else { node.since }),
         })
     };
     json!({
@@ -166,7 +194,7 @@ fn status(shared: &Shared, node: &Node) -> Value {
                 "kubelet has no disk pressure"),
             condition("PIDPressure", "False", "KubeletHasSufficientPID",
                 "kubelet has sufficient PID available"),
-            condition("Ready", "True", "KubeletReady", "kubelet is posting ready status"),
+            condition("Ready", holds, reason, message),
         ],
         "addresses": [
             {"type": "InternalIP", "address": node.address.to_string()},

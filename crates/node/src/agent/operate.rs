@@ -43,9 +43,18 @@ impl Site {
         self.shared.state_dir.join("logs").join(name)
     }
 
+    /// The log of one instance of a container.
+    pub(crate) fn log(&self, container: &str, attempt: u32) -> PathBuf {
+        self.logs().join(container).join(format!("{attempt}.log"))
+    }
+
     /// Prepares volumes and makes the sandbox.
     pub(crate) async fn create_sandbox(self, ip: IpAddr) -> Result<(), StartFailure> {
         if self.node.runtime.runs_processes() {
+            volumes::keep_private(&self.shared.state_dir).map_err(|e| StartFailure {
+                reason: "FailedMount",
+                message: format!("cannot make {}: {e}", self.shared.state_dir.display()),
+            })?;
             volumes::prepare(&self, ip)
                 .await
                 .map_err(|e| StartFailure {
@@ -109,7 +118,7 @@ impl Site {
         runtime
             .prepare_image(&container.image)
             .await
-            .map_err(|e| failure(&e))?;
+            .map_err(|e| image_failure(&e, container))?;
         let spec = self.container_spec(container, attempt, ip).await?;
         let started = runtime.start(spec).await.map_err(|e| failure(&e))?;
         let hook = container
@@ -176,11 +185,19 @@ impl Site {
         let (command, args) = (expand(&container.command), expand(&container.args));
         spec.command = command;
         spec.args = args;
-        spec.mounts = volumes::mounts(self, container, &spec.env).map_err(config)?;
-        spec.log_path = self
-            .logs()
-            .join(&container.name)
-            .join(format!("{attempt}.log"));
+        if self.node.runtime.mounts_volumes() {
+            spec.mounts = volumes::mounts(self, container, &spec.env).map_err(config)?;
+            let message = super::termination::mount(self, container, attempt);
+            spec.mounts.push(message.map_err(config)?);
+        } else if let Some(mount) = volumes::indispensable(container) {
+            return Err(config(format!(
+                "the {} runtime cannot mount volume {:?} at {:?}",
+                self.node.runtime.name(),
+                mount.name,
+                mount.mount_path
+            )));
+        }
+        spec.log_path = self.log(&container.name, attempt);
         if let Some(parent) = spec.log_path.parent() {
             std::fs::create_dir_all(parent)
                 .map_err(|e| config(format!("cannot make the log directory: {e}")))?;
@@ -221,6 +238,21 @@ impl Site {
             tracing::debug!(pod = %self.pod.full_name(), %error, "SIGTERM not delivered");
         }
     }
+}
+
+fn image_failure(error: &RuntimeError, container: &Container) -> StartFailure {
+    let never = container.image_pull_policy.as_deref() == Some("Never");
+    if never && matches!(error, RuntimeError::ImagePull { .. }) {
+        let message = format!(
+            "Container image {:?} is not present with pull policy of Never",
+            container.image
+        );
+        return StartFailure {
+            reason: "ErrImageNeverPull",
+            message,
+        };
+    }
+    failure(error)
 }
 
 fn failure(error: &RuntimeError) -> StartFailure {

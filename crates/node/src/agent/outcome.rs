@@ -11,6 +11,9 @@ use futures::FutureExt;
 use jiff::Timestamp;
 use std::sync::Arc;
 
+/// How long a failed pull shows as `ErrImagePull` before it shows as held back, in seconds.
+const PULL_ERROR_SHOWN: i64 = 2;
+
 impl Worker {
     /// Puts changed bounds into effect on running containers.
     pub(super) fn resize(&mut self, before: &Pod) {
@@ -59,6 +62,7 @@ impl Worker {
         let Some(live) = container.live().filter(|live| live.id == id) else {
             return;
         };
+        let message = self.site.last_message(index, container.restarts, exit.code);
         let reason = match exit {
             Exit {
                 oom_killed: true, ..
@@ -71,7 +75,7 @@ impl Worker {
             image_id: live.image_id.clone(),
             code: exit.code,
             reason,
-            message: String::new(),
+            message,
             started: Some(live.since),
             finished: now,
         };
@@ -103,7 +107,7 @@ impl Worker {
             .split_once('@')
             .map_or(image_id.as_str(), |(name, _)| name)
         {
-            stand_in if stand_in.starts_with("built-in:") => format!(" ({stand_in})"),
+            stand_in if stand_in.starts_with("built-in/") => format!(" ({stand_in})"),
             _ => String::new(),
         };
         container.image_backoff = super::state::Backoff::default();
@@ -152,26 +156,22 @@ impl Worker {
         let StartFailure { reason, message } = failure;
         let (pull, until) = match reason {
             "ErrImagePull" => {
-                // Waiting after a failure shows as ImagePullBackOff; see `Report`.
+                // Shown as such for a moment; the plan then shows it as held back.
                 container.image_backoff.raise(now, now);
-                (true, container.image_backoff.until(now))
+                (true, Some(later(now, PULL_ERROR_SHOWN)))
             }
-            "InvalidImageName" | "CreateContainerConfigError" => (false, Some(later(now, 10))),
+            "InvalidImageName" | "ErrImageNeverPull" | "CreateContainerConfigError" => {
+                (false, Some(later(now, 10)))
+            }
             _ => {
                 container.backoff.raise(now, now);
                 (false, container.backoff.until(now))
             }
         };
-        let shown = if pull { "ImagePullBackOff" } else { reason };
         let image = &spec.image;
-        let waiting = if pull {
-            format!("Back-off pulling image {image:?}: ErrImagePull: {message}")
-        } else {
-            message.clone()
-        };
         container.run = Run::Waiting {
-            reason: shown,
-            message: waiting,
+            reason,
+            message: message.clone(),
             until,
         };
         if pull {
@@ -185,8 +185,6 @@ impl Worker {
                 Severity::Warning,
                 ("Failed", "Error: ErrImagePull".to_owned()),
             );
-            let what = ("BackOff", format!("Back-off pulling image {image:?}"));
-            self.event(Some(index), Severity::Normal, what);
         } else {
             self.event(
                 Some(index),

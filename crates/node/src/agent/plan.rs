@@ -78,8 +78,8 @@ fn advance(pod: &Pod, state: &PodState, now: Timestamp, mut wake: Wake) -> Actio
             match step(pod, container, now) {
                 Step::Fine => {}
                 Step::Start => return Action::Start(index),
-                Step::Hold(until) if is_ended(container) => return Action::Hold { index, until },
-                Step::Hold(until) => wake.note(until),
+                Step::Hold(until) => return Action::Hold { index, until },
+                Step::Wait(until) => wake.note(until),
             }
         }
         let blocks = match container.role {
@@ -97,14 +97,24 @@ fn advance(pod: &Pod, state: &PodState, now: Timestamp, mut wake: Wake) -> Actio
 enum Step {
     Fine,
     Start,
+    /// To be shown as held back until then.
     Hold(Timestamp),
+    /// Shown so already.
+    Wait(Timestamp),
 }
 
 fn step(pod: &Pod, container: &ContainerState, now: Timestamp) -> Step {
     match &container.run {
         Run::Waiting {
             until: Some(at), ..
-        } if *at > now => Step::Hold(*at),
+        } if *at > now => Step::Wait(*at),
+        Run::Waiting {
+            reason: "ErrImagePull",
+            ..
+        } => match container.image_backoff.next().filter(|at| *at > now) {
+            Some(at) => Step::Hold(at),
+            None => Step::Start,
+        },
         Run::Waiting { .. } => Step::Start,
         Run::Ended(ended) if restarts(pod, container.role, ended.code) => {
             match container
@@ -118,10 +128,6 @@ fn step(pod: &Pod, container: &ContainerState, now: Timestamp) -> Step {
         }
         Run::Running(_) | Run::Ended(_) => Step::Fine,
     }
-}
-
-fn is_ended(container: &ContainerState) -> bool {
-    matches!(container.run, Run::Ended(_))
 }
 
 /// Whether a container that ended with this code is run again.

@@ -140,6 +140,12 @@ impl Backoff {
         (self.seconds > 0 && !self.stale(failed)).then(|| later(failed, i64::from(self.seconds)))
     }
 
+    /// When an attempt is allowed after the failure that raised this last.
+    pub fn next(&self) -> Option<Timestamp> {
+        self.raised
+            .map(|raised| later(raised, i64::from(self.seconds)))
+    }
+
     /// Counts one more attempt after a failure at `failed`.
     pub fn raise(&mut self, failed: Timestamp, now: Timestamp) {
         self.seconds = if self.seconds == 0 || self.stale(failed) {

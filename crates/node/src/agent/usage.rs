@@ -28,6 +28,8 @@ pub(crate) struct Sampler {
     period: Duration,
     containers: BTreeMap<Arc<str>, Reading>,
     nodes: BTreeMap<String, Reading>,
+    /// Whether the last round failed somewhere, which is said once.
+    failing: bool,
 }
 
 impl Sampler {
@@ -39,6 +41,7 @@ impl Sampler {
             period: period.max(Duration::from_millis(10)),
             containers,
             nodes,
+            failing: false,
         }
     }
 
@@ -49,17 +52,21 @@ impl Sampler {
         loop {
             ticks.tick().await;
             let mut read = RuntimeCounters::default();
+            let mut failed = false;
             for runtime in self.agents.runtimes() {
                 match runtime.counters().await {
                     Ok(counters) => {
                         read.containers.extend(counters.containers);
                         read.nodes.extend(counters.nodes);
                     }
+                    Err(_) if self.failing => failed = true,
                     Err(error) => {
+                        failed = true;
                         tracing::warn!(runtime = runtime.name(), %error, "usage not measured");
                     }
                 }
             }
+            self.failing = failed;
             let now = self.agents.shared.clock.now();
             let round = self.round(&read, now);
             if self.samples.send(round).await.is_err() {

@@ -115,6 +115,10 @@ pub struct Container {
     pub lifecycle: Option<Box<core::Lifecycle>>,
     /// `Always` makes an init container a sidecar.
     pub restart_policy: Option<String>,
+    /// Where it leaves a last message; `/dev/termination-log` by default.
+    pub termination_message_path: Option<String>,
+    /// `File` or `FallbackToLogsOnError`.
+    pub termination_message_policy: Option<String>,
     /// Keep stdin open.
     pub stdin: bool,
     /// Close stdin after the first attach.

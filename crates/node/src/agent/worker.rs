@@ -283,8 +283,14 @@ impl Worker {
         });
     }
 
-    /// Shows a crashed container as held back.
+    /// Shows a container that crashed, or whose image is missing, as held back.
     fn hold(&mut self, index: usize, until: Timestamp) {
+        if let Some(container) = self.state.containers.get_mut(index)
+            && let Run::Waiting { message, .. } = &container.run
+        {
+            let cause = message.clone();
+            return self.hold_pull(index, until, &cause);
+        }
         let pod = Arc::clone(self.pod());
         let name = pod.container(index).map_or("", |c| c.name.as_str());
         let full = pod.full_name();
@@ -306,6 +312,23 @@ impl Worker {
         };
         let message = format!("Back-off restarting failed container {name} in pod {full}");
         self.event(Some(index), Severity::Warning, ("BackOff", message));
+    }
+
+    fn hold_pull(&mut self, index: usize, until: Timestamp, cause: &str) {
+        let pod = Arc::clone(self.pod());
+        let image = pod.container(index).map_or("", |c| c.image.as_str());
+        let what = format!("Back-off pulling image {image:?}");
+        if let Some(container) = self.state.containers.get_mut(index) {
+            container.run = Run::Waiting {
+                reason: "ImagePullBackOff",
+                message: format!("{what}: ErrImagePull: {cause}"),
+                until: Some(until),
+            };
+        }
+        self.report.dirty = true;
+        self.event(Some(index), Severity::Normal, ("BackOff", what.clone()));
+        let failed = ("Failed", "Error: ImagePullBackOff".to_owned());
+        self.event(Some(index), Severity::Warning, failed);
     }
 
     pub(super) fn stop(&mut self, index: usize, deadline: Timestamp) {

@@ -1,8 +1,9 @@
 //! A small HTTP/1.1 client for `wget` and `curl`.
 
+use super::names;
 use std::fmt::Write as _;
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 /// `http://HOST[:PORT]/PATH`, taken apart.
@@ -143,9 +144,7 @@ pub(super) fn connect(
     connect_timeout: Option<Duration>,
     timeout: Option<Duration>,
 ) -> Result<TcpStream, Failure> {
-    let addresses = (url.host.as_str(), url.port)
-        .to_socket_addrs()
-        .map_err(|_| Failure::Resolve)?;
+    let addresses = names::resolve(&url.host, url.port).map_err(|_| Failure::Resolve)?;
     let mut last = Failure::Resolve;
     for address in addresses {
         let tried = match connect_timeout.or(timeout) {

@@ -1,8 +1,8 @@
 //! `nslookup`, as old busybox has it.
 
-use super::os;
+use super::{names, os};
 use std::collections::BTreeSet;
-use std::net::{IpAddr, ToSocketAddrs};
+use std::net::IpAddr;
 
 /// Looks names up through the container's resolver.
 pub(super) fn nslookup(arguments: &[String]) -> u8 {
@@ -13,12 +13,13 @@ pub(super) fn nslookup(arguments: &[String]) -> u8 {
     let server = servers
         .lines()
         .find_map(|line| line.strip_prefix("nameserver "));
-    let server = server.unwrap_or("127.0.0.1").trim();
+    let told = os::variable(names::SERVER);
+    let server = told.as_deref().or(server).unwrap_or("127.0.0.1").trim();
     os::line(&format!("Server:    {server}\nAddress 1: {server}\n"));
-    let Ok(found) = (name.as_str(), 0).to_socket_addrs() else {
+    let Ok(found) = names::look_up(name) else {
         return os::fail(&format!("nslookup: can't resolve '{name}'"));
     };
-    let addresses: BTreeSet<IpAddr> = found.map(|address| address.ip()).collect();
+    let addresses: BTreeSet<IpAddr> = found.into_iter().collect();
     os::line(&format!("Name:      {name}"));
     for (index, address) in addresses.iter().enumerate() {
         os::line(&format!("Address {}: {address}", index + 1));

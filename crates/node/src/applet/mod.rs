@@ -2,18 +2,23 @@
 
 mod curl;
 mod files;
+pub(crate) mod guard;
 mod http_client;
 mod lookup;
+pub(crate) mod names;
 mod options;
 mod os;
 mod pattern;
 mod processes;
 mod server;
 mod system;
+mod terminal;
 mod text;
 mod waiting;
 mod web;
 mod wget;
+
+pub(crate) use terminal::SESSION;
 
 use std::process::ExitCode;
 
@@ -31,6 +36,7 @@ const APPLETS: &[(&str, Applet)] = &[
     ("false", waiting::no),
     ("free", system::free),
     ("grep", text::grep),
+    (guard::NAME, guard::guard),
     ("head", text::head),
     ("hostname", system::hostname),
     ("hpa-example", web::hpa_example),
@@ -41,16 +47,19 @@ const APPLETS: &[(&str, Applet)] = &[
     ("mkdir", files::mkdir),
     ("nginx", web::nginx),
     ("nslookup", lookup::nslookup),
+    (SESSION, terminal::session),
     ("pause", waiting::pause),
     ("ps", processes::ps),
     ("rm", files::rm),
     ("seq", text::seq),
     ("sleep", waiting::sleep),
     ("stress", waiting::burn),
+    ("stty", terminal::stty),
     ("tail", text::tail),
     ("top", processes::top),
     ("touch", files::touch),
     ("true", waiting::yes),
+    ("tty", terminal::tty),
     ("uname", system::uname),
     ("wc", text::wc),
     ("wget", wget::wget),

@@ -74,6 +74,12 @@ pub(super) fn variable(name: &str) -> Option<String> {
 
 /// The host name.
 pub(super) fn hostname() -> String {
+    // A plain process shares the machine's host name, so it is told its own.
+    if variable(super::names::SERVER).is_some()
+        && let Some(name) = variable("HOSTNAME")
+    {
+        return name;
+    }
     nix::unistd::gethostname().map_or_else(
         |_| "localhost".into(),
         |name| name.to_string_lossy().into_owned(),

@@ -1,7 +1,7 @@
 //! Tools that tell about the system: `hostname`, `env`, `date`, `id`, `whoami`, `uname`, `free`,
 //! `df`, `kill`.
 
-use super::os;
+use super::{names, os};
 use nix::sys::signal::{Signal, kill as send};
 use nix::sys::statvfs::statvfs;
 use nix::unistd::{Pid, getgid, getuid};
@@ -10,17 +10,17 @@ use std::str::FromStr;
 
 /// Prints the host name (`-i`: its address).
 pub(super) fn hostname(arguments: &[String]) -> u8 {
-    use std::net::ToSocketAddrs;
     let name = os::hostname();
     if arguments.iter().any(|word| word == "-i" || word == "-I") {
-        let address = (name.as_str(), 0)
-            .to_socket_addrs()
-            .ok()
-            .and_then(|mut all| all.next());
+        let told = os::variable("PLIMSOLL_LISTEN").and_then(|text| text.parse().ok());
+        let address: Option<std::net::IpAddr> = told.or_else(|| {
+            let found = names::look_up(&name).ok()?;
+            found.into_iter().next()
+        });
         let Some(address) = address else {
             return os::fail(&format!("hostname: {name}: Unknown host"));
         };
-        return u8::from(!os::line(&address.ip().to_string()));
+        return u8::from(!os::line(&address.to_string()));
     }
     u8::from(!os::line(&name))
 }

@@ -9,8 +9,13 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// First part of the names of our top directories; the rest is the owner's pid.
+/// First part of the names of our top directories; the rest is the owner's pid and the time it
+/// started, because pids come back.
 const PREFIX: &str = "plimsoll-";
+/// Tries, two milliseconds apart, to remove a group whose last processes are on their way out.
+const TRIES: u32 = 50;
+/// The same at the end of a cluster, when nobody comes after us.
+const LAST_TRIES: u32 = 2500;
 /// CPU quotas are per this many microseconds.
 const PERIOD_MICROS: u64 = 100_000;
 const ROOT: &str = "/sys/fs/cgroup";
@@ -39,7 +44,8 @@ impl Cgroups {
     /// Makes the cluster's top directories, after removing those of dead owners. The string says
     /// why there are none.
     pub(crate) fn open(rung: Rung, owner: u32) -> (Self, Option<String>) {
-        let name = format!("{PREFIX}{owner}");
+        let started = start_time(owner).unwrap_or_default();
+        let name = format!("{PREFIX}{owner}-{started}");
         let version_2 = fs::metadata(Path::new(ROOT).join("cgroup.controllers")).is_ok();
         let made = if version_2 {
             open_v2(rung, &name)
@@ -184,13 +190,15 @@ impl Cgroups {
     /// Removes a group and those below it; what still runs there is killed.
     pub(crate) fn remove(&self, path: &Path) {
         for directory in self.directories(path) {
-            remove_tree(&directory);
+            remove_tree(&directory, TRIES);
         }
     }
 
     /// Removes everything of this cluster.
     pub(crate) fn remove_all(&self) {
-        self.remove(Path::new(""));
+        for directory in self.directories(Path::new("")) {
+            remove_tree(&directory, LAST_TRIES);
+        }
     }
 
     fn make(&self, path: &Path, inner: Inner) -> Result<(), Fault> {
@@ -306,29 +314,46 @@ fn sweep(parent: &Path) {
         return;
     };
     for entry in entries.flatten() {
-        let name = entry.file_name();
-        let owner = name
-            .to_str()
-            .and_then(|name| name.strip_prefix(PREFIX)?.parse::<i32>().ok());
-        let dead = owner
-            .is_some_and(|pid| kill(Pid::from_raw(pid), None) == Err(nix::errno::Errno::ESRCH));
-        if dead {
-            remove_tree(&entry.path());
+        if entry.file_name().to_str().is_some_and(is_abandoned) {
+            remove_tree(&entry.path(), TRIES);
         }
     }
 }
 
-fn remove_tree(directory: &Path) {
+/// Whether a directory's name is one of ours and its owner is dead.
+fn is_abandoned(name: &str) -> bool {
+    let Some(owner) = name.strip_prefix(PREFIX) else {
+        return false;
+    };
+    let (pid, started) = owner.split_once('-').unwrap_or((owner, ""));
+    let Ok(pid) = pid.parse::<u32>() else {
+        return false;
+    };
+    match start_time(pid) {
+        None => true,
+        Some(now) => started.parse::<u64>().is_ok_and(|then| then != now),
+    }
+}
+
+/// When a process started, in ticks since boot; `None` when there is none.
+fn start_time(pid: u32) -> Option<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The command may contain anything, but its closing bracket is the last one.
+    let (_, rest) = text.rsplit_once(')')?;
+    rest.split_whitespace().nth(19)?.parse().ok()
+}
+
+fn remove_tree(directory: &Path, tries: u32) {
     let Ok(entries) = fs::read_dir(directory) else {
         return;
     };
     for entry in entries.flatten() {
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            remove_tree(&entry.path());
+            remove_tree(&entry.path(), tries);
         }
     }
     // Killed processes leave the group a moment later; a bounded number of tries.
-    for _ in 0..50 {
+    for _ in 0..tries {
         match fs::remove_dir(directory) {
             Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {}
             Ok(()) | Err(_) => return,
@@ -373,6 +398,18 @@ fn field(path: &Path, name: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_group_is_abandoned_when_its_owner_is_dead_or_its_pid_has_come_back() {
+        let own = std::process::id();
+        let started = start_time(own).unwrap();
+        assert!(!is_abandoned(&format!("plimsoll-{own}-{started}")));
+        assert!(is_abandoned(&format!("plimsoll-{own}-{}", started + 1)));
+        assert!(is_abandoned("plimsoll-4194999-1"));
+        for foreign in ["plimsoll.sup", "plimsoll-x", "docker", "plimsoll-"] {
+            assert!(!is_abandoned(foreign), "{foreign}");
+        }
+    }
 
     #[test]
     fn weights_follow_shares_from_end_to_end() {

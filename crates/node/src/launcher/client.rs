@@ -20,6 +20,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::process::{Child, Command};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 /// How long the helper may take to get ready.
 const START_TIMEOUT: Duration = Duration::from_secs(15);
@@ -36,7 +37,9 @@ pub enum LauncherError {
     #[error("the helper process gave up: {0}")]
     Refused(String),
     /// It is gone.
-    #[error("the helper process has ended")]
+    #[error(
+        "the helper process that runs the pods has ended; stop `plimsoll up` and start it again"
+    )]
     Gone,
     /// A message could not be sent.
     #[error("cannot talk to the helper process: {0}")]
@@ -52,6 +55,7 @@ pub struct Launcher {
     shared: Arc<Shared>,
     greeting: Greeting,
     rung: Rung,
+    pid: Option<u32>,
     reader: JoinHandle<()>,
     child: tokio::sync::Mutex<Child>,
 }
@@ -71,6 +75,7 @@ struct Shared {
     sending: tokio::sync::Mutex<()>,
     next: AtomicU64,
     waiting: Mutex<Waiting>,
+    over: CancellationToken,
 }
 
 #[derive(Debug, Default)]
@@ -112,6 +117,7 @@ impl Launcher {
             sending: tokio::sync::Mutex::new(()),
             next: AtomicU64::new(1),
             waiting: Mutex::default(),
+            over: CancellationToken::new(),
         });
         let greeting = tokio::time::timeout(START_TIMEOUT, shared.greet(config))
             .await
@@ -121,6 +127,7 @@ impl Launcher {
             shared,
             greeting,
             rung,
+            pid: child.id(),
             reader,
             child: tokio::sync::Mutex::new(child),
         })
@@ -131,9 +138,19 @@ impl Launcher {
         &self.greeting
     }
 
+    /// The helper's process: its first stage, whose only child is the helper proper.
+    pub fn pid(&self) -> Option<u32> {
+        self.pid
+    }
+
     /// The rung it runs on.
     pub fn rung(&self) -> Rung {
         self.rung
+    }
+
+    /// Waits for the helper's end, and with it that of everything that ran in it.
+    pub(crate) async fn ended(&self) {
+        self.shared.over.cancelled().await;
     }
 
     /// Sends an order and waits for the answer.
@@ -266,6 +283,7 @@ impl Shared {
     fn end(&self) {
         let mut waiting = self.waiting.lock();
         waiting.gone = true;
+        self.over.cancel();
         waiting.replies.clear();
         for sender in std::mem::take(&mut waiting.exits).into_values() {
             sender.send_replace(Some(Exit {

@@ -100,16 +100,24 @@ pub(crate) fn cpu_nanos(pids: &[i32]) -> u64 {
         .sum()
 }
 
-/// Resident memory of all, in bytes.
+/// Memory of all that is their own, in bytes: without files mapped, of which every applet's
+/// program is one and the same.
 pub(crate) fn memory_bytes(pids: &[i32]) -> u64 {
-    const PAGE: u64 = 4096;
-    pids.iter()
-        .filter_map(|pid| {
-            let text = fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
-            text.split_whitespace().nth(1)?.parse::<u64>().ok()
-        })
-        .map(|pages| pages * PAGE)
-        .sum()
+    let texts = pids
+        .iter()
+        .filter_map(|pid| fs::read_to_string(format!("/proc/{pid}/status")).ok());
+    texts.map(|text| own_memory(&text)).sum()
+}
+
+/// `RssAnon` and `RssShmem` of a process's status, in bytes.
+fn own_memory(status: &str) -> u64 {
+    let kib = |line: &str| {
+        let rest = line
+            .strip_prefix("RssAnon:")
+            .or_else(|| line.strip_prefix("RssShmem:"))?;
+        rest.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()
+    };
+    status.lines().filter_map(kib).sum::<u64>() * 1024
 }
 
 fn reaped_ticks(pid: i32) -> Option<u64> {
@@ -148,6 +156,14 @@ mod tests {
     fn a_busy_loop_gets_its_limit(#[case] limit: u64) {
         let got = busy_loop_under(limit);
         assert!(got.abs_diff(limit) <= 15, "{got} of {limit}");
+    }
+
+    #[test]
+    fn files_mapped_are_not_a_processs_own_memory() {
+        let status = "Name:\tx\nVmRSS:\t 900 kB\nRssAnon:\t     300 kB\n\
+            RssFile:\t     500 kB\nRssShmem:\t     100 kB\n";
+        assert_eq!(own_memory(status), 400 * 1024);
+        assert_eq!(own_memory(""), 0);
     }
 
     #[test]

@@ -35,11 +35,16 @@ pub(crate) fn run(rung: Rung) -> i32 {
             1
         }
         Ok(Side::Child) => {
+            // Without stage one nobody would free what outlives the namespaces: end with it.
+            let _unneeded = nix::sys::prctl::set_pdeathsig(Signal::SIGKILL);
             serve(&socket, rung, cgroups.clone(), remark);
             sys::leave(0)
         }
         Ok(Side::Parent(child)) => {
             drop(socket);
+            // A signal meant for everybody must not end this process before it has tidied up;
+            // the main process's end does.
+            let _unneeded = SigSet::all().thread_block();
             // Stops and continues are not reported without asking, so one call is enough, unless
             // a signal interrupts it.
             while waitpid(child, None) == Err(nix::errno::Errno::EINTR) {}

@@ -166,6 +166,21 @@ pub(crate) fn set_window(master: impl AsFd, width: u16, height: u16) -> Result<(
     Errno::result(result).map(drop)
 }
 
+/// The width and height of the terminal behind a descriptor.
+#[expect(unsafe_code, reason = "TIOCGWINSZ has no safe wrapper")]
+pub(crate) fn window(terminal: impl AsFd) -> Result<(u16, u16), Errno> {
+    let mut size = libc::winsize {
+        ws_row: 0,
+        ws_col: 0,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
+    let fd = terminal.as_fd().as_raw_fd();
+    // SAFETY: The kernel writes one winsize, which lives across the call.
+    Errno::result(unsafe { libc::ioctl(fd, libc::TIOCGWINSZ, &raw mut size) })?;
+    Ok((size.ws_col, size.ws_row))
+}
+
 /// CPU time of all threads of a process, in nanoseconds; `None` when it is gone.
 #[expect(unsafe_code, reason = "process clocks have no safe wrapper")]
 pub(crate) fn process_cpu_nanos(pid: i32) -> Option<u64> {

@@ -129,6 +129,15 @@ fn render(file: &[u8], options: &LogOptions, filter: &mut Filter) -> Bytes {
     out.freeze()
 }
 
+/// The text of the last lines of (the end of) a log file.
+pub(crate) fn last_lines(file: &[u8], lines: u64) -> Bytes {
+    let options = LogOptions {
+        tail_lines: Some(lines),
+        ..LogOptions::default()
+    };
+    render(file, &options, &mut Filter::new(&options))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

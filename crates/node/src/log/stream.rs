@@ -5,7 +5,8 @@ use bytes::{Bytes, BytesMut};
 use futures::stream::{BoxStream, StreamExt};
 use plimsoll_api::node::LogOptions;
 use std::io;
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::fs::File;
 use tokio::io::AsyncReadExt;
@@ -48,6 +49,7 @@ async fn read(
             Err(_) => tokio::time::sleep(LOOK).await,
         }
     };
+    let mut number = file.metadata().await?.ino();
     let mut filter = Filter::new(options);
     let mut rest = Vec::new();
     file.read_to_end(&mut rest).await?;
@@ -67,6 +69,12 @@ async fn read(
         let before = rest.len();
         file.read_to_end(&mut rest).await?;
         if rest.len() == before {
+            if let Some((next, next_number)) = successor(path, number).await {
+                // Nothing is written to a file any more once it has been rotated.
+                file.read_to_end(&mut rest).await?;
+                (file, number) = (next, next_number);
+                continue;
+            }
             if !live {
                 return Ok(());
             }
@@ -87,4 +95,15 @@ async fn read(
         }
     }
     Ok(())
+}
+
+/// The file that has taken the place of the one that is being read, if another has.
+async fn successor(path: &Path, number: u64) -> Option<(File, u64)> {
+    let seen = tokio::fs::metadata(path).await.ok()?.ino();
+    if seen == number {
+        return None;
+    }
+    let file = File::open(path).await.ok()?;
+    let number = file.metadata().await.ok()?.ino();
+    Some((file, number))
 }

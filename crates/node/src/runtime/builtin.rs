@@ -150,6 +150,11 @@ impl Runtime for BuiltIn {
         text
     }
 
+    async fn breakdown(&self) -> String {
+        self.launcher.ended().await;
+        LauncherError::Gone.to_string()
+    }
+
     async fn add_node(&self, slice: NodeSlice) -> Result<(), RuntimeError> {
         self.order(Order::AddNode(slice)).await.map(drop)
     }
@@ -274,11 +279,7 @@ impl Runtime for BuiltIn {
         if container.live.exit.borrow().is_some() {
             return Err(RuntimeError::NotRunning(container_id.to_owned()));
         }
-        let at_end = if container.stdin_once {
-            AtEnd::Close
-        } else {
-            AtEnd::Keep
-        };
+        let at_end = AtEnd::of(container.stdin_once);
         Ok(container.live.attach(stdin, at_end))
     }
 

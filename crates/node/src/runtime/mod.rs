@@ -5,6 +5,8 @@ pub mod simulated;
 pub mod builtin;
 pub mod choose;
 mod cri_log;
+mod guard;
+mod plain;
 pub mod process;
 mod session;
 mod streams;
@@ -203,6 +205,17 @@ pub trait Runtime: Send + Sync + std::fmt::Debug {
     /// Whether containers are real: files, volumes, logs and probes matter. Simulated ones are not.
     fn runs_processes(&self) -> bool {
         true
+    }
+
+    /// Whether files and directories can appear inside containers.
+    fn mounts_volumes(&self) -> bool {
+        true
+    }
+
+    /// Waits until the runtime as a whole has broken down, and says why; nothing it should run
+    /// runs any more then, and nothing can be started. Most never do.
+    async fn breakdown(&self) -> String {
+        std::future::pending().await
     }
 
     /// For runtimes without processes: what a probe of the container would find now. `None` when

@@ -2,13 +2,16 @@
 //!
 //! A pod gets a loopback address of its own, `127.A.B.C` for `10.A.B.C`, and is told to listen
 //! there. Ports below 1024, which a plain user may not have, are moved up by 8000. CPU limits are
-//! enforced by stopping and continuing.
+//! enforced by stopping and continuing. The built-in tools resolve the cluster's names and know
+//! the stand-ins; this machine's own programs do not. Volumes are not mounted.
 
-use super::session::{Ends, Live, Logs, open_logs};
+use super::guard::Guard;
+use super::plain::{launch, stdio};
+use super::session::{Live, Logs, open_logs};
 use super::streams::AtEnd;
 use super::{
-    ContainerSpec, Counters, Exit, Limits, Network, NodeSlice, Runtime, RuntimeCounters,
-    RuntimeError, SandboxSpec, Started,
+    ContainerSpec, Counters, Limits, Network, NodeSlice, Runtime, RuntimeCounters, RuntimeError,
+    SandboxSpec, Started,
 };
 use crate::launcher::governor::{self, Account};
 use crate::{applet, images};
@@ -18,16 +21,13 @@ use nix::unistd::Pid;
 use parking_lot::Mutex;
 use plimsoll_api::node::Session;
 use plimsoll_clock::Clock;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::os::fd::OwnedFd;
-use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
-use tokio::process::{Child, Command};
-use tokio::sync::watch;
+use tokio::process::Command;
 use tokio::task::JoinHandle;
 
 const NAME: &str = "process";
@@ -41,6 +41,7 @@ pub struct Processes {
     clock: Clock,
     state: Arc<Mutex<State>>,
     governor: JoinHandle<()>,
+    guard: Guard,
 }
 
 #[derive(Debug, Default)]
@@ -62,6 +63,8 @@ struct Container {
     account: Account,
     highest_nanos: u64,
     watchdog_killed: Arc<std::sync::atomic::AtomicBool>,
+    /// Process groups of commands that run beside it.
+    others: Arc<Mutex<BTreeSet<i32>>>,
 }
 
 impl Processes {
@@ -81,12 +84,14 @@ impl Processes {
             std::os::unix::fs::symlink(&program, &link).map_err(fail)?;
         }
         let state = Arc::new(Mutex::new(State::default()));
+        let guard = Guard::start(&bin).map_err(fail)?;
         let governor = tokio::spawn(govern(Arc::clone(&state)));
         Ok(Self {
             bin,
             clock,
             state,
             governor,
+            guard,
         })
     }
 
@@ -95,7 +100,12 @@ impl Processes {
         found.ok_or_else(|| RuntimeError::NotRunning(container_id.to_owned()))
     }
 
-    fn command(&self, argv: &[String], env: &[(String, String)]) -> Result<Command, String> {
+    fn command(
+        &self,
+        argv: &[String],
+        env: &[(String, String)],
+        tty: bool,
+    ) -> Result<Command, String> {
         let (name, arguments) = argv.split_first().ok_or("no command specified")?;
         let base = name.rsplit('/').next().unwrap_or_default();
         let own = self.bin.join(base);
@@ -105,13 +115,21 @@ impl Processes {
         } else {
             PathBuf::from(name)
         };
-        let mut command = Command::new(program);
+        let mut command = if tty {
+            // It makes a session of its own, which a leader of a process group cannot.
+            let mut command = Command::new(self.bin.join(applet::SESSION));
+            command.arg(program);
+            command
+        } else {
+            let mut command = Command::new(program);
+            command.process_group(0);
+            command
+        };
         command
             .args(arguments)
             .env_clear()
             .envs(env.iter().map(|(name, value)| (name, value)))
             .env("PATH", format!("{}:/usr/bin:/bin", self.bin.display()))
-            .process_group(0)
             .kill_on_drop(true)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -136,62 +154,27 @@ fn end(container: &Container) {
         }
         let _gone = killpg(Pid::from_raw(container.pid), Signal::SIGKILL);
     }
-}
-
-/// Starts a command and connects its streams.
-fn launch(
-    mut command: Command,
-    stdin: bool,
-    logs: Logs,
-    watchdog: &Arc<std::sync::atomic::AtomicBool>,
-) -> io::Result<(
-    i32,
-    Live,
-    tokio::sync::mpsc::Receiver<plimsoll_api::node::Output>,
-)> {
-    if stdin {
-        command.stdin(Stdio::piped());
+    for group in container.others.lock().iter() {
+        let _gone = killpg(Pid::from_raw(*group), Signal::SIGKILL);
     }
-    let mut child = command.spawn()?;
-    let pid = child
-        .id()
-        .and_then(|pid| i32::try_from(pid).ok())
-        .unwrap_or_default();
-    let ends = take_ends(&mut child)?;
-    let (sender, ended) = watch::channel(None);
-    let watchdog = Arc::clone(watchdog);
-    tokio::spawn(async move {
-        let status = child.wait().await.unwrap_or_default();
-        let signal = status.signal();
-        let code = status
-            .code()
-            .or(signal.map(|signal| 128 + signal))
-            .unwrap_or(255);
-        let oom_killed = watchdog.load(std::sync::atomic::Ordering::Relaxed);
-        sender.send_replace(Some(Exit {
-            code,
-            signal,
-            oom_killed,
-        }));
-    });
-    let (live, first) = Live::start(ends, ended, logs)?;
-    Ok((pid, live, first))
 }
 
-fn take_ends(child: &mut Child) -> io::Result<Ends> {
-    let missing = || io::Error::other("a stream is missing");
-    let stdin: Option<OwnedFd> = child
-        .stdin
-        .take()
-        .map(tokio::process::ChildStdin::into_owned_fd)
-        .transpose()?;
-    let stdout = child.stdout.take().ok_or_else(missing)?.into_owned_fd()?;
-    let stderr = child.stderr.take().ok_or_else(missing)?.into_owned_fd()?;
-    Ok(Ends::Pipes {
-        stdin,
-        stdout,
-        stderr,
-    })
+/// What the applets need to know to resolve the cluster's names.
+fn resolver(resolv_conf: &str) -> Vec<(String, String)> {
+    let field = |name: &str| {
+        resolv_conf
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))
+    };
+    let server = field("nameserver").and_then(|text| text.trim().parse::<IpAddr>().ok());
+    let Some(server) = server.map(|ip| stand_in(SocketAddr::new(ip, 53))) else {
+        return Vec::new();
+    };
+    let search = field("search").unwrap_or_default();
+    vec![
+        (applet::names::SERVER.into(), server.to_string()),
+        (applet::names::SEARCH.into(), search.to_owned()),
+    ]
 }
 
 /// One window after the other: charges CPU time, stops and continues, watches memory.
@@ -204,19 +187,24 @@ async fn govern(state: Arc<Mutex<State>>) {
         let elapsed = now.duration_since(last);
         last = now;
         for container in state.lock().containers.values_mut() {
-            if container.live.exit.borrow().is_some() {
+            let Limits {
+                cpu_limit_milli,
+                memory_limit_bytes,
+                ..
+            } = container.limits;
+            let unlimited = cpu_limit_milli.is_none() && memory_limit_bytes.is_none();
+            if unlimited || container.live.exit.borrow().is_some() {
                 continue;
             }
             let pids = governor::family(&[container.pid]);
             let used = governor::cpu_nanos(&pids).max(container.highest_nanos);
             container.highest_nanos = used;
-            let memory = container.limits.memory_limit_bytes;
-            if memory.is_some_and(|limit| governor::memory_bytes(&pids) > limit) {
+            if memory_limit_bytes.is_some_and(|limit| governor::memory_bytes(&pids) > limit) {
                 container
                     .watchdog_killed
                     .store(true, std::sync::atomic::Ordering::Relaxed);
                 end(container);
-            } else if let Some(limit) = container.limits.cpu_limit_milli {
+            } else if let Some(limit) = cpu_limit_milli {
                 let verdict = container.account.settle(used, limit, elapsed);
                 container.account.carry_out(verdict, &pids);
             }
@@ -234,6 +222,10 @@ impl Runtime for Processes {
         "plain processes without isolation (limits: software governor; pods at 127.A.B.C; \
          built-in images only)"
             .into()
+    }
+
+    fn mounts_volumes(&self) -> bool {
+        false
     }
 
     async fn add_node(&self, slice: NodeSlice) -> Result<(), RuntimeError> {
@@ -270,13 +262,6 @@ impl Runtime for Processes {
 
     async fn start(&self, spec: ContainerSpec) -> Result<Started, RuntimeError> {
         let image = images::find(&spec.image)?;
-        if spec.tty {
-            let what = format!("give container {:?} a terminal", spec.name);
-            return Err(RuntimeError::Unsupported {
-                runtime: NAME,
-                what,
-            });
-        }
         let sandbox = self.state.lock().sandboxes.get(&spec.pod_uid).cloned();
         let sandbox = sandbox
             .ok_or_else(|| RuntimeError::Sandbox(format!("no sandbox {:?}", spec.pod_uid)))?;
@@ -287,6 +272,10 @@ impl Runtime for Processes {
         let mut env = spec.env.clone();
         env.push(("HOSTNAME".into(), sandbox.hostname.clone()));
         env.push(("PLIMSOLL_LISTEN".into(), loopback(sandbox.ip).to_string()));
+        env.extend(resolver(&sandbox.resolv_conf));
+        if spec.tty {
+            env.push(("TERM".into(), "xterm".into()));
+        }
         if let Some(port) = image.port {
             let named = env.iter().any(|(name, _)| name == "PORT");
             if !named {
@@ -295,14 +284,15 @@ impl Runtime for Processes {
         }
         let logs = open_logs(&spec.name, &spec.log_path, self.clock)?;
         let mut command = self
-            .command(&image.argv(&spec.command, &spec.args), &env)
+            .command(&image.argv(&spec.command, &spec.args), &env, spec.tty)
             .map_err(fail)?;
         if let Some(directory) = &spec.working_dir {
             command.current_dir(directory);
         }
         let watchdog_killed = Arc::default();
-        let (pid, live, _) = launch(command, spec.stdin, logs, &watchdog_killed)
+        let (pid, live, _) = launch(command, stdio(spec.tty, spec.stdin), logs, &watchdog_killed)
             .map_err(|error| fail(error.to_string()))?;
+        self.guard.add(pid, live.exit.clone());
         let container_id = format!("{NAME}://{}-{}-{}", spec.pod_uid, spec.name, spec.attempt);
         let started = Started {
             container_id: container_id.clone(),
@@ -320,6 +310,7 @@ impl Runtime for Processes {
             account: Account::default(),
             highest_nanos: 0,
             watchdog_killed,
+            others: Arc::default(),
         };
         self.state.lock().containers.insert(container_id, container);
         Ok(started)
@@ -358,27 +349,24 @@ impl Runtime for Processes {
         stdin: bool,
     ) -> Result<Session, RuntimeError> {
         let container = self.find(container_id)?;
-        if tty {
-            let what = "give a command a terminal".into();
-            return Err(RuntimeError::Unsupported {
-                runtime: NAME,
-                what,
-            });
-        }
         let fail = |why: String| RuntimeError::Launcher(format!("exec in {container_id}: {why}"));
-        let command = self.command(&command, &container.env).map_err(fail)?;
-        let (_, live, output) = launch(command, stdin, Logs::default(), &Arc::default())
-            .map_err(|error| fail(error.to_string()))?;
+        let command = self.command(&command, &container.env, tty).map_err(fail)?;
+        let (pid, live, output) =
+            launch(command, stdio(tty, stdin), Logs::default(), &Arc::default())
+                .map_err(|error| fail(error.to_string()))?;
+        self.guard.add(pid, live.exit.clone());
+        container.others.lock().insert(pid);
+        let (others, mut exit) = (container.others, live.exit.clone());
+        tokio::spawn(async move {
+            let _lost = exit.wait_for(Option::is_some).await.is_err();
+            others.lock().remove(&pid);
+        });
         Ok(live.session(output, stdin, AtEnd::Close))
     }
 
     async fn attach(&self, container_id: &str, stdin: bool) -> Result<Session, RuntimeError> {
         let container = self.find(container_id)?;
-        let at_end = if container.stdin_once {
-            AtEnd::Close
-        } else {
-            AtEnd::Keep
-        };
+        let at_end = AtEnd::of(container.stdin_once);
         Ok(container.live.attach(stdin, at_end))
     }
 
@@ -473,6 +461,16 @@ fn shifted(port: u16) -> u16 {
     }
 }
 
+/// Where to really connect for an address: cluster addresses have stand-ins, others are real.
+pub(crate) fn stand_in(address: SocketAddr) -> SocketAddr {
+    let of_cluster = match address.ip() {
+        // Services are in 10.96.0.0/12, pods from 10.244.0.0/16 on.
+        IpAddr::V4(ip) => matches!(ip.octets(), [10, 96..=111 | 244.., _, _]),
+        IpAddr::V6(_) => false,
+    };
+    if of_cluster { local(address) } else { address }
+}
+
 fn local(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(loopback(address.ip()).into(), shifted(address.port()))
 }
@@ -480,6 +478,18 @@ fn local(address: SocketAddr) -> SocketAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_cluster_addresses_have_stand_ins_and_the_resolver_is_told() {
+        let own = |text: &str| stand_in(text.parse().unwrap()).to_string();
+        assert_eq!(own("10.98.1.2:80"), "127.98.1.2:8080");
+        assert_eq!(own("10.0.0.5:80"), "10.0.0.5:80");
+        assert_eq!(own("1.2.3.4:443"), "1.2.3.4:443");
+        let told = resolver("nameserver 10.96.0.10\nsearch a.svc b\noptions ndots:5\n");
+        let values: Vec<_> = told.iter().map(|(_, value)| value.as_str()).collect();
+        assert_eq!(values, ["127.96.0.10:8053", "a.svc b"]);
+        assert!(resolver("").is_empty());
+    }
 
     #[test]
     fn cluster_addresses_have_loopback_stand_ins() {

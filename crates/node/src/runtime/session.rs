@@ -177,17 +177,13 @@ pub(crate) fn open_logs(
     path: &std::path::Path,
     clock: plimsoll_clock::Clock,
 ) -> Result<Logs, RuntimeError> {
-    let open = |stream| {
-        LogWriter::open(path, stream, clock)
-            .map(Some)
-            .map_err(|error| RuntimeError::Start {
-                container: container.to_owned(),
-                why: format!("cannot open its log {}: {error}", path.display()),
-            })
-    };
+    let (stdout, stderr) = LogWriter::open(path, clock).map_err(|error| RuntimeError::Start {
+        container: container.to_owned(),
+        why: format!("cannot open its log {}: {error}", path.display()),
+    })?;
     Ok(Logs {
-        stdout: open(Stream::Stdout)?,
-        stderr: open(Stream::Stderr)?,
+        stdout: Some(stdout),
+        stderr: Some(stderr),
     })
 }
 

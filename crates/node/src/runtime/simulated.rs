@@ -104,6 +104,7 @@ pub struct Simulated {
     clock: Clock,
     model: Arc<dyn UsageModel>,
     records: Mutex<Records>,
+    broken: watch::Sender<Option<String>>,
 }
 
 impl Simulated {
@@ -113,6 +114,7 @@ impl Simulated {
             clock,
             model,
             records: Mutex::default(),
+            broken: watch::Sender::default(),
         }
     }
 
@@ -121,6 +123,11 @@ impl Simulated {
         if let Some(running) = self.records.lock().containers.get(local(container_id)) {
             running.exit.send_replace(Some(exit));
         }
+    }
+
+    /// Breaks the whole runtime down, for faults: its nodes are not Ready from now on.
+    pub fn break_down(&self, why: &str) {
+        self.broken.send_replace(Some(why.to_owned()));
     }
 
     /// IDs of the containers that run now, for tests and faults.
@@ -184,6 +191,14 @@ impl Runtime for Simulated {
 
     fn runs_processes(&self) -> bool {
         false
+    }
+
+    async fn breakdown(&self) -> String {
+        let mut broken = self.broken.subscribe();
+        match broken.wait_for(Option::is_some).await {
+            Ok(why) => why.clone().unwrap_or_default(),
+            Err(_) => String::new(),
+        }
     }
 
     fn simulated_health(&self, container_id: &str) -> Option<bool> {

@@ -13,11 +13,14 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 /// Chunks that may wait for a slow reader.
 const QUEUE: usize = 256;
 /// A reader that takes nothing for this long is let go; the container must not hang on it.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// What a program prints without ending the line is in its log after this at the latest.
+const UNFINISHED: Duration = Duration::from_millis(250);
 
 /// A pipe or terminal, not blocking.
 #[derive(Debug)]
@@ -103,11 +106,27 @@ pub(crate) async fn pump(
     audience: Audience,
     mut log: Option<LogWriter>,
 ) {
-    while let Some(chunk) = pipe.read().await {
-        if let Some(log) = &mut log
-            && let Err(error) = log.write(&chunk)
-        {
-            tracing::warn!(%error, "cannot write a container's log");
+    let mut due = None;
+    loop {
+        let read = tokio::time::timeout_at(due.unwrap_or_else(far_off), pipe.read());
+        let chunk = match read.await {
+            Ok(Some(chunk)) => chunk,
+            Ok(None) => break,
+            Err(_) => {
+                due = None;
+                warn(log.as_mut().map(LogWriter::flush));
+                continue;
+            }
+        };
+        warn(log.as_mut().map(|log| log.write(&chunk)));
+        if due.is_some_and(|at| at <= Instant::now()) {
+            due = None;
+            warn(log.as_mut().map(LogWriter::flush));
+        }
+        if log.as_ref().is_some_and(LogWriter::has_pending) {
+            due = due.or(Some(Instant::now() + UNFINISHED));
+        } else {
+            due = None;
         }
         let output = match stream {
             Stream::Stdout => Output::Stdout(chunk),
@@ -115,8 +134,16 @@ pub(crate) async fn pump(
         };
         audience.tell(&output).await;
     }
-    if let Some(Err(error)) = log.map(LogWriter::finish) {
-        tracing::warn!(%error, "cannot write the end of a container's log");
+    warn(log.as_mut().map(LogWriter::flush));
+}
+
+fn far_off() -> Instant {
+    Instant::now() + Duration::from_secs(3600)
+}
+
+fn warn(written: Option<io::Result<()>>) {
+    if let Some(Err(error)) = written {
+        tracing::warn!(%error, "cannot write a container's log");
     }
 }
 
@@ -134,6 +161,13 @@ pub(crate) enum AtEnd {
     Keep,
     /// The process sees its end.
     Close,
+}
+
+impl AtEnd {
+    /// What a container asks for with `stdinOnce`.
+    pub(crate) fn of(stdin_once: bool) -> Self {
+        if stdin_once { Self::Close } else { Self::Keep }
+    }
 }
 
 impl Stdin {

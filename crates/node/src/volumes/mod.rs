@@ -11,6 +11,7 @@ use k8s_openapi::api::core::v1 as core;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
 
 /// Why a volume could not be made.
@@ -21,6 +22,12 @@ pub struct VolumeError {
     pub volume: String,
     /// Why.
     pub why: String,
+}
+
+/// Makes the directory of all pods' volumes and logs, which hold secrets: for this user only.
+pub(crate) fn keep_private(directory: &Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(directory)?;
+    std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o700))
 }
 
 /// Makes every volume of a pod.
@@ -223,6 +230,13 @@ async fn token_for(
         .ok_or_else(|| "the API sent no token".to_owned())
 }
 
+/// A mount that a container cannot do without: any but the credentials every pod is given.
+pub(crate) fn indispensable(container: &Container) -> Option<&core::VolumeMount> {
+    const CREDENTIALS: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
+    let mut mounts = container.volume_mounts.iter();
+    mounts.find(|mount| mount.mount_path != CREDENTIALS)
+}
+
 /// What a container gets to see, in order.
 pub(crate) fn mounts(
     site: &Site,
@@ -280,6 +294,16 @@ mod tests {
     #[case::absolute("/etc", None)]
     fn sub_paths_stay_inside(#[case] inside: &str, #[case] want: Option<&str>) {
         assert_eq!(below(Path::new("/v"), inside).ok(), want.map(PathBuf::from));
+    }
+
+    #[test]
+    fn the_directory_of_all_pods_is_for_this_user_only() {
+        let parent = tempfile::tempdir().unwrap();
+        let directory = parent.path().join("pods");
+        keep_private(&directory).unwrap();
+        keep_private(&directory).unwrap();
+        let mode = std::fs::metadata(&directory).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o700);
     }
 
     #[test]

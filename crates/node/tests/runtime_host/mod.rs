@@ -46,6 +46,14 @@ pub async fn built_in(rung: Rung) -> Option<Host> {
     Some(Host { runtime, directory })
 }
 
+/// Starts the built-in runtime on the best rung that works here.
+pub async fn best() -> Option<Host> {
+    match built_in(Rung::Root).await {
+        Some(host) => Some(host),
+        None => built_in(Rung::Rootless).await,
+    }
+}
+
 /// A running runtime and the directory for its logs.
 #[derive(Debug)]
 pub struct Host {
