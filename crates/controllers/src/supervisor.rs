@@ -71,7 +71,7 @@ impl std::fmt::Debug for Context {
         f.debug_struct("Context")
             .field("seed", &self.seed)
             .field("options", &self.options)
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 

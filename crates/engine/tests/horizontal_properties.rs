@@ -45,6 +45,26 @@ fn observations() -> impl Strategy<Value = Observed> {
 
 proptest! {
     #[test]
+    fn compacting_the_memory_changes_no_later_decision(
+        seen in observations(),
+        history in prop::collection::vec((0_i32..80, 0_i64..700), 0..40),
+        later in 0_i64..600,
+    ) {
+        let recommendations = history.iter().map(|&(count, ago)| recommended(count, ago)).collect();
+        let memory = Memory { recommendations, ..Memory::default() };
+        let mut compacted = memory.clone();
+        compacted.compact();
+        prop_assert!(compacted.recommendations.len() <= memory.recommendations.len());
+        let mut answers = [memory, compacted].map(|memory| {
+            let mut seen = seen.clone();
+            seen.now += jiff::SignedDuration::from_secs(later);
+            seen.memory = Some(memory);
+            decide(&seen).replicas
+        }).into_iter();
+        prop_assert_eq!(answers.next(), answers.next());
+    }
+
+    #[test]
     fn a_written_count_is_within_the_bounds(seen in observations()) {
         let decision = decide(&seen);
         if let Some(count) = decision.write {

@@ -9,7 +9,6 @@ use plimsoll_engine::horizontal::memory::Change;
 use plimsoll_engine::horizontal::{Decision, Memory, Observed, Reading, decide, render, replay};
 use rstest::rstest;
 use serde_json::{Value, json};
-use std::sync::Arc;
 
 #[cfg(test)]
 fn all(count: usize, usage: i64) -> Vec<Option<i64>> {
@@ -295,30 +294,4 @@ fn a_failed_write_is_told_and_not_remembered() {
         )]
     );
     assert!(decision.memory.unwrap().scale_up_events.is_empty());
-}
-
-#[test]
-fn the_trace_reads_as_sentences() {
-    let mut seen = observed(&cpu(50), &[Some(900), Some(900), Some(900), None]);
-    seen.spec = {
-        let mut spec = (*seen.spec).clone();
-        spec.max_replicas = 5;
-        Arc::new(spec)
-    };
-    let told = render(&decided(&seen).trace);
-    assert_eq!(
-        told,
-        [
-            "4 replicas now, 1 to 5 allowed",
-            "metric 1: cpu resource utilization (percentage of request)",
-            "not in the average: unmeasured: p3",
-            "3 pods measured, 3 ready, average 90% of 50%: ratio 1.8",
-            "1 pod unseen counted as idle",
-            "1.34 x 4, rounded up: 6",
-            "largest proposal: 6, from cpu resource utilization (percentage of request)",
-            "no larger recommendation in the window",
-            "6 limited to 5, the maximum",
-            "4 -> 5 replicas",
-        ]
-    );
 }

@@ -59,12 +59,13 @@ fn watch(context: &Context, queue: &Queue<ObjectKey>) {
                     Some(_) => {}
                     // An orphan: whoever selects it may adopt it. Orphans are rare.
                     None => {
-                        for deployment in caches.deployments.list(Some(namespace)) {
-                            let selects = deployment.selector.as_ref();
-                            if selects.is_some_and(|s| s.matches(&set.meta.labels)) {
-                                add.add(deployment.meta.key.clone());
-                            }
-                        }
+                        let mut adopters = caches.deployments.list(Some(namespace));
+                        adopters.retain(|deployment| {
+                            let selector = deployment.selector.as_ref();
+                            selector.is_some_and(|s| s.matches(&set.meta.labels))
+                        });
+                        let keys = adopters.iter().map(|deployment| &deployment.meta.key);
+                        add.add_all(keys.map(|key| (key.clone(), Duration::ZERO)));
                     }
                 }
             }
@@ -176,15 +177,13 @@ impl Deployments {
         let Some(selector) = &deployment.selector else {
             return Ok(());
         };
-        let caches = &self.context.caches;
+        let (caches, writer) = (&self.context.caches, &self.context.writer);
+        let sets = &caches.replica_sets;
         for set in caches.replica_sets_by_controller.get(&deployment.meta.uid) {
             if !selector.matches(&set.meta.labels) {
-                let owners = set
-                    .meta
-                    .owners
-                    .iter()
-                    .filter(|o| o.uid != deployment.meta.uid);
-                self.set_owners(&set, owners.cloned().collect()).await?;
+                let mut owners = set.meta.owners.to_vec();
+                owners.retain(|owner| owner.uid != deployment.meta.uid);
+                writer.set_owners(sets, &set.meta, &owners).await?;
             }
         }
         for set in caches.select_replica_sets(deployment.meta.namespace(), selector) {
@@ -192,25 +191,10 @@ impl Deployments {
                 let mut owners = set.meta.owners.to_vec();
                 owners.retain(|owner| owner.uid != deployment.meta.uid);
                 owners.push(owner(deployment));
-                self.set_owners(&set, owners).await?;
+                writer.set_owners(sets, &set.meta, &owners).await?;
             }
         }
         Ok(())
-    }
-
-    async fn set_owners(&self, set: &ReplicaSetView, owners: Vec<Owner>) -> Result<(), WriteError> {
-        let owners: Vec<_> = owners.iter().map(Owner::to_reference).collect();
-        let patch = json!({"metadata": {"uid": *set.meta.uid, "ownerReferences": owners}});
-        let cache = &self.context.caches.replica_sets;
-        match self
-            .context
-            .writer
-            .patch(cache, &set.meta.key, &patch)
-            .await
-        {
-            Err(error) if !error.is_not_found() => Err(error),
-            _ => Ok(()),
-        }
     }
 
     async fn write_status(

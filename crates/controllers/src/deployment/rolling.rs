@@ -50,6 +50,7 @@ impl Bounds {
     }
 }
 
+#[derive(Clone, Copy)]
 enum Rounding {
     Up,
     Down,

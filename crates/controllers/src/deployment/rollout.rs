@@ -183,22 +183,19 @@ impl Deployments {
         let sets = self.sets(&deployment);
         let next = next_revision(sets.old.iter().map(|set| &**set));
         let timed = deadline(&deployment).is_some();
-        let set = match &sets.new {
-            Some(set) => {
-                if timed && conditions.get(PROGRESSING).is_none() {
-                    let message = format!("Found new replica set {:?}", set.meta.name());
-                    conditions.set(PROGRESSING, "True", "FoundNewReplicaSet", message);
-                }
-                self.annotate(&deployment, set, next).await?
+        let set = if let Some(set) = &sets.new {
+            if timed && conditions.get(PROGRESSING).is_none() {
+                let message = format!("Found new replica set {:?}", set.meta.name());
+                conditions.set(PROGRESSING, "True", "FoundNewReplicaSet", message);
             }
-            None => {
-                let set = self.create(&deployment, &sets, next, conditions).await?;
-                if timed {
-                    let message = format!("Created new replica set {:?}", set.meta.name());
-                    conditions.set(PROGRESSING, "True", "NewReplicaSetCreated", message);
-                }
-                set
+            self.annotate(&deployment, set, next).await?
+        } else {
+            let set = self.create(&deployment, &sets, next, conditions).await?;
+            if timed {
+                let message = format!("Created new replica set {:?}", set.meta.name());
+                conditions.set(PROGRESSING, "True", "NewReplicaSetCreated", message);
             }
+            set
         };
         let revision = revision(&set.meta).to_string();
         if deployment.meta.annotation(REVISION) == Some(&revision) {

@@ -199,7 +199,7 @@ pub(super) fn rollout(
         None
     } else {
         time_left(deployment, &conditions)
-            .filter(|left| left.is_positive())
+            .filter(SignedDuration::is_positive)
             .and_then(|left| Duration::try_from(left + SignedDuration::from_secs(1)).ok())
     };
     status.conditions = conditions.list;

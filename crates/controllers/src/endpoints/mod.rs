@@ -187,7 +187,8 @@ struct Subset {
 struct Port {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     name: Option<String>,
-    port: u16,
+    #[serde(rename = "port")]
+    number: u16,
     #[serde(default)]
     protocol: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -198,7 +199,7 @@ impl From<EndpointPort> for Port {
     fn from(port: EndpointPort) -> Self {
         Self {
             name: port.name.filter(|name| !name.is_empty()),
-            port: port.port.unwrap_or_default(),
+            number: port.port.unwrap_or_default(),
             protocol: port.protocol,
             app_protocol: port.app_protocol,
         }

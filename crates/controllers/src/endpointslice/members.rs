@@ -165,12 +165,13 @@ pub(crate) fn watch(context: &Context, queue: &Queue<ObjectKey>) {
                 .flatten()
             {
                 for (key, value) in &pod.meta.labels {
-                    for service in by_anchor.get(&label_key(pod.meta.namespace(), key, value)) {
-                        let selects = |s: &crate::pods::Selector| s.matches(&pod.meta.labels);
-                        if service.selector.as_ref().is_some_and(selects) {
-                            add.add(service.meta.key.clone());
-                        }
-                    }
+                    let mut services = by_anchor.get(&label_key(pod.meta.namespace(), key, value));
+                    services.retain(|service| {
+                        let selector = service.selector.as_ref();
+                        selector.is_some_and(|s| s.matches(&pod.meta.labels))
+                    });
+                    let keys = services.iter().map(|service| &service.meta.key);
+                    add.add_all(keys.map(|key| (key.clone(), std::time::Duration::ZERO)));
                 }
             }
         });

@@ -59,7 +59,7 @@ pub async fn control(context: Context) {
     });
     let controller = Slices {
         context,
-        slices,
+        cache: slices,
         by_service,
         writes: Mutex::default(),
     };
@@ -75,7 +75,7 @@ fn service_of(slice: &SliceView) -> Vec<Arc<str>> {
 
 struct Slices {
     context: Context,
-    slices: Cache<SliceView>,
+    cache: Cache<SliceView>,
     by_service: crate::runtime::Index<SliceView>,
     /// Start of the current second and the writes in it.
     writes: Mutex<BTreeMap<ObjectKey, (Instant, u32)>>,
@@ -169,8 +169,8 @@ impl Slices {
         let writer = &self.context.writer;
         let count = plan.create.len() + plan.update.len() + plan.delete.len();
         if count > 0 {
-            let mut writes = self.writes.lock();
-            let entry = writes
+            let mut written = self.writes.lock();
+            let entry = written
                 .entry(service.meta.key.clone())
                 .or_insert((Instant::now(), 0));
             entry.1 = entry.1.saturating_add(1);
@@ -178,7 +178,7 @@ impl Slices {
         for (key, endpoints) in plan.update {
             let annotations = json!({(TRIGGER): trigger});
             let patch = json!({"metadata": {"annotations": annotations}, "endpoints": endpoints});
-            match writer.patch(&self.slices, &key, &patch).await {
+            match writer.patch(&self.cache, &key, &patch).await {
                 Err(error) if !error.is_not_found() => return Err(error),
                 _ => {}
             }
@@ -186,7 +186,7 @@ impl Slices {
         for (group, endpoints) in plan.create {
             let body = body(service, &group, &endpoints, trigger.as_deref());
             match writer
-                .create(&self.slices, service.meta.namespace(), &body)
+                .create(&self.cache, service.meta.namespace(), &body)
                 .await
             {
                 Err(error) if error.is_namespace_terminating() => return Ok(()),

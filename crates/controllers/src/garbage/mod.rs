@@ -8,7 +8,7 @@ mod graph;
 
 use crate::runtime::{
     Action, Deletion, Meta, ObjectKey, Owner, Queue, Reconcile, Served, ServedKind, WriteError,
-    Writer, run,
+    Writer, null_if_empty, run,
 };
 use crate::supervisor::Context;
 use futures::StreamExt;
@@ -18,6 +18,7 @@ use kube::api::PropagationPolicy;
 use kube::core::{DynamicObject, PartialObjectMeta};
 use kube::runtime::watcher::{self, Event, watcher};
 use parking_lot::Mutex;
+use serde::Serialize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::pin::pin;
@@ -103,10 +104,10 @@ impl Watch {
                 Ok(Event::InitDone) => {
                     let before = std::mem::take(&mut self.known);
                     self.known = std::mem::take(&mut listed);
-                    for (key, uid) in before {
-                        if self.known.get(&key) != Some(&uid) {
-                            self.remove(&uid);
-                        }
+                    let gone =
+                        |(key, uid): &(&ObjectKey, &Arc<str>)| self.known.get(*key) != Some(*uid);
+                    for (_, uid) in before.iter().filter(gone) {
+                        self.remove(uid);
                     }
                     if let Some(ready) = self.ready.take() {
                         // A failure means that the collector is being stopped.
@@ -140,12 +141,16 @@ impl Watch {
             owners: meta.owners,
         };
         let look = self.graph.lock().apply(node);
-        look.into_iter().for_each(|uid| self.queue.add(uid));
+        for uid in look {
+            self.queue.add(uid);
+        }
     }
 
     fn remove(&self, uid: &str) {
         let look = self.graph.lock().remove(uid);
-        look.into_iter().for_each(|uid| self.queue.add(uid));
+        for uid in look {
+            self.queue.add(uid);
+        }
     }
 }
 
@@ -255,7 +260,7 @@ impl Collector {
         }
         let mut kept = live.owner_references.unwrap_or_default();
         kept.retain(|owner| !owners.iter().any(|gone| **gone == *owner.uid));
-        let patch = guarded(live.resource_version, "ownerReferences", json!(kept));
+        let patch = guarded(live.resource_version.as_deref(), "ownerReferences", &kept);
         self.writer.patch_any(kind, &node.key, &patch).await
     }
 
@@ -274,11 +279,11 @@ impl Collector {
         if live.uid.as_deref() != Some(&*node.uid) || kept.len() == before {
             return Ok(());
         }
-        let patch = guarded(live.resource_version, "finalizers", json!(kept));
+        let patch = guarded(live.resource_version.as_deref(), "finalizers", &kept);
         self.writer.patch_any(kind, &node.key, &patch).await
     }
 }
 
-fn guarded(revision: Option<String>, field: &str, value: Value) -> Value {
-    json!({"metadata": {"resourceVersion": revision, (field): value}})
+fn guarded<T: Serialize>(revision: Option<&str>, field: &str, list: &[T]) -> Value {
+    json!({"metadata": {"resourceVersion": revision, (field): null_if_empty(list)}})
 }

@@ -2,8 +2,8 @@
 
 use super::registry::TargetKey;
 use super::shell::Shell;
-use super::view::{HpaView, MeasuredPod};
-use crate::pods::{Selector, label_key};
+use super::view::HpaView;
+use crate::pods::{PodView, Selector};
 use crate::runtime::ObjectKey;
 use k8s_openapi::api::autoscaling::v1::Scale as WireScale;
 use kube::Api;
@@ -11,7 +11,6 @@ use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
 use plimsoll_api::usage::PodUsage;
 use plimsoll_engine::horizontal::spec::{Metric, TargetRef};
 use plimsoll_engine::horizontal::{Memory, Observed, Reading, Sample, Scale, Selection, Spec};
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Where a scale was read, for writing it back.
@@ -48,12 +47,10 @@ impl Shell {
             selector: Selection::Valid(text),
             ..
         }) = &scale
-            && let Ok(selector) = Selector::parse(text)
+            && let Ok(selector) = self.registry.learn(key, text)
         {
-            let selector = Arc::new(selector);
-            self.registry.learn(key, &selector);
-            pods = self.select(&key.namespace, &selector);
-            rivals = self.rivals(key, &pods);
+            pods = self.caches.select_pods(&key.namespace, &selector);
+            rivals = self.registry.rivals(key, &pods);
         }
         let readings = spec
             .metrics
@@ -75,30 +72,7 @@ impl Shell {
         Seen { observed, source }
     }
 
-    fn select(&self, namespace: &str, selector: &Selector) -> Vec<Arc<MeasuredPod>> {
-        let mut pods = match selector.anchor() {
-            Some((key, value)) => self.pods_by_label.get(&label_key(namespace, key, value)),
-            None => self.pods.list(Some(namespace)),
-        };
-        pods.retain(|pod| pod.is_selected_by(selector));
-        pods
-    }
-
-    /// Every autoscaler that selects one of these pods, if there is another one.
-    fn rivals(&self, key: &ObjectKey, pods: &[Arc<MeasuredPod>]) -> Vec<String> {
-        let mut found = BTreeSet::new();
-        for pod in pods {
-            self.registry.collect(&pod.labels(), &mut found);
-        }
-        let alone = found.iter().all(|found| found == key);
-        if alone {
-            Vec::new()
-        } else {
-            found.iter().map(ToString::to_string).collect()
-        }
-    }
-
-    fn reading(&self, metric: &Metric, pods: &[Arc<MeasuredPod>]) -> Result<Reading, String> {
+    fn reading(&self, metric: &Metric, pods: &[Arc<PodView>]) -> Result<Reading, String> {
         match metric {
             Metric::Resource {
                 name, container, ..
@@ -138,7 +112,6 @@ impl Shell {
         };
         self.registry
             .aim(hpa, target_key(&target.kind, name.clone()));
-        let api = scale_api(self.writer.client(), &hpa.namespace, target)?;
         let awaited = self.awaited(hpa);
         if target.api_version.starts_with("apps/")
             && let Some((scale, revision)) = self.watched_scale(&target.kind, &name)
@@ -151,7 +124,7 @@ impl Shell {
                 },
             ));
         }
-        let scale = api
+        let scale = scale_api(self.writer.client(), &hpa.namespace, target)?
             .get_scale(&target.name)
             .await
             .map_err(|error| server_text(&error))?;
@@ -164,26 +137,17 @@ impl Shell {
     }
 
     fn watched_scale(&self, kind: &str, name: &ObjectKey) -> Option<(Scale, u64)> {
-        let (meta, spec_replicas, status_replicas, selector) = match kind {
+        let text = |selector: &Option<Selector>| selector.as_ref().map(ToString::to_string);
+        let (revision, spec_replicas, status_replicas, selector) = match kind {
             "Deployment" => {
                 let found = self.caches.deployments.get(name)?;
-                let text = found.selector.as_ref().map(ToString::to_string);
-                (
-                    found.meta.revision,
-                    found.replicas,
-                    found.status.replicas,
-                    text,
-                )
+                let (spec, status) = (found.replicas, found.status.replicas);
+                (found.meta.revision, spec, status, text(&found.selector))
             }
             "ReplicaSet" => {
                 let found = self.caches.replica_sets.get(name)?;
-                let text = found.selector.as_ref().map(ToString::to_string);
-                (
-                    found.meta.revision,
-                    found.replicas,
-                    found.status.replicas,
-                    text,
-                )
+                let (spec, status) = (found.replicas, found.status.replicas);
+                (found.meta.revision, spec, status, text(&found.selector))
             }
             _ => return None,
         };
@@ -194,7 +158,7 @@ impl Shell {
                 status_replicas,
                 selector,
             },
-            meta,
+            revision,
         ))
     }
 }

@@ -1,6 +1,6 @@
 //! Which autoscaler selects which pods, and which one scales which target.
 
-use crate::pods::{Selector, label_key};
+use crate::pods::{PodView, Selector, SelectorError};
 use crate::runtime::ObjectKey;
 use parking_lot::RwLock;
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,56 +9,115 @@ use std::sync::Arc;
 /// A scaled object: kind, namespace, name.
 pub(super) type TargetKey = (Arc<str>, ObjectKey);
 
-/// A pod's labels, as selectors and as anchors see them.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct PodLabels<'a> {
-    pub(super) namespace: &'a str,
-    /// [`label_key`] of each label.
-    pub(super) keys: &'a [Arc<str>],
-    /// Sorted by key.
-    pub(super) labels: &'a [(Arc<str>, Arc<str>)],
-}
-
 /// Selectors and targets of the autoscalers that have been evaluated.
 #[derive(Debug, Default)]
 pub(super) struct Registry(RwLock<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
-    selectors: BTreeMap<ObjectKey, (Arc<str>, Arc<Selector>)>,
-    /// Anchor (a label key, or the namespace where a selector names no label) → autoscalers.
-    by_anchor: BTreeMap<Arc<str>, BTreeSet<ObjectKey>>,
+    selectors: BTreeMap<ObjectKey, Known>,
+    by_namespace: BTreeMap<Arc<str>, Anchors>,
     targets: BTreeMap<ObjectKey, TargetKey>,
     by_target: BTreeMap<TargetKey, BTreeSet<ObjectKey>>,
 }
 
-impl Registry {
-    /// Learns the selector of an autoscaler.
-    pub(super) fn learn(&self, hpa: &ObjectKey, selector: &Arc<Selector>) {
-        let anchor = anchor_of(&hpa.namespace, selector);
-        let mut inner = self.0.write();
-        let known = inner.selectors.get(hpa);
-        if known.is_some_and(|(old, known)| **old == *anchor && known == selector) {
-            return;
+/// A selector as text and read.
+#[derive(Debug, Clone)]
+struct Known {
+    text: Arc<str>,
+    selector: Arc<Selector>,
+}
+
+/// A member of an anchor with its selector.
+type Members = BTreeMap<ObjectKey, Arc<Selector>>;
+
+/// The autoscalers of a namespace by a label that all their pods have.
+#[derive(Debug, Default)]
+struct Anchors {
+    /// Label key, then value.
+    by_label: BTreeMap<Arc<str>, BTreeMap<Arc<str>, Members>>,
+    /// Those whose selector names no label.
+    others: Members,
+}
+
+impl Anchors {
+    fn members(&mut self, selector: &Selector) -> &mut Members {
+        match selector.anchor() {
+            Some((key, value)) => self
+                .by_label
+                .entry(key.into())
+                .or_default()
+                .entry(value.into())
+                .or_default(),
+            None => &mut self.others,
         }
+    }
+
+    fn prune(&mut self, selector: &Selector) {
+        let Some((key, value)) = selector.anchor() else {
+            return;
+        };
+        let Some(values) = self.by_label.get_mut(key) else {
+            return;
+        };
+        values.retain(|v, members| **v != *value || !members.is_empty());
+        if values.is_empty() {
+            self.by_label.remove(key);
+        }
+    }
+
+    /// Every autoscaler that selects the pod.
+    fn find<'a>(&'a self, pod: &'a PodView) -> impl Iterator<Item = &'a ObjectKey> {
+        let labels = &pod.meta.labels;
+        let anchored = labels
+            .iter()
+            .filter_map(|(key, value)| self.by_label.get(key)?.get(value));
+        anchored
+            .chain([&self.others])
+            .flatten()
+            .filter(|(_, selector)| selector.matches(labels))
+            .map(|(hpa, _)| hpa)
+    }
+}
+
+impl Registry {
+    /// Learns the selector of an autoscaler, and reads it unless it is known.
+    ///
+    /// # Errors
+    /// The text is no selector.
+    pub(super) fn learn(
+        &self,
+        hpa: &ObjectKey,
+        text: &Arc<str>,
+    ) -> Result<Arc<Selector>, SelectorError> {
+        if let Some(known) = self.0.read().selectors.get(hpa)
+            && known.text == *text
+        {
+            return Ok(Arc::clone(&known.selector));
+        }
+        let selector = Arc::new(Selector::parse(text)?);
+        let mut inner = self.0.write();
         inner.forget_selector(hpa);
-        let anchor: Arc<str> = anchor.into();
         inner
-            .by_anchor
-            .entry(Arc::clone(&anchor))
+            .by_namespace
+            .entry(Arc::clone(&hpa.namespace))
             .or_default()
-            .insert(hpa.clone());
-        inner
-            .selectors
-            .insert(hpa.clone(), (anchor, Arc::clone(selector)));
+            .members(&selector)
+            .insert(hpa.clone(), Arc::clone(&selector));
+        let known = Known {
+            text: Arc::clone(text),
+            selector: Arc::clone(&selector),
+        };
+        inner.selectors.insert(hpa.clone(), known);
+        Ok(selector)
     }
 
     /// Learns the target of an autoscaler.
     pub(super) fn aim(&self, hpa: &ObjectKey, target: TargetKey) {
-        let mut inner = self.0.write();
-        if inner.targets.get(hpa) == Some(&target) {
+        if self.0.read().targets.get(hpa) == Some(&target) {
             return;
         }
+        let mut inner = self.0.write();
         inner.forget_target(hpa);
         inner
             .by_target
@@ -76,42 +135,61 @@ impl Registry {
     }
 
     /// The autoscalers of a target.
-    pub(super) fn scalers_of(&self, target: &TargetKey) -> Vec<ObjectKey> {
+    pub(super) fn scalers_of(&self, target: &TargetKey) -> BTreeSet<ObjectKey> {
         self.0
             .read()
             .by_target
             .get(target)
-            .into_iter()
-            .flatten()
             .cloned()
-            .collect()
+            .unwrap_or_default()
     }
 
-    /// Adds the autoscalers that select a pod with these labels to `into`.
-    pub(super) fn collect(&self, pod: &PodLabels<'_>, into: &mut BTreeSet<ObjectKey>) {
+    /// Adds the autoscalers that select one of these pods to `into`.
+    pub(super) fn collect<'a>(
+        &self,
+        pods: impl IntoIterator<Item = &'a Arc<PodView>>,
+        into: &mut BTreeSet<ObjectKey>,
+    ) {
         let inner = self.0.read();
-        let anchored = pod.keys.iter().filter_map(|key| inner.by_anchor.get(key));
-        let found = anchored.chain(inner.by_anchor.get(pod.namespace)).flatten();
-        for hpa in found {
-            let selector = inner.selectors.get(hpa);
-            if selector.is_some_and(|(_, selector)| selector.matches(pod.labels)) {
-                into.insert(hpa.clone());
+        for pod in pods {
+            let Some(anchors) = inner.by_namespace.get(pod.meta.namespace()) else {
+                continue;
+            };
+            for hpa in anchors.find(pod) {
+                if !into.contains(hpa) {
+                    into.insert(hpa.clone());
+                }
             }
         }
+    }
+
+    /// The autoscalers that select one of these pods, unless `hpa` is the only one.
+    pub(super) fn rivals(&self, hpa: &ObjectKey, pods: &[Arc<PodView>]) -> Vec<String> {
+        let alone = {
+            let inner = self.0.read();
+            let anchors = inner.by_namespace.get(&hpa.namespace);
+            anchors.is_none_or(|anchors| {
+                let mut found = pods.iter().flat_map(|pod| anchors.find(pod));
+                found.all(|found| found == hpa)
+            })
+        };
+        if alone {
+            return Vec::new();
+        }
+        let mut found = BTreeSet::new();
+        self.collect(pods, &mut found);
+        found.iter().map(ToString::to_string).collect()
     }
 }
 
 impl Inner {
     fn forget_selector(&mut self, hpa: &ObjectKey) {
-        let Some((anchor, _)) = self.selectors.remove(hpa) else {
+        let Some(Known { selector, .. }) = self.selectors.remove(hpa) else {
             return;
         };
-        let Some(members) = self.by_anchor.get_mut(&anchor) else {
-            return;
-        };
-        members.remove(hpa);
-        if members.is_empty() {
-            self.by_anchor.remove(&anchor);
+        if let Some(anchors) = self.by_namespace.get_mut(&hpa.namespace) {
+            anchors.members(&selector).remove(hpa);
+            anchors.prune(&selector);
         }
     }
 
@@ -129,36 +207,24 @@ impl Inner {
     }
 }
 
-/// Where to find the pods of a selector, and the selector of a pod.
-fn anchor_of(namespace: &str, selector: &Selector) -> String {
-    match selector.anchor() {
-        Some((key, value)) => label_key(namespace, key, value),
-        None => namespace.to_owned(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{PodLabels, Registry};
-    use crate::pods::{Selector, label_key};
-    use crate::runtime::ObjectKey;
+    use super::Registry;
+    use crate::pods::PodView;
+    use crate::runtime::{Cached, ObjectKey};
+    use serde_json::json;
     use std::collections::BTreeSet;
     use std::sync::Arc;
 
+    fn pod(labels: &[(&str, &str)]) -> Arc<PodView> {
+        let labels: std::collections::BTreeMap<_, _> = labels.iter().copied().collect();
+        let json = json!({"metadata": {"name": "p", "namespace": "n", "labels": labels}});
+        Arc::new(PodView::from_wire(serde_json::from_value(json).unwrap()))
+    }
+
     fn found(registry: &Registry, labels: &[(&str, &str)]) -> Vec<String> {
-        let labels: Vec<(Arc<str>, Arc<str>)> =
-            labels.iter().map(|&(k, v)| (k.into(), v.into())).collect();
-        let keys: Vec<Arc<str>> = labels
-            .iter()
-            .map(|(k, v)| label_key("n", k, v).into())
-            .collect();
         let mut into = BTreeSet::new();
-        let pod = PodLabels {
-            namespace: "n",
-            keys: &keys,
-            labels: &labels,
-        };
-        registry.collect(&pod, &mut into);
+        registry.collect([&pod(labels)], &mut into);
         into.into_iter().map(|key| key.name.to_string()).collect()
     }
 
@@ -166,20 +232,20 @@ mod tests {
     fn a_pod_finds_the_autoscalers_that_select_it() {
         let registry = Registry::default();
         let learn = |name: &str, selector: &str| {
-            let selector = Arc::new(Selector::parse(selector).unwrap());
-            registry.learn(&ObjectKey::new("n", name), &selector);
+            let key = ObjectKey::new("n", name);
+            drop(registry.learn(&key, &selector.into()).unwrap());
         };
         learn("web", "app=web");
         learn("blue", "app=web,color=blue");
         learn("any", "!none");
         assert_eq!(found(&registry, &[("app", "web")]), ["any", "web"]);
-        assert_eq!(
-            found(&registry, &[("app", "web"), ("color", "blue")]),
-            ["any", "blue", "web"]
-        );
+        let blue = [("app", "web"), ("color", "blue")];
+        assert_eq!(found(&registry, &blue), ["any", "blue", "web"]);
         learn("web", "app=other");
         assert_eq!(found(&registry, &[("app", "web")]), ["any"]);
         registry.forget(&ObjectKey::new("n", "any"));
         assert!(found(&registry, &[("app", "web")]).is_empty());
+        let blue_key = ObjectKey::new("n", "blue");
+        assert!(registry.rivals(&blue_key, &[pod(&blue)]).is_empty());
     }
 }

@@ -4,10 +4,10 @@ use super::explanation::Explanations;
 use super::observe::{Seen, target_key};
 use super::options::Options;
 use super::registry::Registry;
-use super::view::{HpaView, MeasuredPod};
-use crate::pods::Caches;
+use super::view::HpaView;
+use crate::pods::{Caches, PodView};
 use crate::runtime::{
-    self, Action, Cache, Change, Index, ObjectKey, Queue, Reconcile, Recorder, WriteError, Writer,
+    self, Action, Cache, Change, ObjectKey, Queue, Reconcile, Recorder, WriteError, Writer,
 };
 use crate::supervisor::Context;
 use jiff::{SignedDuration, Timestamp};
@@ -56,11 +56,9 @@ impl Horizontal {
             explanations,
         } = signals;
         let (client, seed) = (context.client.clone(), context.seed ^ 0x68_70_61);
-        let pods: Cache<MeasuredPod> = Cache::start(client.clone(), seed ^ 1);
         let shell = Arc::new(Shell {
             writer: context.writer.clone(),
-            hpas: Cache::start(client.clone(), seed),
-            pods_by_label: pods.index(|pod| pod.label_keys.to_vec()),
+            hpas: Cache::start(client, seed),
             recorder: context.recorder.component("horizontal-pod-autoscaler"),
             caches: context.caches.clone(),
             clock: context.clock,
@@ -68,7 +66,6 @@ impl Horizontal {
             remembered: Mutex::default(),
             queue: Queue::new(),
             evaluations: AtomicU64::new(0),
-            pods,
             usage,
             explanations,
             options,
@@ -115,8 +112,6 @@ struct Remembered {
 pub(super) struct Shell {
     pub(super) writer: Writer,
     pub(super) hpas: Cache<HpaView>,
-    pub(super) pods: Cache<MeasuredPod>,
-    pub(super) pods_by_label: Index<MeasuredPod>,
     pub(super) caches: Caches,
     pub(super) recorder: Recorder,
     pub(super) clock: Clock,
@@ -133,7 +128,7 @@ pub(super) struct Shell {
 async fn begin(shell: Arc<Shell>) {
     shell.caches.deployments.ready().await;
     shell.caches.replica_sets.ready().await;
-    shell.pods.ready().await;
+    shell.caches.pods.ready().await;
     shell.hpas.ready().await;
     connect(&shell);
     let workers = (0..shell.options.concurrent_syncs.max(1))
@@ -149,7 +144,7 @@ fn connect(shell: &Arc<Shell>) {
         }
     });
     let weak = Arc::downgrade(shell);
-    shell.pods.on_change(move |change| {
+    shell.caches.pods.on_change(move |change| {
         if let Some(shell) = weak.upgrade() {
             shell.on_pod(change);
         }
@@ -203,7 +198,7 @@ impl Shell {
         }
     }
 
-    fn on_pod(&self, change: &Change<MeasuredPod>) {
+    fn on_pod(&self, change: &Change<PodView>) {
         let same = match (&change.old, &change.new) {
             (Some(old), Some(new)) => old.facts == new.facts && old.meta.labels == new.meta.labels,
             _ => false,
@@ -212,52 +207,41 @@ impl Shell {
             return;
         }
         let mut affected = BTreeSet::new();
-        for pod in change.old.iter().chain(&change.new) {
-            self.collect(pod, &mut affected);
-        }
+        self.registry
+            .collect(change.old.iter().chain(&change.new), &mut affected);
         self.nudge_all(affected);
     }
 
     fn on_samples(&self, round: &Samples) {
+        let measured = round.pods.iter().map(|((namespace, name), _)| ObjectKey {
+            namespace: Arc::clone(namespace),
+            name: Arc::clone(name),
+        });
+        let pods = self.caches.pods.get_all(measured);
         let mut affected = BTreeSet::new();
-        for ((namespace, name), _) in &round.pods {
-            let key = ObjectKey {
-                namespace: Arc::clone(namespace),
-                name: Arc::clone(name),
-            };
-            if let Some(pod) = self.pods.get(&key) {
-                self.collect(&pod, &mut affected);
-            }
-        }
+        self.registry.collect(&pods, &mut affected);
         self.nudge_all(affected);
     }
 
-    fn collect(&self, pod: &MeasuredPod, into: &mut BTreeSet<ObjectKey>) {
-        self.registry.collect(&pod.labels(), into);
-    }
-
     fn nudge_scalers(&self, kind: &str, target: &ObjectKey) {
-        for hpa in self.registry.scalers_of(&target_key(kind, target.clone())) {
-            self.nudge(hpa);
-        }
+        let target = target_key(kind, target.clone());
+        self.nudge_all(self.registry.scalers_of(&target));
     }
 
+    /// Looks at autoscalers as soon as the shortest interval allows.
     fn nudge_all(&self, hpas: BTreeSet<ObjectKey>) {
-        for hpa in hpas {
-            self.nudge(hpa);
-        }
-    }
-
-    /// Looks at an autoscaler as soon as the shortest interval allows.
-    fn nudge(&self, hpa: ObjectKey) {
-        let evaluated = self
-            .remembered
-            .lock()
-            .get(&hpa)
-            .and_then(|known| known.evaluated);
-        let since = evaluated.map_or(Duration::MAX, |at| elapsed(at, self.clock.now()));
-        self.queue
-            .add_after(hpa, self.options.shortest_interval.saturating_sub(since));
+        let now = self.clock.now();
+        let due: Vec<_> = {
+            let remembered = self.remembered.lock();
+            let due = hpas.into_iter().map(|hpa| {
+                let evaluated = remembered.get(&hpa).and_then(|known| known.evaluated);
+                let since = evaluated.map_or(Duration::MAX, |at| elapsed(at, now));
+                let wait = self.options.shortest_interval.saturating_sub(since);
+                (hpa, wait)
+            });
+            due.collect()
+        };
+        self.queue.add_all(due);
     }
 
     /// The revision below which the target's view is older than the last own write.
@@ -340,6 +324,9 @@ impl Shell {
             }
         }
         let now = observed.now;
+        if let Some(memory) = &mut decision.memory {
+            memory.compact();
+        }
         {
             let mut remembered = self.remembered.lock();
             let known = &mut remembered.entry(key.clone()).or_default().memory;

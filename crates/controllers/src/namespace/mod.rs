@@ -240,11 +240,25 @@ impl Namespaces {
     }
 }
 
+/// Each finalizer that something waits for, and in how many objects.
+fn waiting(pass: &Pass) -> Vec<String> {
+    let mut waiting: BTreeMap<&str, usize> = BTreeMap::new();
+    for finalizer in pass.remaining.iter().flat_map(|(_, left)| &left.finalizers) {
+        *waiting.entry(finalizer).or_insert(0) += 1;
+    }
+    waiting
+        .iter()
+        .map(|(name, n)| format!("{name} in {n} resource instances"))
+        .collect()
+}
+
 /// The five conditions of a namespace that is being deleted.
 fn conditions(pass: &Pass, at: &str) -> Vec<Value> {
     let condition = |kind: &str, bad: Option<String>, reasons: (&str, &str), fine: &str| {
-        let status = if bad.is_some() { "True" } else { "False" };
-        let reason = if bad.is_some() { reasons.0 } else { reasons.1 };
+        let (status, reason) = match bad {
+            Some(_) => ("True", reasons.0),
+            None => ("False", reasons.1),
+        };
         json!({
             "type": kind, "status": status, "reason": reason, "lastTransitionTime": at,
             "message": bad.unwrap_or_else(|| fine.to_owned()),
@@ -259,14 +273,7 @@ fn conditions(pass: &Pass, at: &str) -> Vec<Value> {
         .remaining
         .iter()
         .map(|(kind, left)| format!("{kind} has {} resource instances", left.objects));
-    let mut waiting: BTreeMap<&str, usize> = BTreeMap::new();
-    for finalizer in pass.remaining.iter().flat_map(|(_, left)| &left.finalizers) {
-        *waiting.entry(finalizer).or_insert(0) += 1;
-    }
-    let finalizers: Vec<String> = waiting
-        .iter()
-        .map(|(name, n)| format!("{name} in {n} resource instances"))
-        .collect();
+    let finalizers = waiting(pass);
     let remain = |what: &str, text: Option<String>| {
         text.map(|text| format!("Some {what} remaining: {text}"))
     };

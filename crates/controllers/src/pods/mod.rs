@@ -15,7 +15,7 @@ pub(crate) use workload::{template_labels, template_value};
 
 pub use caches::{Caches, label_key};
 pub use namespace::{NamespaceView, ServiceAccountView};
-pub use node::{NodeView, Taint};
+pub use node::{ImageNames, NodeView, Taint};
 pub use pod::{Condition, Container, ContainerRole, Phase, Placement, PodView, Port};
 pub use selector::{Requirement, Selector, SelectorError};
 pub use service::{ServicePort, ServiceView, TargetPort};

@@ -40,8 +40,11 @@ pub struct NodeView {
     /// When the kubelet last posted the `Ready` condition, as written.
     pub heartbeat: Option<jiff::Timestamp>,
     /// `status.images`: names and bytes.
-    pub images: Box<[(Box<[Box<str>]>, i64)]>,
+    pub images: Box<[(ImageNames, i64)]>,
 }
+
+/// The names of one image.
+pub type ImageNames = Box<[Box<str>]>;
 
 impl NodeView {
     /// A condition by type.

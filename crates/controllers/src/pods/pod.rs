@@ -4,6 +4,7 @@ use crate::runtime::{Cached, Meta, wire};
 use jiff::Timestamp;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use plimsoll_engine::horizontal::pod::{self as horizontal, Amounts, Facts};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
@@ -26,6 +27,17 @@ pub enum Phase {
 }
 
 impl Phase {
+    /// As it is written.
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::Pending => "Pending",
+            Self::Unknown => "Unknown",
+            Self::Running => "Running",
+            Self::Succeeded => "Succeeded",
+            Self::Failed => "Failed",
+        }
+    }
+
     /// Whether the pod will never run again.
     pub fn is_terminal(self) -> bool {
         matches!(self, Self::Succeeded | Self::Failed)
@@ -146,6 +158,8 @@ pub struct PodView {
     pub started: Option<Timestamp>,
     /// Highest restart count among the main containers.
     pub restarts: i32,
+    /// What the horizontal autoscaler decides from.
+    pub facts: Arc<Facts>,
 }
 
 impl PodView {
@@ -184,35 +198,31 @@ impl Cached for PodView {
             spec,
             status,
         } = wire;
-        let main = spec
-            .containers
-            .into_iter()
-            .map(|c| c.into_view(ContainerRole::Main));
-        let init = spec.init_containers.into_iter().map(|c| {
-            let always = c.restart_policy.as_deref() == Some("Always");
-            c.into_view(if always {
-                ContainerRole::Sidecar
-            } else {
-                ContainerRole::Init
-            })
-        });
-        let restarts = status
-            .container_statuses
-            .iter()
-            .map(|s| s.restart_count)
-            .max();
+        let containers = containers(spec.containers, spec.init_containers);
+        let meta = Meta::from(metadata);
+        let facts = Facts::new(
+            Arc::clone(&meta.key.name),
+            meta.is_deleting(),
+            horizontal::Spec {
+                resources: horizontal::Resources {
+                    requests: spec.resources.map(amounts).unwrap_or_default(),
+                },
+                overhead: spec.overhead.clone().map(amounts_of).unwrap_or_default(),
+                ..horizontal_containers(&containers)
+            },
+            horizontal_status(&status),
+        );
+        let restarts = status.container_statuses.iter().map(|s| s.restart_count);
         Self {
-            meta: metadata.into(),
-            node: spec
-                .node_name
-                .filter(|node| !node.is_empty())
-                .map(Arc::from),
+            meta,
+            facts: Arc::new(facts),
+            node: text(spec.node_name),
             scheduler: spec
                 .scheduler_name
                 .filter(|name| name != "default-scheduler")
                 .map(Arc::from),
             priority: spec.priority.unwrap_or_default(),
-            containers: main.chain(init).collect(),
+            containers,
             placement: Box::new(Placement {
                 node_selector: spec.node_selector,
                 affinity: spec.affinity,
@@ -224,22 +234,90 @@ impl Cached for PodView {
                 nominated_node: status.nominated_node_name.map(Arc::from),
             }),
             host_network: spec.host_network.unwrap_or_default(),
-            hostname: spec.hostname.filter(|name| !name.is_empty()).map(Arc::from),
-            subdomain: spec
-                .subdomain
-                .filter(|name| !name.is_empty())
-                .map(Arc::from),
+            hostname: text(spec.hostname),
+            subdomain: text(spec.subdomain),
             grace_seconds: spec.termination_grace_period_seconds,
             phase: status.phase.unwrap_or_default(),
             conditions: status.conditions.into_iter().map(Condition::from).collect(),
-            ip: status.pod_ip.filter(|ip| !ip.is_empty()).map(Arc::from),
+            ip: text(status.pod_ip),
             started: status.start_time,
-            restarts: restarts.unwrap_or_default(),
+            restarts: restarts.max().unwrap_or_default(),
         }
     }
 
     fn meta(&self) -> &Meta {
         &self.meta
+    }
+}
+
+/// Text that is not empty.
+fn text(text: Option<String>) -> Option<Arc<str>> {
+    text.filter(|text| !text.is_empty()).map(Arc::from)
+}
+
+fn containers(main: Vec<ContainerWire>, init: Vec<ContainerWire>) -> Box<[Container]> {
+    let main = main.into_iter().map(|c| (c, ContainerRole::Main));
+    let init = init.into_iter().map(|c| {
+        let always = c.restart_policy.as_deref() == Some("Always");
+        let role = if always {
+            ContainerRole::Sidecar
+        } else {
+            ContainerRole::Init
+        };
+        (c, role)
+    });
+    main.chain(init)
+        .map(|(c, role)| c.into_view(role))
+        .collect()
+}
+
+fn amounts(resources: ResourcesWire) -> Amounts {
+    resources.requests.map(amounts_of).unwrap_or_default()
+}
+
+fn amounts_of(quantities: BTreeMap<String, String>) -> Amounts {
+    let named: Vec<(Arc<str>, String)> = quantities
+        .into_iter()
+        .map(|(name, quantity)| (name.into(), quantity))
+        .collect();
+    named.iter().map(|(name, text)| (name, &**text)).collect()
+}
+
+/// The containers as the horizontal autoscaler sees them; names are shared with `containers`.
+fn horizontal_containers(containers: &[Container]) -> horizontal::Spec {
+    let convert = |container: &Container| horizontal::Container {
+        name: Arc::clone(&container.name),
+        resources: horizontal::Resources {
+            requests: container
+                .requests
+                .iter()
+                .map(|(name, quantity)| (name, &**quantity))
+                .collect(),
+        },
+        restart_policy: (container.role == ContainerRole::Sidecar).then(|| "Always".into()),
+    };
+    let (main, init): (Vec<&Container>, Vec<&Container>) = containers
+        .iter()
+        .partition(|container| container.role == ContainerRole::Main);
+    horizontal::Spec {
+        containers: main.into_iter().map(convert).collect(),
+        init_containers: init.into_iter().map(convert).collect(),
+        ..horizontal::Spec::default()
+    }
+}
+
+fn horizontal_status(status: &StatusWire) -> horizontal::Status {
+    let ready = status.conditions.iter().filter(|c| c.kind == "Ready");
+    horizontal::Status {
+        phase: status.phase.map(|phase| phase.text().into()),
+        start_time: status.start_time,
+        conditions: ready
+            .map(|condition| horizontal::PodCondition {
+                kind: condition.kind.clone(),
+                status: condition.status.clone(),
+                last_transition_time: condition.last_transition_time,
+            })
+            .collect(),
     }
 }
 
@@ -267,6 +345,7 @@ struct SpecWire {
     containers: Vec<ContainerWire>,
     #[serde(deserialize_with = "null_as_empty")]
     init_containers: Vec<ContainerWire>,
+    resources: Option<ResourcesWire>,
     host_network: Option<bool>,
     hostname: Option<String>,
     subdomain: Option<String>,

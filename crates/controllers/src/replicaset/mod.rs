@@ -156,15 +156,12 @@ impl ReplicaSets {
 
     /// Adopts matching orphans and releases own pods that match no more.
     async fn claim(&self, set: &ReplicaSetView, selector: &Selector) -> Result<(), WriteError> {
-        let caches = &self.context.caches;
+        let (caches, writer) = (&self.context.caches, &self.context.writer);
         for pod in caches.pods_by_controller.get(&set.meta.uid) {
             if !selector.matches(&pod.meta.labels) && !pod.meta.is_deleting() {
-                let owners = pod
-                    .meta
-                    .owners
-                    .iter()
-                    .filter(|owner| owner.uid != set.meta.uid);
-                self.set_owners(&pod, owners.cloned().collect()).await?;
+                let mut owners = pod.meta.owners.to_vec();
+                owners.retain(|owner| owner.uid != set.meta.uid);
+                writer.set_owners(&caches.pods, &pod.meta, &owners).await?;
             }
         }
         if set.meta.is_deleting() {
@@ -175,24 +172,10 @@ impl ReplicaSets {
                 let mut owners = pod.meta.owners.to_vec();
                 owners.retain(|owner| owner.uid != set.meta.uid);
                 owners.push(owner(set));
-                self.set_owners(&pod, owners).await?;
+                writer.set_owners(&caches.pods, &pod.meta, &owners).await?;
             }
         }
         Ok(())
-    }
-
-    async fn set_owners(&self, pod: &PodView, owners: Vec<Owner>) -> Result<(), WriteError> {
-        let owners: Vec<_> = owners.iter().map(Owner::to_reference).collect();
-        let patch = json!({"metadata": {"uid": *pod.meta.uid, "ownerReferences": owners}});
-        match self
-            .context
-            .writer
-            .patch(&self.context.caches.pods, &pod.meta.key, &patch)
-            .await
-        {
-            Err(error) if !error.is_not_found() => Err(error),
-            _ => Ok(()),
-        }
     }
 
     /// Creates missing pods or deletes surplus ones.

@@ -227,6 +227,14 @@ impl<V: Cached> Cache<V> {
         self.inner.state.read().objects.get(key).cloned()
     }
 
+    /// Those of these objects that there are.
+    pub fn get_all(&self, keys: impl IntoIterator<Item = ObjectKey>) -> Vec<Arc<V>> {
+        let state = self.inner.state.read();
+        keys.into_iter()
+            .filter_map(|key| state.objects.get(&key).cloned())
+            .collect()
+    }
+
     /// One object by borrowed names.
     pub fn find(&self, namespace: &str, name: &str) -> Option<Arc<V>> {
         self.get(&ObjectKey::new(namespace, name))
@@ -340,7 +348,7 @@ impl<V: Cached> Cache<V> {
         let mut state = self.inner.state.write();
         let current = state.objects.get(&key);
         let newer = current.is_none_or(|current| current.meta().revision < at || at == 0);
-        let stale = match source {
+        let outdated = match source {
             Source::Watch => !newer,
             // A watch that is past the write has shown it, and perhaps its removal.
             Source::Write => !newer || (at <= state.seen && at != 0),
@@ -349,10 +357,10 @@ impl<V: Cached> Cache<V> {
             state.seen = state.seen.max(at);
         }
         let new = Arc::new(object);
-        if stale {
+        if outdated {
             return new;
         }
-        let old = state.put(&key, Some(Arc::clone(&new)));
+        let old = state.put(&key, Some(&new));
         drop(state);
         publish(
             &handlers,
@@ -412,13 +420,13 @@ enum Source {
 }
 
 impl<V> State<V> {
-    fn put(&mut self, key: &ObjectKey, new: Option<Arc<V>>) -> Option<Arc<V>> {
-        let old = match &new {
+    fn put(&mut self, key: &ObjectKey, new: Option<&Arc<V>>) -> Option<Arc<V>> {
+        let old = match new {
             Some(new) => self.objects.insert(key.clone(), Arc::clone(new)),
             None => self.objects.remove(key),
         };
         for index in &mut self.indexes {
-            index.apply(key, old.as_deref(), new.as_deref());
+            index.apply(key, old.as_deref(), new.map(|new| &**new));
         }
         old
     }

@@ -3,7 +3,7 @@
 use super::write::{Target, WriteError, Writer};
 use super::{Deletion, ObjectKey};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
+use kube::api::{DeleteParams, GetParams, ListParams, Patch, PatchParams};
 use kube::core::Request;
 use kube::core::discovery::ApiResource;
 use serde::Deserialize;
@@ -206,7 +206,7 @@ impl Writer {
         let finalizers = listed
             .items
             .into_iter()
-            .flat_map(|item| item.metadata.finalizers);
+            .filter_map(|item| item.metadata.finalizers);
         Ok(Remaining {
             objects,
             finalizers: finalizers.flatten().collect(),
@@ -220,7 +220,7 @@ impl Writer {
         key: &ObjectKey,
     ) -> Result<Option<ObjectMeta>, WriteError> {
         let target = kind.target(key);
-        let request = Request::new(&*target.path).get_metadata(&key.name, &Default::default());
+        let request = Request::new(&*target.path).get_metadata(&key.name, &GetParams::default());
         match self.send::<MetaOnly>("get", &target, request).await {
             Ok(object) => Ok(Some(object.metadata)),
             Err(error) if error.is_not_found() => Ok(None),

@@ -32,3 +32,4 @@ pub use recorder::{EventKind, Recorder, Reference};
 pub use write::{Deletion, WriteError, Writer};
 
 pub(crate) use meta::wire;
+pub(crate) use write::null_if_empty;

@@ -88,6 +88,19 @@ impl<K: Ord + Clone> Queue<K> {
         self.shared.added.notify_one();
     }
 
+    /// Adds several keys, each due after its delay.
+    pub fn add_all(&self, keys: impl IntoIterator<Item = (K, Duration)>) {
+        let now = Instant::now();
+        {
+            let mut state = self.shared.state.lock();
+            for (key, delay) in keys {
+                state.insert(key, now.checked_add(delay).unwrap_or(now + LAST_RETRY));
+            }
+        }
+        self.shared.added.notify_waiters();
+        self.shared.added.notify_one();
+    }
+
     /// Adds `key` after 5 ms · 2ⁿ, at most 1,000 s, for the n-th failure since [`Queue::forget`].
     pub fn add_rate_limited(&self, key: K) {
         let delay = {

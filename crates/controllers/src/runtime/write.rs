@@ -1,12 +1,12 @@
 //! Writes through the API, with the answer taken into the cache at once.
 
-use super::{Cache, Cached, ObjectKey};
+use super::{Cache, Cached, Meta, ObjectKey, Owner};
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy};
-use kube::core::Request;
+use kube::core::{Request, Status};
 use kube::{Client, Resource};
 use serde::Serialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::sync::Arc;
 
 /// A write that the server refused or that did not get through.
@@ -23,28 +23,29 @@ pub struct WriteError {
 }
 
 impl WriteError {
+    /// What the server answered, if it did.
+    fn status(&self) -> Option<&Status> {
+        if let kube::Error::Api(status) = &*self.source {
+            Some(status)
+        } else {
+            None
+        }
+    }
+
     /// The HTTP status, if the server answered.
     pub fn code(&self) -> Option<u16> {
-        match &*self.source {
-            kube::Error::Api(status) => Some(status.code),
-            _ => None,
-        }
+        self.status().map(|status| status.code)
     }
 
     /// What the server said, or what went wrong on the way.
     pub fn message(&self) -> String {
-        match &*self.source {
-            kube::Error::Api(status) => status.message.clone(),
-            other => other.to_string(),
-        }
+        let said = self.status().map(|status| status.message.clone());
+        said.unwrap_or_else(|| self.source.to_string())
     }
 
     /// The machine-readable reason, e.g. `AlreadyExists`; empty if the server did not answer.
     pub fn reason(&self) -> &str {
-        match &*self.source {
-            kube::Error::Api(status) => &status.reason,
-            _ => "",
-        }
+        self.status().map_or("", |status| &status.reason)
     }
 
     /// The object or its namespace is gone.
@@ -176,6 +177,23 @@ impl Writer {
         Ok(cache.observe(self.send("patch the status of", &target, request).await?))
     }
 
+    /// Replaces the owners of exactly this object (by uid). One that is gone is a success.
+    pub async fn set_owners<V: Cached>(
+        &self,
+        cache: &Cache<V>,
+        object: &Meta,
+        owners: &[Owner],
+    ) -> Result<(), WriteError> {
+        let owners: Vec<_> = owners.iter().map(Owner::to_reference).collect();
+        let patch = json!({"metadata": {
+            "uid": *object.uid, "ownerReferences": null_if_empty(&owners),
+        }});
+        match self.patch(cache, &object.key, &patch).await {
+            Err(error) if !error.is_not_found() => Err(error),
+            _ => Ok(()),
+        }
+    }
+
     /// Replaces an object.
     pub async fn replace<V: Cached>(
         &self,
@@ -255,6 +273,15 @@ impl Writer {
 
 fn encode(body: &impl Serialize) -> Result<Vec<u8>, kube::core::request::Error> {
     serde_json::to_vec(body).map_err(kube::core::request::Error::SerializeBody)
+}
+
+/// A list for a merge patch: an empty one removes the field, as absent and empty are the same.
+pub(crate) fn null_if_empty<T: Serialize>(list: &[T]) -> Value {
+    if list.is_empty() {
+        Value::Null
+    } else {
+        json!(list)
+    }
 }
 
 /// Where a write goes.

@@ -58,7 +58,6 @@ struct State {
 /// One pod's decision.
 struct Decided {
     pod: Arc<PodView>,
-    place: Taken,
     placement: Placement,
     node: Option<String>,
 }
@@ -132,8 +131,11 @@ impl Scheduler {
             }
             state.forget(&change.key);
         } else if is_ours(pod) {
-            state.pending.add(&change.key, pod.priority);
-            self.wake.notify_one();
+            // A status alone (our own condition, for one) makes no pod fit.
+            if change.old.as_ref().is_none_or(|old| wants_else(old, pod)) {
+                state.pending.add(&change.key, pod.priority);
+                self.wake.notify_one();
+            }
         } else {
             state.forget(&change.key);
         }
@@ -204,13 +206,12 @@ impl Scheduler {
     async fn carry_out(&self, decided: Decided) {
         let Decided {
             pod,
-            place,
             placement,
             node,
         } = decided;
         let outcome = match &node {
             Some(node) => self.bind(&pod, node).await,
-            None => self.refuse(&pod, place, &placement).await,
+            None => self.refuse(&pod, &placement).await,
         };
         let Err(error) = outcome else { return };
         let key = &pod.meta.key;
@@ -251,15 +252,9 @@ impl Scheduler {
         Ok(())
     }
 
-    /// Parks the pod and says why, if that is news.
-    async fn refuse(
-        &self,
-        pod: &PodView,
-        place: Taken,
-        placement: &Placement,
-    ) -> Result<(), WriteError> {
+    /// Says why the pod fits nowhere: an event each time, the condition if that is news.
+    async fn refuse(&self, pod: &PodView, placement: &Placement) -> Result<(), WriteError> {
         let key = &pod.meta.key;
-        self.state.lock().pending.park(key.clone(), place);
         let message = render(placement);
         self.recorder
             .warning(&reference(pod), "FailedScheduling", message.clone());
@@ -291,13 +286,14 @@ impl State {
         let node = placement
             .choice(self.rng.random_range(0..usize::MAX))
             .map(str::to_owned);
-        if let Some(node) = &node {
+        match &node {
             // Counted at once, so that the next pod of the batch sees the room taken.
-            self.snapshot.place(node, wanted);
+            Some(node) => self.snapshot.place(node, wanted),
+            // Parked under the same lock, so that a node that appears now finds it parked.
+            None => self.pending.park(pod.meta.key.clone(), place_in_line),
         }
         Decided {
             pod,
-            place: place_in_line,
             placement,
             node,
         }
@@ -317,6 +313,14 @@ fn is_ours(pod: &PodView) -> bool {
         .as_ref()
         .is_some_and(|gates| gates.get() != "[]");
     pod.scheduler.is_none() && !pod.meta.is_deleting() && !gated
+}
+
+/// Whether a pod became another one for the scheduler.
+fn wants_else(old: &PodView, new: &PodView) -> bool {
+    old.meta.uid != new.meta.uid
+        || old.node.is_some()
+        || !is_ours(old)
+        || facts::of_pod(old) != facts::of_pod(new)
 }
 
 fn reference(pod: &PodView) -> Reference {

@@ -63,6 +63,22 @@ impl Memory {
         }
     }
 
+    /// Forgets recommendations that can never decide again. Windows end now and ask for the largest
+    /// or the smallest, so one counts only while every later one is smaller, or every later one is
+    /// larger. What is left is a handful, however often an autoscaler is looked at.
+    pub fn compact(&mut self) {
+        self.recommendations
+            .sort_by_key(|r| std::cmp::Reverse(r.time));
+        let (mut lowest, mut highest) = (i64::MAX, i64::MIN);
+        self.recommendations.retain(|recommendation| {
+            let replicas = i64::from(recommendation.replicas);
+            let counts = replicas < lowest || replicas > highest;
+            (lowest, highest) = (lowest.min(replicas), highest.max(replicas));
+            counts
+        });
+        self.recommendations.reverse();
+    }
+
     /// Remembers a written change; only autoscalers with a behavior do.
     pub fn record_scale(
         &mut self,

@@ -161,7 +161,6 @@ impl<'a> Question<'a> {
         for pod in ignored.iter().chain(&groups.unready) {
             groups.usages.remove(&*pod.name);
         }
-        let names = |pods: &[&Arc<Facts>]| pods.iter().map(|p| Arc::clone(&p.name)).collect();
         if !(ignored.is_empty() && groups.unready.is_empty() && groups.missing.is_empty()) {
             trace.push(Step::Uncounted {
                 ignored: names(&ignored),
@@ -256,7 +255,7 @@ impl<'a> Question<'a> {
                 };
                 groups.usages.insert(&pod.name, value);
             }
-            let pods = groups.missing.len();
+            let pods = names(&groups.missing);
             trace.push(Step::Assumed {
                 pods,
                 unit: self.goal.unit(),
@@ -267,7 +266,7 @@ impl<'a> Question<'a> {
             groups
                 .usages
                 .extend(groups.unready.iter().map(|pod| (&*pod.name, 0)));
-            let (pods, assumption) = (groups.unready.len(), Assumption::Value(0));
+            let (pods, assumption) = (names(&groups.unready), Assumption::Value(0));
             trace.push(Step::Assumed {
                 pods,
                 unit: self.goal.unit(),
@@ -320,6 +319,10 @@ impl<'a> Question<'a> {
             replicas: self.current,
         }
     }
+}
+
+fn names(pods: &[&Arc<Facts>]) -> Vec<Arc<str>> {
+    pods.iter().map(|pod| Arc::clone(&pod.name)).collect()
 }
 
 #[expect(

@@ -79,6 +79,14 @@ impl Amounts {
     }
 }
 
+impl<'a> FromIterator<(&'a Arc<str>, &'a str)> for Amounts {
+    /// From quantities as written; text that is none is left out.
+    fn from_iter<T: IntoIterator<Item = (&'a Arc<str>, &'a str)>>(quantities: T) -> Self {
+        let read = |(name, text): (&Arc<str>, &str)| Some((Arc::clone(name), milli::parse(text)?));
+        Self(quantities.into_iter().filter_map(read).collect())
+    }
+}
+
 impl From<Option<BTreeMap<String, Value>>> for Amounts {
     fn from(raw: Option<BTreeMap<String, Value>>) -> Self {
         let amounts = raw.unwrap_or_default().into_iter();

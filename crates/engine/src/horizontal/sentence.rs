@@ -17,18 +17,21 @@ impl Step {
             Self::Found { current, min, max } => {
                 format!("{} now, {min} to {max} allowed", replicas_of(*current))
             }
-            Self::Disabled => "scaled to zero by hand, so left alone".into(),
+            Self::Disabled => {
+                "the target is scaled to zero, so autoscaling is off until it is scaled up by hand"
+                    .into()
+            }
             Self::OutsideRange {
                 bound: Bound::Max,
                 replicas,
             } => {
-                format!("above the maximum: straight to {replicas}, metrics unread")
+                format!("above the maximum: straight to {replicas}, without reading metrics")
             }
             Self::OutsideRange {
                 bound: Bound::Min,
                 replicas,
             } => {
-                format!("below the minimum: straight to {replicas}, metrics unread")
+                format!("below the minimum: straight to {replicas}, without reading metrics")
             }
             Self::Unselectable { error } => format!("held: {error}"),
             Self::Metric { index, name } => format!("metric {}: {name}", index + 1),
@@ -46,7 +49,8 @@ impl Step {
                 replicas,
                 ..
             } => {
-                format!("{} x {counted}, rounded up: {replicas}", decimal(*ratio))
+                let (ratio, counted) = (decimal(*ratio), pods_of(*counted));
+                format!("proposes {ratio} x {counted}, rounded up: {replicas}")
             }
             Self::Failed { error } => format!("no proposal: {error}"),
             Self::Chosen { name, replicas } => format!("largest proposal: {replicas}, from {name}"),
@@ -69,16 +73,13 @@ impl Step {
         else {
             return String::new();
         };
-        let pods = pods_of(*pods);
-        match assumption {
-            Assumption::Value(0) => format!("{pods} unseen counted as idle"),
-            Assumption::Value(value) => {
-                format!("{pods} unseen counted as using {}", unit.show(*value))
-            }
-            Assumption::Percent(percent) => {
-                format!("{pods} unseen counted as using {percent}% of request")
-            }
-        }
+        let pods = names(pods);
+        let usage = match assumption {
+            Assumption::Value(0) => return format!("to be careful, counted as idle: {pods}"),
+            Assumption::Value(value) => unit.show(*value),
+            Assumption::Percent(percent) => format!("{percent}% of the request"),
+        };
+        format!("to be careful, counted as using {usage}: {pods}")
     }
 
     fn measurement(&self) -> String {
@@ -92,10 +93,13 @@ impl Step {
         } = self
         {
             let (value, target) = (unit.show(*value), unit.show(*target));
-            let (measured, ratio) = (pods_of(*pods), decimal(*ratio));
-            return format!(
-                "{measured} measured, {ready} ready, average {value} of {target}: ratio {ratio}"
-            );
+            let ratio = decimal(*ratio);
+            let measured = if pods == ready {
+                format!("{} measured", pods_with("ready pod", *pods))
+            } else {
+                format!("{} measured, {ready} of them ready", pods_of(*pods))
+            };
+            return format!("{measured}: average {value}, target {target}, ratio {ratio}");
         }
         let Self::Total {
             value,
@@ -126,14 +130,19 @@ impl Step {
             return String::new();
         };
         match highest {
-            None if replicas == start => "no larger recommendation in the window".into(),
-            None => format!("held at {replicas}: a recent recommendation was that high"),
+            None if replicas == start => {
+                format!("stabilization: no recommendation above {replicas} in the window")
+            }
+            None => format!(
+                "held at {replicas}, not {start}: {replicas} was recommended within the \
+                 stabilization window"
+            ),
             Some(highest) if lowest == highest => {
-                format!("recent recommendations agree on {replicas}")
+                format!("stabilization: recent recommendations agree on {replicas}")
             }
-            Some(highest) => {
-                format!("recent recommendations range from {lowest} to {highest}: {replicas}")
-            }
+            Some(highest) => format!(
+                "stabilization: recent recommendations allow {lowest} to {highest}, so {replicas}"
+            ),
         }
     }
 
@@ -148,13 +157,15 @@ impl Step {
             return String::new();
         };
         let why = match reason {
-            Limit::DesiredWithinRange => return format!("{replicas} is within the limits"),
+            Limit::DesiredWithinRange => {
+                return format!("{replicas} is within the minimum, maximum and rate limits");
+            }
             Limit::TooFewReplicas => "the minimum",
             Limit::TooManyReplicas => "the maximum",
-            Limit::ScaleUpLimit => "the most it may grow to now",
-            Limit::ScaleDownLimit => "the least it may shrink to now",
+            Limit::ScaleUpLimit => "the most the scale-up rate allows now",
+            Limit::ScaleDownLimit => "the least the scale-down rate allows now",
         };
-        format!("{wanted} limited to {replicas}, {why}")
+        format!("{wanted} limited to {replicas}: {why}")
     }
 }
 
@@ -163,11 +174,15 @@ fn held(because: &Hold, replicas: i32) -> String {
         Hold::WithinTolerance { ratio, band } => {
             let tolerance = if *ratio < 1.0 { band.down } else { band.up };
             let (ratio, tolerance) = (decimal(*ratio), decimal(tolerance * 100.0));
-            format!("held at {replicas}: ratio {ratio} is within {tolerance}% of 1")
+            format!(
+                "held at {replicas}: ratio {ratio} is within the tolerance of {tolerance}% around 1"
+            )
         }
         Hold::WouldReverse { seen, ratio } => {
             let (seen, ratio) = (decimal(*seen), decimal(*ratio));
-            format!("held at {replicas}: counting unseen pods turns ratio {seen} into {ratio}")
+            format!(
+                "held at {replicas}: with the assumed pods the ratio turns from {seen} to {ratio}"
+            )
         }
     }
 }
@@ -175,15 +190,15 @@ fn held(because: &Hold, replicas: i32) -> String {
 fn uncounted(ignored: &[Arc<str>], unready: &[Arc<str>], missing: &[Arc<str>]) -> String {
     let groups = [
         ("ending or failed", ignored),
-        ("not ready", unready),
-        ("unmeasured", missing),
+        ("not ready yet", unready),
+        ("without a sample", missing),
     ];
     let parts: Vec<String> = groups
         .iter()
         .filter(|(_, pods)| !pods.is_empty())
-        .map(|(what, pods)| format!("{what}: {}", names(pods)))
+        .map(|(what, pods)| format!("{} ({what})", names(pods)))
         .collect();
-    format!("not in the average: {}", parts.join("; "))
+    format!("left out of the average: {}", parts.join("; "))
 }
 
 fn names(pods: &[Arc<str>]) -> String {
@@ -211,11 +226,12 @@ fn replicas_of(count: i32) -> String {
 }
 
 fn pods_of(count: usize) -> String {
-    if count == 1 {
-        "1 pod".into()
-    } else {
-        format!("{count} pods")
-    }
+    pods_with("pod", count)
+}
+
+fn pods_with(noun: &str, count: usize) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {noun}{plural}")
 }
 
 /// Up to three decimals, at least none: `1.8`, `0.333`.

@@ -170,8 +170,8 @@ pub enum Step {
     },
     /// Unmeasured pods enter the average.
     Assumed {
-        /// How many.
-        pods: usize,
+        /// Their names.
+        pods: Vec<Arc<str>>,
         /// How the assumption prints.
         unit: Unit,
         /// As what.

@@ -73,11 +73,11 @@ pub(super) fn refuse(pod: &PodFacts, node: &NodeState) -> Option<Refused> {
         .or_else(|| too_full(pod, node))
 }
 
-fn never(reason: Refusal) -> Option<Refused> {
-    Some(Refused {
+fn never(reason: Refusal) -> Refused {
+    Refused {
         reasons: vec![reason],
         preemption_helps: false,
-    })
+    }
 }
 
 fn cordoned(pod: &PodFacts, node: &NodeState) -> Option<Refused> {
@@ -88,7 +88,7 @@ fn cordoned(pod: &PodFacts, node: &NodeState) -> Option<Refused> {
     };
     let tolerated = pod.tolerations.iter().any(|t| t.covers(&taint));
     if node.facts.unschedulable && !tolerated {
-        never(Refusal::Unschedulable)
+        Some(never(Refusal::Unschedulable))
     } else {
         None
     }
@@ -100,7 +100,7 @@ fn named_elsewhere(pod: &PodFacts, node: &NodeState) -> Option<Refused> {
         .as_ref()
         .is_some_and(|name| *name != node.facts.name);
     if other {
-        never(Refusal::OtherNodeNamed)
+        Some(never(Refusal::OtherNodeNamed))
     } else {
         None
     }
@@ -115,7 +115,7 @@ fn tainted(pod: &PodFacts, node: &NodeState) -> Option<Refused> {
         .filter(stops)
         .any(|taint| !pod.tolerations.iter().any(|t| t.covers(taint)));
     if untolerated {
-        never(Refusal::UntoleratedTaint)
+        Some(never(Refusal::UntoleratedTaint))
     } else {
         None
     }
@@ -135,7 +135,7 @@ fn not_selected(pod: &PodFacts, node: &NodeState) -> Option<Refused> {
     if selected && wanted {
         None
     } else {
-        never(Refusal::NotSelected)
+        Some(never(Refusal::NotSelected))
     }
 }
 

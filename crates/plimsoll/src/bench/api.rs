@@ -35,6 +35,9 @@ pub(crate) struct ApiArgs {
     /// Measure the server of FILE's current context instead of one started for it
     #[arg(long, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
+    /// Only the server that keeps its objects so [default: one after the other]
+    #[arg(long, value_enum, conflicts_with_all = ["server", "kubeconfig"])]
+    store: Option<Keeps>,
     /// Fewer requests: done in about ten seconds
     #[arg(long)]
     quick: bool,
@@ -101,6 +104,14 @@ struct Report {
     growth: Vec<(String, f64)>,
 }
 
+impl Report {
+    /// Shows a row and keeps it.
+    fn add(&mut self, row: Row) {
+        say(&row);
+        self.rows.push(row);
+    }
+}
+
 /// Measures one server after the other and prints a table.
 pub(crate) async fn run(args: ApiArgs) -> Result<()> {
     let plan = if args.quick { Plan::QUICK } else { Plan::FULL };
@@ -110,10 +121,15 @@ pub(crate) async fn run(args: ApiArgs) -> Result<()> {
         let target = Target::remote(&args).await?;
         reports.push(("remote", Box::pin(measure(&target, plan)).await?));
     } else {
-        for keeps in [Keeps::InMemory, Keeps::OnDisk] {
+        let both = [Keeps::Ephemeral, Keeps::Durable];
+        for keeps in both
+            .into_iter()
+            .filter(|k| args.store.is_none_or(|only| only == *k))
+        {
             let target = Target::own(keeps).await?;
-            reports.push((keeps.word(), Box::pin(measure(&target, plan)).await?));
+            let report = Box::pin(measure(&target, plan)).await;
             target.stop().await;
+            reports.push((keeps.word(), report?));
         }
     }
     if let Some(file) = &args.json {
@@ -145,7 +161,7 @@ async fn measure(target: &Target, plan: Plan) -> Result<Report> {
     if let (Some(empty), Some(full)) = (report.rss_empty_mebibytes, report.rss_full_mebibytes) {
         let pods = plan.pods.last().copied().unwrap_or_default();
         say(format!(
-            "memory of this process, clients included: {empty:.0} MiB empty, {full:.0} MiB with {pods} pods"
+            "memory of this process, clients included: {empty:.0} MiB before, {full:.0} MiB with {pods} pods"
         ));
     }
     for (what, times) in &report.growth {
@@ -156,40 +172,33 @@ async fn measure(target: &Target, plan: Plan) -> Result<Report> {
 }
 
 async fn all(target: &Target, plan: Plan, report: &mut Report) -> Result<()> {
-    let show = |rows: &mut Vec<Row>, row: Row| {
-        say(&row);
-        rows.push(row);
-    };
-    let rows = &mut report.rows;
+    // Pods come first, so that memory is not that of what was there before.
+    pods(target, plan, report).await?;
+    report.rss_full_mebibytes = target.rss()?;
+    measure::clear(target, Bodies::Pods).await?;
     let (one, many) = plan.config_maps;
-    show(
-        rows,
-        measure::creates(target, Bodies::ConfigMaps, 0..one, 1).await?,
-    );
-    show(
-        rows,
-        measure::creates(target, Bodies::ConfigMaps, one..one + many, CLIENTS).await?,
-    );
-    show(
-        rows,
-        measure::gets(target, (Bodies::ConfigMaps, many), plan.gets, 1).await?,
-    );
-    show(
-        rows,
-        measure::gets(target, (Bodies::ConfigMaps, many), plan.gets, CLIENTS).await?,
-    );
-    measure::clear(target, Bodies::ConfigMaps).await?;
-    show(
-        rows,
-        watch::fan_out(target, (1, plan.rate, plan.seconds)).await?,
-    );
-    for &watchers in plan.watchers {
-        show(
-            rows,
-            watch::fan_out(target, (watchers, plan.rate, plan.seconds)).await?,
-        );
+    let made = [(0..one, 1), (one..one + many, CLIENTS)];
+    for (indexes, clients) in made {
+        report.add(measure::creates(target, Bodies::ConfigMaps, indexes, clients).await?);
+    }
+    for clients in [1, CLIENTS] {
+        let stored = (Bodies::ConfigMaps, one + many);
+        report.add(measure::gets(target, stored, plan.gets, clients).await?);
     }
     measure::clear(target, Bodies::ConfigMaps).await?;
+    let collection = COLLECTION.min(many);
+    measure::creates(target, Bodies::ConfigMaps, 0..collection, CLIENTS).await?;
+    let cleared = measure::clear(target, Bodies::ConfigMaps).await?;
+    let count = cleared.count;
+    ensure!(count >= collection, "{count} of {collection} deleted");
+    report.add(cleared);
+    for &watchers in [1].iter().chain(plan.watchers) {
+        report.add(watch::fan_out(target, (watchers, plan.rate, plan.seconds)).await?);
+    }
+    measure::clear(target, Bodies::ConfigMaps).await.map(drop)
+}
+
+async fn pods(target: &Target, plan: Plan, report: &mut Report) -> Result<()> {
     let mut stored = 0;
     let mut steps: Vec<[Row; 3]> = Vec::new();
     for pods in plan.pods {
@@ -198,22 +207,11 @@ async fn all(target: &Target, plan: Plan, report: &mut Report) -> Result<()> {
         let listed = measure::lists(target, pods, plan.lists).await?;
         let got = measure::gets(target, (Bodies::Pods, pods), plan.gets, 1).await?;
         for row in [&created, &listed, &got] {
-            show(rows, row.clone());
+            report.add(row.clone());
         }
         steps.push([created, listed, got]);
     }
-    report.rss_full_mebibytes = target.rss()?;
     report.growth = growth(&steps);
-    measure::clear(target, Bodies::Pods).await?;
-    let collection = COLLECTION.min(many);
-    measure::creates(target, Bodies::ConfigMaps, 0..collection, CLIENTS).await?;
-    let cleared = measure::clear(target, Bodies::ConfigMaps).await?;
-    ensure!(
-        cleared.count == collection,
-        "{} of {collection} deleted",
-        cleared.count
-    );
-    show(rows, cleared);
     Ok(())
 }
 

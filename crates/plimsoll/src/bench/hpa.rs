@@ -7,11 +7,11 @@ use clap::Args;
 use futures::{StreamExt, TryStreamExt, stream};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
-use k8s_openapi::api::core::v1::{Namespace, Pod};
+use k8s_openapi::api::core::v1::{Namespace, Pod, ServiceAccount};
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use nix::sys::resource::{UsageWho, getrusage};
-use plimsoll_api::usage::{ContainerUsage, PodUsage, Samples};
+use plimsoll_api::usage::{ContainerUsage, PodName, PodUsage, Samples};
 use plimsoll_apiserver::ClusterSettings;
 use plimsoll_apiserver::pki::Pki;
 use plimsoll_apiserver::store::{Options as StoreOptions, Store};
@@ -22,6 +22,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -114,16 +115,17 @@ async fn measure(autoscalers: usize, pods: usize, rounds: u32) -> Result<Run> {
     };
     let horizontal = Horizontal::start(&plane.context, signals, options);
     let wanted = u64::try_from(autoscalers)?;
+    let names = pod_names(autoscalers, pods);
     // The first pass finds no samples, the second writes every status; neither is measured.
     decided(&horizontal, wanted).await?;
     let before = horizontal.evaluations();
-    plane.pipeline.publish(samples(&plane, autoscalers, pods));
+    plane.pipeline.publish(samples(&plane, &names));
     decided(&horizontal, before + wanted).await?;
     quiet(&horizontal).await;
     let (begun, cpu) = (Instant::now(), cpu_seconds()?);
     for _ in 0..rounds {
         let before = horizontal.evaluations();
-        plane.pipeline.publish(samples(&plane, autoscalers, pods));
+        plane.pipeline.publish(samples(&plane, &names));
         decided(&horizontal, before + wanted).await?;
     }
     let (seconds, cpu) = (begun.elapsed().as_secs_f64(), cpu_seconds()? - cpu);
@@ -191,6 +193,8 @@ async fn populate(client: &Client, autoscalers: usize, pods: usize) -> Result<()
     namespaces
         .create(&PostParams::default(), &namespace)
         .await?;
+    // No controller runs that would make it, and pods are refused without.
+    make::<ServiceAccount>(client, json!({ "metadata": { "name": "default" } })).await?;
     stream::iter(0..autoscalers)
         .map(|index| async move {
             make::<Deployment>(client, deployment(index, pods)).await?;
@@ -269,29 +273,33 @@ fn autoscaler(index: usize) -> Value {
     })
 }
 
+fn pod_names(autoscalers: usize, pods: usize) -> Vec<PodName> {
+    let namespace: Arc<str> = NAMESPACE.into();
+    let names = (0..autoscalers).flat_map(|index| (0..pods).map(move |pod| pod_name(index, pod)));
+    names
+        .map(|name| (Arc::clone(&namespace), name.into()))
+        .collect()
+}
+
 /// Every pod at exactly its target.
-fn samples(plane: &ControlPlane, autoscalers: usize, pods: usize) -> Samples {
+fn samples(plane: &ControlPlane, names: &[PodName]) -> Samples {
     let timestamp = plane.context.clock.now();
-    let namespace: std::sync::Arc<str> = NAMESPACE.into();
+    let container: Arc<str> = "app".into();
     let usage = || PodUsage {
         timestamp,
         window_ms: 1000,
         containers: [ContainerUsage {
-            name: "app".into(),
+            name: Arc::clone(&container),
             cpu_nano: 250_000_000,
             memory_bytes: 64 << 20,
         }]
         .into(),
     };
-    let names = (0..autoscalers).flat_map(|index| (0..pods).map(move |pod| pod_name(index, pod)));
-    let pods = names.map(|name| {
-        (
-            (std::sync::Arc::clone(&namespace), name.into()),
-            Some(usage()),
-        )
-    });
     Samples {
-        pods: pods.collect(),
+        pods: names
+            .iter()
+            .map(|name| (name.clone(), Some(usage())))
+            .collect(),
         nodes: Vec::new(),
     }
 }

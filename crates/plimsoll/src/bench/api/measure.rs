@@ -316,10 +316,15 @@ pub(super) async fn namespace(target: &Target) -> Result<()> {
     connection
         .read(Method::POST, "/api/v1/namespaces", body.to_string())
         .await?;
+    let accounts = format!("/api/v1/namespaces/{NAMESPACE}/serviceaccounts");
     if !target.has_controllers() {
-        return Ok(());
+        let body = json!({
+            "apiVersion": "v1", "kind": "ServiceAccount", "metadata": { "name": "default" },
+        });
+        let made = connection.read(Method::POST, &accounts, body.to_string());
+        return made.await.map(drop);
     }
-    let account = format!("/api/v1/namespaces/{NAMESPACE}/serviceaccounts/default");
+    let account = format!("{accounts}/default");
     let begun = Instant::now();
     while let Err(error) = connection.read(Method::GET, &account, "").await {
         if begun.elapsed() > PATIENCE {

@@ -15,29 +15,36 @@ use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
-use tokio::runtime::Runtime;
+use tokio::runtime::{Handle, Runtime};
 use tokio_util::sync::CancellationToken;
 
-/// Name of the server's threads, by which their CPU time is told from the clients'.
-const THREADS: &str = "bench-server";
 /// Name of the thread that writes a durable store's log.
 const WRITER: &str = "store-writer";
 
 /// Where the server's objects live.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Keeps {
-    /// In memory only.
-    InMemory,
-    /// On disk as well, synced before the answer.
-    OnDisk,
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Keeps {
+    /// In memory only
+    Ephemeral,
+    /// On disk as well, synced before the answer
+    Durable,
 }
 
 impl Keeps {
     /// As it is called in the results.
     pub(super) fn word(self) -> &'static str {
         match self {
-            Self::InMemory => "ephemeral",
-            Self::OnDisk => "durable",
+            Self::Ephemeral => "ephemeral",
+            Self::Durable => "durable",
+        }
+    }
+
+    /// Name of the server's threads, by which their CPU time is told from the clients' and from
+    /// that of a server before it.
+    fn threads(self) -> &'static str {
+        match self {
+            Self::Ephemeral => "bench-ephemeral",
+            Self::Durable => "bench-durable",
         }
     }
 }
@@ -53,7 +60,7 @@ pub(super) struct Target {
 
 /// A server of this process, on threads of its own.
 struct Own {
-    runtime: Runtime,
+    runtime: Threads,
     plane: ControlPlane,
     store: Store,
     stop: CancellationToken,
@@ -61,18 +68,43 @@ struct Own {
     dir: PathBuf,
 }
 
+/// The server's own threads.
+struct Threads {
+    handle: Handle,
+    runtime: Option<Runtime>,
+}
+
+impl Threads {
+    fn start(name: &str) -> Result<Self> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .thread_name(name)
+            .build()
+            .context("starting the server's runtime")?;
+        Ok(Self {
+            handle: runtime.handle().clone(),
+            runtime: Some(runtime),
+        })
+    }
+}
+
+impl Drop for Threads {
+    /// A runtime may not be waited for from within another one.
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
 impl Target {
     /// Starts a server without controllers on a free port.
     pub(super) async fn own(keeps: Keeps) -> Result<Self> {
         let dir = std::env::temp_dir().join(format!("plimsoll-bench-{}", std::process::id()));
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .enable_all()
-            .thread_name(THREADS)
-            .build()
-            .context("starting the server's runtime")?;
+        let runtime = Threads::start(keeps.threads())?;
         let store = Store::open(match keeps {
-            Keeps::InMemory => StoreOptions::ephemeral(),
-            Keeps::OnDisk => StoreOptions::durable(&dir),
+            Keeps::Ephemeral => StoreOptions::ephemeral(),
+            Keeps::Durable => StoreOptions::durable(&dir),
         })?;
         let pki = Pki::ephemeral(&[])?;
         let without = ["controllers", "scheduler", "horizontal", "metrics"];
@@ -102,7 +134,7 @@ impl Target {
             tokio::spawn(listener.serve(tls, handler, until, Duration::ZERO));
             anyhow::Ok((plane, address))
         };
-        let (plane, address) = runtime.spawn(start).await??;
+        let (plane, address) = runtime.handle.spawn(start).await??;
         let client = pki.client("bench", &["system:masters"])?;
         let entry = pki::Context {
             name: "bench",
@@ -155,8 +187,8 @@ impl Target {
     pub(super) fn describe(&self) -> String {
         match self.own.as_ref().map(|own| own.keeps) {
             None => self.config.cluster_url.to_string(),
-            Some(Keeps::InMemory) => "objects in memory".to_owned(),
-            Some(Keeps::OnDisk) => "objects on disk, each write synced".to_owned(),
+            Some(Keeps::Ephemeral) => "objects in memory".to_owned(),
+            Some(Keeps::Durable) => "objects on disk, each write synced".to_owned(),
         }
     }
 
@@ -167,15 +199,15 @@ impl Target {
 
     /// CPU seconds the server's threads have used; `None` for another process.
     pub(super) fn cpu(&self) -> Result<Option<f64>> {
-        if self.own.is_none() {
+        let Some(own) = &self.own else {
             return Ok(None);
-        }
+        };
         let mut nanos = 0_u64;
         for task in std::fs::read_dir("/proc/self/task").context("reading /proc/self/task")? {
             let task = task?.path();
             // A thread may end while they are looked at.
             let name = std::fs::read_to_string(task.join("comm")).unwrap_or_default();
-            if [THREADS, WRITER].contains(&name.trim()) {
+            if [own.keeps.threads(), WRITER].contains(&name.trim()) {
                 let times = std::fs::read_to_string(task.join("schedstat")).unwrap_or_default();
                 let running = times.split(' ').next().and_then(|n| n.parse::<u64>().ok());
                 nanos += running.unwrap_or_default();
@@ -198,8 +230,8 @@ impl Target {
         own.stop.cancel();
         own.store.close().await;
         drop(own.plane);
-        own.runtime.shutdown_background();
-        if own.keeps == Keeps::OnDisk {
+        drop(own.runtime);
+        if own.keeps == Keeps::Durable {
             std::fs::remove_dir_all(&own.dir).ok();
         }
     }

@@ -78,7 +78,8 @@ pub(super) async fn fan_out(
     let written = f64::from(u32::try_from(events)?);
     row.note = format!("wrote {:.0}/s", written / wrote);
     if delivered < events * watchers {
-        row.note += &format!("; {} not delivered", events * watchers - delivered);
+        let missing = events * watchers - delivered;
+        row.note = format!("{}; {missing} not delivered", row.note);
     }
     Ok(row)
 }
@@ -164,7 +165,8 @@ impl Watcher {
 
     fn take(&mut self, data: &Bytes) {
         if !self.sampled {
-            self.seen += data.iter().filter(|byte| **byte == b'\n').count();
+            // An event ends with the only line break in it.
+            self.seen += data.split(|byte| *byte == b'\n').count() - 1;
             return;
         }
         let now = self.begun.elapsed();

@@ -1,0 +1,17 @@
+//! The controllers, the scheduler and the horizontal autoscaler against the in-process API server,
+//! on paused time.
+
+#[cfg(test)]
+mod autoscaling;
+#[cfg(test)]
+mod deletion;
+#[cfg(test)]
+mod deployments;
+#[cfg(test)]
+mod rig;
+#[cfg(test)]
+mod rollouts;
+#[cfg(test)]
+mod scheduling;
+#[cfg(test)]
+mod services;

@@ -1,0 +1,148 @@
+//! The scheduler.
+
+use crate::rig::{Rig, condition};
+use plimsoll_controllers::scheduler;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+fn node(name: &str, cpu: &str) -> Value {
+    let amounts = json!({"cpu": cpu, "memory": "8Gi", "pods": "110"});
+    json!({
+        "apiVersion": "v1", "kind": "Node", "metadata": {"name": name},
+        "status": {"capacity": amounts, "allocatable": amounts,
+            "conditions": [{"type": "Ready", "status": "True"}]},
+    })
+}
+
+fn pod(name: &str, cpu: &str) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "default"},
+        "spec": {"containers": [{"name": "c", "image": "x", "resources": {"requests": {"cpu": cpu}}}]},
+    })
+}
+
+async fn start() -> Rig {
+    let mut rig = Rig::start().await;
+    let context = rig.context.clone();
+    drop(rig.tasks.spawn(scheduler::control(context)));
+    // Bare pods are refused before their service account is there.
+    let accounts = rig.core("default", "serviceaccounts", "ServiceAccount");
+    rig.until("service account", async || rig.count(&accounts).await == 1)
+        .await;
+    rig
+}
+
+async fn add_node(rig: &Rig, node: Value) {
+    rig.create(&rig.cluster("nodes", "Node"), node).await;
+}
+
+async fn node_of(rig: &Rig, name: &str) -> Option<String> {
+    let pod = rig.pods().get(name).await.unwrap();
+    pod.data["spec"]["nodeName"].as_str().map(str::to_owned)
+}
+
+async fn scheduled(rig: &Rig, name: &str) -> (String, String, String) {
+    condition(&rig.pods().get(name).await.unwrap(), "PodScheduled")
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_waits_says_why_and_is_bound_when_a_node_appears() {
+    let rig = start().await;
+    rig.create(&rig.pods(), pod("p", "2")).await;
+    let none = "no nodes available to schedule pods";
+    rig.until("no nodes", async || scheduled(&rig, "p").await.2 == none)
+        .await;
+    add_node(&rig, node("small", "1")).await;
+    let small = "0/1 nodes are available: 1 Insufficient cpu. no new claims to deallocate, \
+                 preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling.";
+    rig.until("too small", async || scheduled(&rig, "p").await.2 == small)
+        .await;
+    let (status, reason, _) = scheduled(&rig, "p").await;
+    assert_eq!((&*status, &*reason), ("False", "Unschedulable"));
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(rig.events("FailedScheduling").await, [small, none]);
+    assert_eq!(node_of(&rig, "p").await, None);
+
+    add_node(&rig, node("large", "4")).await;
+    let took = rig
+        .until("bound", async || node_of(&rig, "p").await.is_some())
+        .await;
+    assert!(took < Duration::from_millis(100), "{took:?}");
+    assert_eq!(node_of(&rig, "p").await.as_deref(), Some("large"));
+    assert_eq!(scheduled(&rig, "p").await.0, "True");
+    rig.until("told", async || {
+        rig.events("Scheduled").await == ["Successfully assigned default/p to large"]
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_refusal_is_told_once() {
+    let rig = start().await;
+    add_node(&rig, node("n", "1")).await;
+    rig.create(&rig.pods(), pod("p", "2")).await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let events = rig.list(&rig.core("default", "events", "Event")).await;
+    let told: Vec<_> = events
+        .iter()
+        .filter(|event| event.data["reason"] == "FailedScheduling")
+        .collect();
+    assert_eq!(told.len(), 1);
+    assert_eq!(told[0].data["count"], 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn higher_priority_goes_first_when_room_appears() {
+    let rig = start().await;
+    let classes = rig.cluster_of(
+        ("scheduling.k8s.io", "v1"),
+        "priorityclasses",
+        "PriorityClass",
+    );
+    let class = json!({"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass",
+        "metadata": {"name": "urgent"}, "value": 1000});
+    rig.create(&classes, class).await;
+    rig.create(&rig.pods(), pod("first", "1")).await;
+    let mut urgent = pod("urgent", "1");
+    urgent["spec"]["priorityClassName"] = json!("urgent");
+    rig.create(&rig.pods(), urgent).await;
+    rig.until("both wait", async || {
+        scheduled(&rig, "first").await.0 == "False" && scheduled(&rig, "urgent").await.0 == "False"
+    })
+    .await;
+    add_node(&rig, node("n", "1500m")).await;
+    rig.until("the urgent one is bound", async || {
+        node_of(&rig, "urgent").await.is_some()
+    })
+    .await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(node_of(&rig, "first").await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn replicas_spread_over_nodes_and_use_room_that_is_freed() {
+    let rig = start().await;
+    for name in ["a", "b"] {
+        add_node(&rig, node(name, "1")).await;
+    }
+    // 11 pods of 100m do not all fit on one node.
+    rig.deploy(11).await;
+    let mut on_a = 0_usize;
+    let pods = rig.list(&rig.pods()).await;
+    for pod in &pods {
+        on_a += usize::from(pod.data["spec"]["nodeName"] == "a");
+    }
+    assert!((5..=6).contains(&on_a), "{on_a}");
+    rig.create(&rig.pods(), pod("wide", "800m")).await;
+    rig.until("no room", async || {
+        scheduled(&rig, "wide").await.0 == "False"
+    })
+    .await;
+    rig.patch(&rig.deployments(), "web", json!({"spec": {"replicas": 2}}))
+        .await;
+    rig.until("room", async || {
+        rig.tend_pods().await;
+        node_of(&rig, "wide").await.is_some()
+    })
+    .await;
+}
