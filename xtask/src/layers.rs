@@ -80,12 +80,12 @@ fn workspace_dependencies(root: &Path) -> Result<BTreeMap<String, BTreeSet<Strin
     )?;
     let metadata: serde_json::Value = serde_json::from_str(&text).context("cargo metadata")?;
     let mut graph = BTreeMap::new();
-    for package in metadata["packages"].as_array().into_iter().flatten() {
-        let name = package["name"].as_str().unwrap_or_default();
+    for package in list(&metadata, "packages") {
+        let name = text_of(package, "name");
         let mut inside = BTreeSet::new();
-        for dependency in package["dependencies"].as_array().into_iter().flatten() {
-            let is_dev = dependency["kind"].as_str() == Some("dev");
-            let other = dependency["name"].as_str().unwrap_or_default();
+        for dependency in list(package, "dependencies") {
+            let is_dev = text_of(dependency, "kind") == "dev";
+            let other = text_of(dependency, "name");
             if let (false, Some(short)) = (is_dev, other.strip_prefix("plimsoll-")) {
                 inside.insert(short.to_owned());
             }
@@ -95,6 +95,24 @@ fn workspace_dependencies(root: &Path) -> Result<BTreeMap<String, BTreeSet<Strin
         }
     }
     Ok(graph)
+}
+
+fn list<'a>(
+    value: &'a serde_json::Value,
+    key: &str,
+) -> impl Iterator<Item = &'a serde_json::Value> {
+    value
+        .get(key)
+        .and_then(serde_json::Value::as_array)
+        .into_iter()
+        .flatten()
+}
+
+fn text_of<'a>(value: &'a serde_json::Value, key: &str) -> &'a str {
+    value
+        .get(key)
+        .and_then(serde_json::Value::as_str)
+        .unwrap_or_default()
 }
 
 fn tree(root: &Path, package: &str) -> Result<BTreeSet<String>> {

@@ -94,6 +94,7 @@ pub(crate) fn distribution(sources: &[Source]) -> (usize, usize, usize) {
 pub(crate) fn docs(sources: &[Source]) -> Vec<Violation> {
     sources
         .iter()
+        .filter(|s| !s.generated())
         .filter(|s| {
             !s.text
                 .lines()
@@ -162,20 +163,20 @@ fn declarations(source: &Source) -> Vec<(PathBuf, String)> {
         dir.join(stem)
     };
     let by_path = source.text.lines().filter_map(|line| {
-        let file = line.trim().strip_prefix("#[path = \"")?.strip_suffix(".rs\"]")?;
+        let file = line
+            .trim()
+            .strip_prefix("#[path = \"")?
+            .strip_suffix(".rs\"]")?;
         Some((source.path.parent()?.to_owned(), file.to_owned()))
     });
-    let by_name = source
-        .text
-        .lines()
-        .filter_map(|line| {
-            let line = line.trim();
-            let at = line.find("mod ")?;
-            let before = line.get(..at)?;
-            let visible = before.is_empty() || before.starts_with("pub");
-            let name = line.get(at + 4..)?.strip_suffix(';')?;
-            visible.then(|| (children.clone(), name.to_owned()))
-        });
+    let by_name = source.text.lines().filter_map(|line| {
+        let line = line.trim();
+        let at = line.find("mod ")?;
+        let before = line.get(..at)?;
+        let visible = before.is_empty() || before.starts_with("pub");
+        let name = line.get(at + 4..)?.strip_suffix(';')?;
+        visible.then(|| (children.clone(), name.to_owned()))
+    });
     by_name.chain(by_path).collect()
 }
 
@@ -194,7 +195,10 @@ mod tests {
     fn a_file_that_no_module_names_is_found() {
         let tree = [
             source("crates/a/src/lib.rs", "//! a\npub mod inside;\nmod deep;\n"),
-            source("crates/a/src/inside.rs", "//! i\nmod child;\n#[path = \"in_tests.rs\"]\nmod tests;\n"),
+            source(
+                "crates/a/src/inside.rs",
+                "//! i\nmod child;\n#[path = \"in_tests.rs\"]\nmod tests;\n",
+            ),
             source("crates/a/src/in_tests.rs", "//! t"),
             source("crates/a/src/inside/child.rs", "//! c"),
             source("crates/a/src/deep/mod.rs", "//! d\npub(crate) mod leaf;\n"),

@@ -55,7 +55,10 @@ impl Claim {
             Some(held) => {
                 // A crash leaves the last one's behind.
                 std::fs::remove_file(dir.join("run.json")).ok();
-                Ok(Self { dir: dir.to_owned(), _lock: held })
+                Ok(Self {
+                    dir: dir.to_owned(),
+                    _lock: held,
+                })
             }
             None => bail!(
                 "a cluster already runs on {dir}{who}; stop it with `plimsoll down --data-dir \

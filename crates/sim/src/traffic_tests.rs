@@ -1,3 +1,5 @@
+//! How the load meets the pods, moment by moment.
+
 use super::Traffic;
 use crate::{Load, Nodes, Scenario};
 use k8s_openapi::api::core::v1::Pod;

@@ -11,8 +11,13 @@ pub struct Options {
     /// `--concurrent-horizontal-pod-autoscaler-syncs`: how many are worked on at once.
     pub concurrent_syncs: usize,
     /// The shortest time between two evaluations that samples or pods cause.
+    ///
+    /// Departs: upstream looks every sync period only. Hence the limit max(2n, 4) of an autoscaler
+    /// without `behavior`, which is per evaluation, allows more growth per time here.
     pub shortest_interval: Duration,
     /// The shortest time between two status writes in which only measured numbers differ.
+    ///
+    /// Departs: upstream writes them every sync period; here samples come every second.
     pub status_interval: Duration,
     /// Tolerance, periods and gates of the decision itself.
     pub settings: Settings,

@@ -213,10 +213,8 @@ impl Shell {
     }
 
     fn on_samples(&self, round: &Samples) {
-        let measured = round.pods.iter().map(|((namespace, name), _)| ObjectKey {
-            namespace: Arc::clone(namespace),
-            name: Arc::clone(name),
-        });
+        let keys = round.pods.iter().map(|(key, _)| key);
+        let measured = keys.map(|(namespace, name)| ObjectKey::of(namespace, Arc::clone(name)));
         let pods = self.caches.pods.get_all(measured);
         let mut affected = BTreeSet::new();
         self.registry.collect(&pods, &mut affected);

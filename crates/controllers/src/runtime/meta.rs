@@ -136,10 +136,10 @@ impl From<ObjectMeta> for Meta {
             annotations.remove(LAST_APPLIED);
         }
         Self {
-            key: ObjectKey {
-                namespace: meta.namespace.unwrap_or_default().into(),
-                name: meta.name.unwrap_or_default().into(),
-            },
+            key: ObjectKey::new(
+                meta.namespace.as_deref().unwrap_or_default(),
+                meta.name.as_deref().unwrap_or_default(),
+            ),
             uid: meta.uid.unwrap_or_default().into(),
             revision: revision(meta.resource_version.as_deref()),
             generation: meta.generation.unwrap_or_default(),

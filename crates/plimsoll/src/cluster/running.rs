@@ -167,7 +167,7 @@ impl Running {
             self.routing.1 = Some(start_dns(&services, &self.network));
         }
         if !runs("nodes") {
-            self.nodes = "none (left to others)".to_owned();
+            "none (left to others)".clone_into(&mut self.nodes);
             return Ok(());
         }
         let names: Vec<String> = specs.iter().map(|spec| spec.name.clone()).collect();

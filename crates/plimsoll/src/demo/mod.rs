@@ -19,6 +19,7 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 use timeline::Timeline;
 use tokio::signal::unix::{SignalKind, signal};
@@ -132,7 +133,7 @@ async fn play(running: &Running) -> Result<bool> {
          1 to 10 pods."
     ));
     say("Scale-in waits 15 s here instead of Kubernetes' 300 s (stabilizationWindowSeconds).\n");
-    let load = Load::start(running.network.clone(), address, "scalable-app".into());
+    let load = Load::start(Arc::clone(&running.network), address, "scalable-app".into());
     let mut timeline = Timeline::default();
     let mut view = View::new();
     let deadline = start + LIMIT;
@@ -194,9 +195,7 @@ fn sum_up(timeline: &Timeline, tally: &Tally) -> bool {
 
 fn suggest(running: &Running, keep: bool) {
     if keep {
-        say(format!(
-            "\nThe cluster runs until Ctrl-C. Try, in another terminal:\n"
-        ));
+        say("\nThe cluster runs until Ctrl-C. Try, in another terminal:\n");
         say(format!(
             "  export KUBECONFIG={}",
             running.admin_kubeconfig.display()

@@ -59,8 +59,8 @@ impl View {
         } else {
             String::new()
         };
-        let text: String = lines.iter().map(|l| format!("\x1b[2K{l}\n")).collect();
-        write(&format!("{up}\x1b[J{text}"));
+        let text = lines.join("\n\x1b[2K");
+        write(&format!("{up}\x1b[J{text}\n"));
         self.drawn = lines.len();
     }
 

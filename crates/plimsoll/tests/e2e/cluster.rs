@@ -23,7 +23,7 @@ pub(crate) struct Cluster {
     child: Child,
     dir: PathBuf,
     /// Keeps the directory as long as the cluster.
-    _scratch: Option<TempDir>,
+    scratch: Option<TempDir>,
 }
 
 impl Cluster {
@@ -33,7 +33,7 @@ impl Cluster {
         let mut all = vec!["--ephemeral"];
         all.extend(arguments);
         let mut cluster = Self::start_in(scratch.path(), &all)?;
-        cluster._scratch = Some(scratch);
+        cluster.scratch = Some(scratch);
         Ok(cluster)
     }
 
@@ -56,7 +56,7 @@ impl Cluster {
         let mut cluster = Self {
             child,
             dir: dir.to_owned(),
-            _scratch: None,
+            scratch: None,
         };
         let ready = wait(60, || {
             cluster.dir.join("run.json").exists()
@@ -100,5 +100,6 @@ impl Drop for Cluster {
             }
         }
         self.child.wait().ok();
+        drop(self.scratch.take());
     }
 }

@@ -25,7 +25,9 @@ const PAYLOAD: usize = 700;
 type Acknowledged = Arc<Mutex<(BTreeSet<String>, u64)>>;
 
 pub(crate) fn loses_nothing() -> Outcome {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
     let dir = tempfile::tempdir()?;
     let acknowledged = Acknowledged::default();
     for round in 0..ROUNDS {
@@ -54,9 +56,8 @@ pub(crate) fn loses_nothing() -> Outcome {
         })?;
     }
     let last = Cluster::start_in(dir.path(), &["--nodes", "0", "--without", "nodes"])?;
-    runtime.block_on(async {
-        audit(&configmaps(&last.kubeconfig()).await?, &acknowledged).await
-    })?;
+    runtime
+        .block_on(async { audit(&configmaps(&last.kubeconfig()).await?, &acknowledged).await })?;
     Ok(())
 }
 
@@ -73,8 +74,14 @@ async fn write(api: Api<ConfigMap>, prefix: String, acknowledged: Acknowledged) 
         let mut object = ConfigMap::default();
         object.metadata.name = Some(name.clone());
         object.data = Some(BTreeMap::from([("payload".to_owned(), payload(&name))]));
-        let Ok(created) = api.create(&PostParams::default(), &object).await else { return };
-        let revision = created.metadata.resource_version.and_then(|v| v.parse().ok()).unwrap_or(0);
+        let Ok(created) = api.create(&PostParams::default(), &object).await else {
+            return;
+        };
+        let revision = created
+            .metadata
+            .resource_version
+            .and_then(|v| v.parse().ok())
+            .unwrap_or(0);
         let mut known = acknowledged.lock().expect("no panic holds it");
         known.0.insert(name);
         known.1 = known.1.max(revision);
@@ -94,7 +101,10 @@ async fn audit(api: &Api<ConfigMap>, acknowledged: &Acknowledged) -> Outcome {
             continue;
         }
         let data = object.data.unwrap_or_default();
-        check!(data.get("payload") == Some(&payload(&name)), "{name} is damaged");
+        check!(
+            data.get("payload") == Some(&payload(&name)),
+            "{name} is damaged"
+        );
         there.insert(name);
     }
     let known = acknowledged.lock().expect("no panic holds it");
@@ -109,7 +119,9 @@ async fn watch_from(api: &Api<ConfigMap>, revision: u64) -> Outcome {
     let mut marker = ConfigMap::default();
     marker.metadata.generate_name = Some("marker-".to_owned());
     api.create(&PostParams::default(), &marker).await?;
-    let events = api.watch(&WatchParams::default().timeout(5), &revision.to_string()).await?;
+    let events = api
+        .watch(&WatchParams::default().timeout(5), &revision.to_string())
+        .await?;
     let mut events = pin!(events);
     let first = tokio::time::timeout(Duration::from_secs(10), events.next()).await?;
     match first.transpose() {

@@ -3,7 +3,8 @@
 use crate::Outcome;
 use crate::check;
 use crate::cluster::plimsoll;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 pub(crate) fn passes() -> Outcome {
     let start = Instant::now();

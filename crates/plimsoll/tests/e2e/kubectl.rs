@@ -8,7 +8,8 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// A kubectl binary and the cluster it talks to.
 #[derive(Debug, Clone)]
@@ -65,7 +66,8 @@ impl Kubectl {
     /// Runs a command line (words may be single-quoted) to its end.
     pub(crate) fn run(&self, line: &str) -> Printed {
         printed(
-            self.command(line)
+            &self
+                .command(line)
                 .stdin(Stdio::null())
                 .output()
                 .expect("kubectl starts"),
@@ -84,7 +86,7 @@ impl Kubectl {
         // A refusal may close the pipe before all is read.
         stdin.write_all(input.as_bytes()).ok();
         drop(stdin);
-        printed(child.wait_with_output().expect("kubectl ends"))
+        printed(&child.wait_with_output().expect("kubectl ends"))
     }
 
     /// Runs a command that must succeed; returns what it printed.
@@ -137,7 +139,7 @@ impl Kubectl {
             let mut chunk = [0; 4096];
             // A terminal whose other end is closed reads as an error.
             while let Ok(count @ 1..) = reader.read(&mut chunk) {
-                let text = String::from_utf8_lossy(&chunk[..count]);
+                let text = String::from_utf8_lossy(chunk.get(..count).unwrap_or_default());
                 sink.lock().expect("no panic holds it").push_str(&text);
             }
         });
@@ -203,7 +205,7 @@ pub(crate) fn wait(seconds: u64, mut done: impl FnMut() -> bool) -> Result<(), (
     Ok(())
 }
 
-fn printed(output: Output) -> Printed {
+fn printed(output: &Output) -> Printed {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     Printed {
         ok: output.status.success(),

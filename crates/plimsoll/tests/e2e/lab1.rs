@@ -253,15 +253,25 @@ fn load(k: &Kubectl) -> Outcome {
 fn explained(cluster: &Cluster) -> Outcome {
     let ask = |extra: &[&str]| {
         let mut command = plimsoll();
-        command.args(["explain", "hpa/scalable-app", "--kubeconfig"]).arg(cluster.kubeconfig());
+        command
+            .args(["explain", "hpa/scalable-app", "--kubeconfig"])
+            .arg(cluster.kubeconfig());
         command.args(extra).output()
     };
     let text = String::from_utf8(ask(&[])?.stdout)?;
-    for wanted in ["hpa/scalable-app in default", "pods measured", "1 to 10 allowed", "1 -> "] {
+    for wanted in [
+        "hpa/scalable-app in default",
+        "pods measured",
+        "1 to 10 allowed",
+        "1 -> ",
+    ] {
         check!(text.contains(wanted), "no {wanted:?} in:\n{text}");
     }
     let record: serde_json::Value = serde_json::from_slice(&ask(&["-o", "json"])?.stdout)?;
-    check!(record["kind"] == "Explanation", "{record}");
+    check!(
+        record.get("kind").is_some_and(|kind| kind == "Explanation"),
+        "{record}"
+    );
     Ok(())
 }
 

@@ -16,6 +16,7 @@ mod lifecycle;
 
 use kubectl::Kubectl;
 use libtest_mimic::{Arguments, Failed, Trial};
+use std::io::Write;
 use std::process::ExitCode;
 
 /// What a test returns.
@@ -24,8 +25,11 @@ type Outcome = Result<(), Failed>;
 /// A test with kubectl.
 type WithKubectl = fn(&Kubectl) -> Outcome;
 
+/// A test without kubectl.
+type Plain = fn() -> Outcome;
+
 /// Tests that need no kubectl.
-const PLAIN: &[(&str, fn() -> Outcome)] = &[
+const PLAIN: &[(&str, Plain)] = &[
     (
         "lifecycle::a_second_up_on_the_same_directory_is_refused",
         lifecycle::second_up,
@@ -57,7 +61,8 @@ fn main() -> ExitCode {
     for version in ["1.32", "1.37"] {
         let kubectl = Kubectl::find(version);
         if let Err(why) = &kubectl {
-            eprintln!("skipped: tests with kubectl {version}: {why}");
+            let line = format!("skipped: tests with kubectl {version}: {why}\n");
+            std::io::stderr().write_all(line.as_bytes()).ok();
         }
         for (name, test) in EACH_KUBECTL {
             let found = kubectl.as_ref().ok().cloned();
