@@ -172,6 +172,11 @@ impl Kinds {
         self.by_path.insert(key, Arc::new(kind));
     }
 
+    /// Keeps only the kinds that `keep` says yes to.
+    pub fn retain(&mut self, mut keep: impl FnMut(&Kind) -> bool) {
+        self.by_path.retain(|_, kind| keep(kind));
+    }
+
     /// The kind served under `/apis/GROUP/VERSION/PLURAL` (core: empty group).
     pub fn find(&self, group: &str, version: &str, plural: &str) -> Option<&Arc<Kind>> {
         let key = (

@@ -38,6 +38,10 @@ pub struct LogOptions {
 }
 
 /// Exec and attach parameters.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "the protocol's own independent switches"
+)]
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StreamOptions {
     /// The command (exec only; empty for attach).

@@ -1,6 +1,6 @@
 //! From a request to its answer: route, identify, authorise, hand over.
 
-use crate::auth::{Attributes, Identity, authorize};
+use crate::auth::{Attributes, Identity, authorize, impersonate};
 use crate::call::Call;
 use crate::http::body;
 use crate::http::negotiate::{self, Wanted};
@@ -31,7 +31,7 @@ where
     let mut warnings = Vec::new();
     let mut counted = ("other", String::new());
     let outcome = async {
-        let incoming = Incoming::new(who?, &parts)?;
+        let incoming = Incoming::new(impersonate(who?, &parts.headers)?, &parts)?;
         counted = (incoming.verb, incoming.resource());
         incoming.authorize(&parts)?;
         let Some(kind) = incoming.kind(&server)? else {
@@ -48,7 +48,7 @@ where
             verb: incoming.verb,
             query: incoming.query,
             wanted: incoming.wanted,
-            headers: parts.headers.clone(),
+            headers: parts.headers,
             body: body::read(request_body).await?,
             upgrade: parking_lot::Mutex::new(Some(upgrade)),
             warnings: parking_lot::Mutex::default(),
@@ -171,6 +171,9 @@ impl Incoming {
             Route::OpenApiIndex => Ok(openapi::index(server)),
             Route::OpenApi(path) => {
                 Ok(openapi::document(server, path, &self.query, &parts.headers))
+            }
+            Route::Other(path) if path.trim_end_matches('/') == "/openapi/v2" => {
+                Ok(openapi::version_two(&parts.headers))
             }
             Route::Other(path) => Ok(system::answer(server, path, &self.query, &self.wanted)),
         }

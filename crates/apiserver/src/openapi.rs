@@ -6,7 +6,9 @@ use crate::http::respond::{self, Response, not_found_page};
 use crate::server::ApiServer;
 use bytes::Bytes;
 use http::HeaderMap;
-use http::header::{CACHE_CONTROL, ETAG, EXPIRES, HeaderValue, IF_NONE_MATCH, LOCATION, VARY};
+use http::header::{
+    ACCEPT, CACHE_CONTROL, ETAG, EXPIRES, HeaderValue, IF_NONE_MATCH, LOCATION, VARY,
+};
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
 use plimsoll_api::kind::Kinds;
@@ -73,6 +75,30 @@ fn paths(kinds: &Kinds) -> BTreeMap<String, (String, String)> {
             (path, (group, version))
         })
         .collect()
+}
+
+/// `/openapi/v2` without a single definition. kubectl turns to it for kinds that are not served,
+/// and goes on to say so when they are not in it either; without it, it says something else.
+pub(crate) fn version_two(headers: &HeaderMap) -> Response {
+    const TITLE: &str = "Kubernetes";
+    const VERSION: &str = "v1.36.2";
+    let accept = headers.get(ACCEPT).and_then(|v| v.to_str().ok());
+    if !accept.is_some_and(|types| types.contains("proto-openapi.spec.v2")) {
+        let document = json!({
+            "swagger": "2.0", "info": {"title": TITLE, "version": VERSION}, "paths": {},
+            "definitions": {},
+        });
+        return respond::plain(200, "application/json", document.to_string());
+    }
+    // openapi.v2.Document in protobuf: swagger = 1, info = 2 with title = 1 and version = 2.
+    let field = |number: u8, bytes: &[u8]| {
+        let length = u8::try_from(bytes.len()).unwrap_or_default();
+        [&[number << 3 | 2, length], bytes].concat()
+    };
+    let info = [field(1, TITLE.as_bytes()), field(2, VERSION.as_bytes())].concat();
+    let document = [field(1, b"2.0"), field(2, &info)].concat();
+    let media = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
+    respond::plain(200, media, document)
 }
 
 /// The list of documents, each with its hash.

@@ -31,12 +31,13 @@ pub(crate) fn answer(server: &ApiServer, path: &str, query: &Query, wanted: &Wan
     }
 }
 
-const PATHS: [&str; 8] = [
+const PATHS: [&str; 9] = [
     "/api",
     "/apis",
     "/healthz",
     "/livez",
     "/metrics",
+    "/openapi/v2",
     "/openapi/v3",
     "/readyz",
     "/version",

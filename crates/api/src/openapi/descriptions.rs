@@ -2,9 +2,25 @@
 
 /// The text for a type (`Pod`) or a field (`PodSpec.containers`).
 pub(super) fn of(name: &str) -> Option<&'static str> {
-    let index = TEXTS.binary_search_by(|(key, _)| (*key).cmp(name)).ok()?;
-    TEXTS.get(index).map(|(_, text)| *text)
+    if let Ok(index) = TEXTS.binary_search_by(|(key, _)| (*key).cmp(name)) {
+        return TEXTS.get(index).map(|(_, text)| *text);
+    }
+    let (_, field) = name.split_once('.')?;
+    let everywhere = EVERYWHERE.iter().find(|(key, _)| *key == field);
+    everywhere.map(|(_, text)| *text)
 }
+
+/// Fields that mean the same in every type.
+const EVERYWHERE: [(&str, &str); 5] = [
+    ("apiVersion", "Group and version of the kind, e.g. apps/v1."),
+    ("kind", "What sort of object this is about."),
+    (
+        "metadata",
+        "Name, labels, annotations and what the server knows about the object.",
+    ),
+    ("spec", "What is wanted."),
+    ("status", "What is the case; written by the cluster."),
+];
 
 /// Sorted by key.
 #[rustfmt::skip]

@@ -8,7 +8,7 @@ mod strategic;
 use crate::schema::TypeId;
 use crate::status::ApiError;
 use json_patch::{Patch, PatchOperation};
-use serde_json::{Value, json as object};
+use serde_json::{Value, json};
 
 /// Most operations of one JSON patch.
 const MAX_OPERATIONS: usize = 10_000;
@@ -70,8 +70,8 @@ fn too_large(message: String) -> ApiError {
 fn unprocessable(why: &str) -> ApiError {
     let message = "the server rejected our request due to an error in our request";
     let mut error = ApiError::new(422, "Invalid", message);
-    error.details = object!({
-        "causes": [{"reason": "UnexpectedServerResponse", "message": why}]
-    });
+    // kubectl prints causes as "field: message".
+    let cause = json!({"reason": "UnexpectedServerResponse", "message": why, "field": "patch"});
+    error.details = json!({"causes": [cause]});
     error
 }

@@ -1,6 +1,6 @@
 //! Answers.
 
-use super::body::{Body, full};
+use super::body::{Body, full, stream};
 use super::negotiate::Wanted;
 use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
@@ -17,6 +17,9 @@ pub(crate) type Response = http::Response<Body>;
 
 /// Bodies from this size on are compressed, in bytes.
 const COMPRESS_FROM: usize = 128 * 1024;
+
+/// Longer lists are sent in chunks of about this many bytes.
+const CHUNK: usize = 64 * 1024;
 
 /// An answer with a body of the given type.
 pub(crate) fn plain(code: u16, content_type: &'static str, bytes: impl Into<Bytes>) -> Response {
@@ -66,6 +69,62 @@ pub(crate) fn json(code: u16, wanted: &Wanted, bytes: Bytes) -> Response {
         .headers_mut()
         .insert(VARY, HeaderValue::from_static("Accept-Encoding"));
     response
+}
+
+/// A JSON answer made of many parts, separated by commas between `head` and `tail`. A long one is
+/// put together while it is sent, so that it never exists twice.
+pub(crate) fn parts(wanted: &Wanted, head: Vec<u8>, items: Vec<Bytes>, tail: &[u8]) -> Response {
+    let commas = items.len().saturating_sub(1);
+    let length: usize = head.len() + items.iter().map(Bytes::len).sum::<usize>() + commas;
+    let joined = Joined {
+        chunk: head,
+        items: items.into_iter(),
+        tail: Some([tail, b"\n"].concat()),
+        separate: false,
+    };
+    let length = length + tail.len() + 1;
+    if wanted.pretty || wanted.gzip || length < CHUNK {
+        let mut whole: Vec<u8> = Vec::with_capacity(length);
+        joined.for_each(|chunk| whole.extend_from_slice(&chunk));
+        whole.pop();
+        return json(200, wanted, whole.into());
+    }
+    let mut response = streaming(wanted.content_type, stream(futures::stream::iter(joined)));
+    response
+        .headers_mut()
+        .insert(CONTENT_LENGTH, HeaderValue::from(length));
+    response
+}
+
+/// Parts joined into chunks of about [`CHUNK`] bytes.
+struct Joined {
+    /// What has been gathered for the next chunk.
+    chunk: Vec<u8>,
+    items: std::vec::IntoIter<Bytes>,
+    tail: Option<Vec<u8>>,
+    /// Whether the next item needs a comma before it.
+    separate: bool,
+}
+
+impl Iterator for Joined {
+    type Item = Bytes;
+
+    fn next(&mut self) -> Option<Bytes> {
+        self.tail.as_ref()?;
+        let mut chunk = std::mem::take(&mut self.chunk);
+        chunk.reserve(CHUNK);
+        for item in self.items.by_ref() {
+            if std::mem::replace(&mut self.separate, true) {
+                chunk.push(b',');
+            }
+            chunk.extend_from_slice(&item);
+            if chunk.len() >= CHUNK {
+                return Some(chunk.into());
+            }
+        }
+        chunk.extend(self.tail.take()?);
+        Some(chunk.into())
+    }
 }
 
 /// A JSON answer from a value.
@@ -126,4 +185,30 @@ pub(crate) fn complete(response: &mut Response, audit_id: &str, warnings: &[Stri
 
 fn status(code: u16) -> http::StatusCode {
     http::StatusCode::from_u16(code).unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http_body_util::BodyExt;
+    use rstest::rstest;
+
+    #[rstest]
+    #[case(0)]
+    #[case(1)]
+    #[case(3)]
+    #[case(3_000)]
+    #[tokio::test]
+    async fn a_list_is_as_long_as_announced_and_is_json(#[case] count: usize) {
+        let wanted = crate::http::negotiate::plain_json();
+        let item = Bytes::from(format!("{{\"a\":\"{}\"}}", "x".repeat(100)));
+        let items = vec![item; count];
+        let response = parts(&wanted, b"{\"items\":[".to_vec(), items, b"]}");
+        let announced = response.headers()[CONTENT_LENGTH].clone();
+        let bytes = response.into_body().collect().await.unwrap().to_bytes();
+        assert_eq!(announced, bytes.len().to_string());
+        assert!(bytes.ends_with(b"]}\n"));
+        let value: Value = serde_json::from_slice(&bytes).unwrap();
+        assert_eq!(value["items"].as_array().unwrap().len(), count);
+    }
 }

@@ -145,13 +145,12 @@ impl Pki {
             }
         };
         let path = dir.join("sa.key");
-        let tokens = match read(&path)? {
-            Some(pem) => pem,
-            None => {
-                let pem = new_key()?.serialize_pem();
-                write(&path, &pem, 0o600)?;
-                pem
-            }
+        let tokens = if let Some(pem) = read(&path)? {
+            pem
+        } else {
+            let pem = new_key()?.serialize_pem();
+            write(&path, &pem, 0o600)?;
+            pem
         };
         Self::assemble(authority, &tokens, extra)
     }

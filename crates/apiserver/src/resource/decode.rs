@@ -69,10 +69,17 @@ pub(crate) fn subresource(call: &Call, name: &str) -> Result<Value, ApiError> {
 pub(crate) fn typed(call: &Call, expected: Expected<'_>) -> Result<Value, ApiError> {
     let mode = field_validation(call)?;
     let decoded = match encoding(call)? {
-        Encoding::Json => {
-            check_type(&peek(&call.body), expected)?;
-            decode::json(expected.schema, &call.body, mode)?
-        }
+        Encoding::Json => match decode::json(expected.schema, &call.body, mode) {
+            Ok(decoded) => {
+                check_type(&decoded.object, expected)?;
+                decoded
+            }
+            Err(error) => {
+                // An object of another kind has other fields: say that rather than what they are.
+                check_type(&peek(&call.body), expected)?;
+                return Err(error);
+            }
+        },
         Encoding::Yaml => {
             let value = yaml(&call.body)?;
             check_type(&value, expected)?;

@@ -41,13 +41,15 @@ pub(super) fn carry_over(new: &mut Value, old: &Value) {
 
 /// Whether anything but metadata and status differs.
 pub(super) fn body_differs(new: &Value, old: &Value) -> bool {
-    let body = |object: &Value| -> serde_json::Map<String, Value> {
-        let fields = object.as_object().into_iter().flatten();
-        let fields = fields
-            .filter(|(k, _)| !matches!(k.as_str(), "metadata" | "status" | "kind" | "apiVersion"));
-        fields.map(|(k, v)| (k.clone(), v.clone())).collect()
+    let differs = |one: &Value, other: &Value| {
+        let mut fields = one.as_object().into_iter().flatten();
+        fields.any(|(key, value)| {
+            !matches!(key.as_str(), "metadata" | "status" | "kind" | "apiVersion")
+                && other.get(key) != Some(value)
+        })
     };
-    body(new) != body(old)
+    // Both ways round, for fields that only one of them has.
+    differs(new, old) || differs(old, new)
 }
 
 /// Finalizers may not be added once deletion has begun.

@@ -7,6 +7,7 @@ pub(crate) mod delete_options;
 pub(crate) mod encode;
 pub(crate) mod feed;
 pub(crate) mod filter;
+pub(crate) mod idle;
 pub(crate) mod metadata;
 pub(crate) mod paging;
 pub(crate) mod patch;

@@ -101,64 +101,47 @@ pub(crate) fn list(
     about: &ListMeta,
     now: Timestamp,
 ) -> Result<Response, ApiError> {
-    let bytes = match &wanted.shape {
+    let each = |form: &dyn Fn(&Bytes) -> Result<Bytes, ApiError>| {
+        let items = entries.iter().map(|entry| form(&entry.json));
+        items.collect::<Result<Vec<Bytes>, ApiError>>()
+    };
+    let about = about.to_value();
+    let (head, items) = match &wanted.shape {
         Shape::Object | Shape::Discovery(_) => {
-            let items: Result<Vec<Bytes>, ApiError> = entries
-                .iter()
-                .map(|e| served_bytes(kind, &e.json))
-                .collect();
-            splice(
-                &format!("{}List", kind.kind),
-                &kind.api_version(),
-                about,
-                &items?,
-            )
+            let name = format!("{}List", kind.kind);
+            let head = json!({"kind": name, "apiVersion": kind.api_version(), "metadata": about});
+            (head, each(&|json| served_bytes(kind, json))?)
         }
         Shape::Metadata => {
-            let items: Result<Vec<Bytes>, ApiError> = entries
-                .iter()
-                .map(|e| Ok(bytes_of(&partial(parse(&e.json)?))))
-                .collect();
-            splice(
-                "PartialObjectMetadataList",
-                "meta.k8s.io/v1",
-                about,
-                &items?,
-            )
+            let head = json!({
+                "kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1",
+                "metadata": about,
+            });
+            (head, each(&|json| Ok(bytes_of(&partial(parse(json)?))))?)
         }
         Shape::Table(version, include) => {
-            let objects: Result<Vec<Value>, ApiError> = entries
-                .iter()
-                .map(|e| Ok(to_served(kind, parse(&e.json)?)))
-                .collect();
-            let table = Rows {
+            let rows = Rows {
                 kind,
                 version,
                 include: *include,
                 now,
             };
-            bytes_of(&table.table(&about.to_value(), objects?, Head::Shown))
+            // One object at a time: only the finished rows are kept.
+            let items = each(&|json| Ok(bytes_of(&rows.row(to_served(kind, parse(json)?)))))?;
+            let mut head = rows.table(&about, Vec::new(), Head::Shown);
+            meta::as_object(&mut head).shift_remove("rows");
+            (head, items)
         }
     };
-    Ok(respond::json(200, wanted, bytes))
-}
-
-/// A List around items that are JSON already.
-fn splice(kind: &str, api_version: &str, about: &ListMeta, items: &[Bytes]) -> Bytes {
-    let size: usize = items.iter().map(|i| i.len() + 1).sum();
-    let mut out = Vec::with_capacity(size + 256);
-    let head = json!({"kind": kind, "apiVersion": api_version, "metadata": about.to_value()});
-    let head = serde_json::to_vec(&head).unwrap_or_default();
-    out.extend_from_slice(head.strip_suffix(b"}").unwrap_or(&head));
-    out.extend_from_slice(b",\"items\":[");
-    for (index, item) in items.iter().enumerate() {
-        if index > 0 {
-            out.push(b',');
-        }
-        out.extend_from_slice(item);
-    }
-    out.extend_from_slice(b"]}");
-    out.into()
+    let list = if matches!(wanted.shape, Shape::Table(..)) {
+        "rows"
+    } else {
+        "items"
+    };
+    let mut open = serde_json::to_vec(&head).unwrap_or_default();
+    open.pop();
+    open.extend_from_slice(format!(",\"{list}\":[").as_bytes());
+    Ok(respond::parts(wanted, open, items, b"]}"))
 }
 
 /// Only the metadata of an object.
@@ -192,18 +175,18 @@ pub(crate) struct Rows<'a> {
 impl Rows<'_> {
     /// A Table of `objects` (served version).
     pub(crate) fn table(&self, metadata: &Value, objects: Vec<Value>, head: Head) -> Value {
-        let rows: Vec<Value> = objects
-            .into_iter()
-            .map(|object| {
-                let cells = (self.kind.table.cells)(&object, self.now);
-                row(&cells, object, self.include)
-            })
-            .collect();
+        let rows: Vec<Value> = objects.into_iter().map(|object| self.row(object)).collect();
         let columns = match head {
             Head::Shown => columns(&self.kind.table.columns),
             Head::Omitted => Value::Null,
         };
         table(self.version, metadata, &columns, &rows)
+    }
+
+    /// One row.
+    fn row(&self, object: Value) -> Value {
+        let cells = (self.kind.table.cells)(&object, self.now);
+        row(&cells, object, self.include)
     }
 
     /// A Table whose only row is a bookmark.

@@ -7,13 +7,14 @@ use crate::call::{Call, refused};
 use crate::http::body;
 use crate::http::respond::{self, Response};
 use crate::server::ApiServer;
-use crate::store::{Entry, ListQuery, StoreError, Watch};
+use crate::store::{Entry, Event, ListQuery, StoreError, Watch};
 use bytes::Bytes;
 use plimsoll_api::status::{ApiError, FieldError};
 use serde_json::json;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, Sleep, sleep_until};
 
 /// Watches without their own timeout end after this long, and up to twice as long.
 const TIMEOUT_SECONDS: u32 = 1800;
@@ -21,6 +22,9 @@ const TIMEOUT_SECONDS: u32 = 1800;
 const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
 /// A last bookmark comes this long before the end.
 const BOOKMARK_BEFORE_END: Duration = Duration::from_secs(2);
+
+/// Events that are ready together are sent together, up to about this many bytes.
+const BATCH: usize = 16 * 1024;
 
 /// Which bookmarks a watcher wants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -139,6 +143,7 @@ struct Stream {
     bookmarks: Bookmarks,
     next_bookmark: Instant,
     deadline: Instant,
+    timer: Pin<Box<Sleep>>,
     broken: bool,
 }
 
@@ -166,47 +171,88 @@ impl Stream {
             bookmarks,
             next_bookmark: now,
             deadline: now + Duration::from_secs(u64::from(seconds)),
+            timer: Box::pin(sleep_until(now)),
             broken: false,
         };
         stream.plan_bookmark();
         stream
     }
 
-    /// The next line; `None` ends the watch.
+    /// The next lines; `None` ends the watch.
     async fn next(&mut self) -> Option<Bytes> {
-        for entry in self.initial.by_ref() {
-            if let Some(line) = self.feed.initial(&entry) {
-                return Some(line);
-            }
+        if let Some(lines) = self.initial_lines() {
+            return Some(lines);
         }
         if let Some(revision) = self.initial_end.take() {
             return Some(self.feed.bookmark(revision, Initial::Ends));
         }
         while !self.broken {
-            let wants_bookmarks = self.bookmarks != Bookmarks::None;
-            tokio::select! {
-                biased;
-                () = sleep_until(self.deadline) => return None,
-                () = sleep_until(self.next_bookmark), if wants_bookmarks => {
-                    self.plan_bookmark();
-                    if let Some(revision) = self.watch.caught_up() {
-                        return Some(self.feed.bookmark(revision, Initial::Silent));
-                    }
+            let now = Instant::now();
+            if now >= self.deadline {
+                return None;
+            }
+            if self.bookmarks != Bookmarks::None && now >= self.next_bookmark {
+                self.plan_bookmark();
+                if let Some(revision) = self.watch.caught_up() {
+                    return Some(self.feed.bookmark(revision, Initial::Silent));
                 }
-                event = self.watch.next() => match event {
-                    Ok(event) => {
-                        if let Some(line) = self.feed.event(&event) {
-                            return Some(line);
-                        }
-                    }
-                    Err(error) => {
-                        self.broken = true;
-                        return Some(failure(&too_old(&error)));
-                    }
-                },
+            }
+            let first = tokio::select! {
+                biased;
+                event = self.watch.next() => event,
+                () = self.timer.as_mut() => {
+                    self.set_timer();
+                    continue;
+                }
+            };
+            if let Some(lines) = self.lines(first) {
+                return Some(lines);
             }
         }
         None
+    }
+
+    /// Some of the objects that were there when the watch began.
+    fn initial_lines(&mut self) -> Option<Bytes> {
+        let mut lines = Lines::default();
+        while lines.len() < BATCH
+            && let Some(entry) = self.initial.next()
+        {
+            lines.push(self.feed.initial(&entry));
+        }
+        lines.finish()
+    }
+
+    /// An event and those that wait behind it.
+    fn lines(&mut self, first: Result<Arc<Event>, StoreError>) -> Option<Bytes> {
+        let mut lines = Lines::default();
+        let mut next = first.map(Some);
+        loop {
+            match next {
+                Ok(Some(event)) => lines.push(self.feed.event(&event)),
+                Ok(None) => break,
+                Err(error) => {
+                    self.broken = true;
+                    lines.push(Some(failure(&too_old(&error))));
+                    break;
+                }
+            }
+            if lines.len() >= BATCH {
+                break;
+            }
+            next = self.watch.try_next();
+        }
+        lines.finish()
+    }
+
+    /// Wakes at whatever comes first: a bookmark or the end.
+    fn set_timer(&mut self) {
+        let next = if self.bookmarks == Bookmarks::None {
+            self.deadline
+        } else {
+            self.next_bookmark.min(self.deadline)
+        };
+        self.timer.as_mut().reset(next);
     }
 
     fn plan_bookmark(&mut self) {
@@ -221,6 +267,41 @@ impl Stream {
         } else {
             regular
         };
+        self.set_timer();
+    }
+}
+
+/// Lines that are sent together. A single one is passed on without a copy, since watchers share it.
+#[derive(Debug, Default)]
+struct Lines {
+    first: Bytes,
+    all: Vec<u8>,
+}
+
+impl Lines {
+    fn len(&self) -> usize {
+        self.first.len().max(self.all.len())
+    }
+
+    fn push(&mut self, line: Option<Bytes>) {
+        let Some(line) = line else { return };
+        if self.first.is_empty() {
+            self.first = line;
+            return;
+        }
+        if self.all.is_empty() {
+            self.all.extend_from_slice(&self.first);
+        }
+        self.all.extend_from_slice(&line);
+    }
+
+    fn finish(self) -> Option<Bytes> {
+        let lines = if self.all.is_empty() {
+            self.first
+        } else {
+            self.all.into()
+        };
+        (!lines.is_empty()).then_some(lines)
     }
 }
 

@@ -74,16 +74,14 @@ impl<'a> Writer<'a> {
     pub(crate) async fn create(&self, namespace: &str, served: Value) -> Result<Bytes, ApiError> {
         let mut object = self.stored_form(served);
         let generated = self.accept_new(&mut object, namespace)?;
+        if !generated {
+            return self.store_new(object, namespace).await;
+        }
         let mut attempt = 1;
         loop {
-            if generated {
-                self.generate_name(&mut object);
-            }
-            let mut candidate = object.clone();
-            match self.store_new(&mut candidate, namespace).await {
-                Err(error)
-                    if generated && error.reason == "AlreadyExists" && attempt < NAME_ATTEMPTS =>
-                {
+            self.generate_name(&mut object);
+            match self.store_new(object.clone(), namespace).await {
+                Err(error) if error.reason == "AlreadyExists" && attempt < NAME_ATTEMPTS => {
                     attempt += 1;
                 }
                 outcome => return outcome,
@@ -91,8 +89,9 @@ impl<'a> Writer<'a> {
         }
     }
 
-    async fn store_new(&self, object: &mut Value, namespace: &str) -> Result<Bytes, ApiError> {
+    async fn store_new(&self, mut object: Value, namespace: &str) -> Result<Bytes, ApiError> {
         let strategy = &self.kind.strategy;
+        let object = &mut object;
         let name = meta::name(object).to_owned();
         (strategy.default)(object);
         let request = Request {
@@ -197,7 +196,7 @@ impl<'a> Writer<'a> {
         let name = entry.key.name.to_string();
         carry_over(&mut new, old);
         self.prepare(entry, &mut new, old, part)?;
-        if part != Part::Placement {
+        if matches!(part, Part::Main | Part::Other) {
             self.move_generation(&mut new, old);
         }
         self.validate(&new, Some(old), part)?;

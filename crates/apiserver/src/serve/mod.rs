@@ -123,11 +123,7 @@ impl Listener {
             let (acceptor, handler) = (acceptor.clone(), handler.clone());
             let (stop, abort) = (stop.clone(), abort.clone());
             connections.spawn(async move {
-                let serving = async {
-                    if let Some(stream) = handshake(&acceptor, stream, address).await {
-                        connection(stream, address, handler, stop).await;
-                    }
-                };
+                let serving = accepted_connection(&acceptor, stream, address, (handler, stop));
                 abort.run_until_cancelled(serving).await;
             });
         }
@@ -158,6 +154,25 @@ async fn handshake(
             tracing::debug!(%address, "TLS took too long");
             None
         }
+    }
+}
+
+/// Agrees on TLS, then serves the connection.
+async fn accepted_connection<H, F, B, E>(
+    acceptor: &TlsAcceptor,
+    stream: TcpStream,
+    address: SocketAddr,
+    (handler, stop): (H, CancellationToken),
+) where
+    H: Fn(Request<Incoming>, Peer) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Result<Response<B>, E>> + Send + 'static,
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<BoxError>,
+    E: Into<BoxError> + 'static,
+{
+    if let Some(stream) = handshake(acceptor, stream, address).await {
+        connection(stream, address, handler, stop).await;
     }
 }
 

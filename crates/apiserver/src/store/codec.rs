@@ -27,6 +27,8 @@ pub(super) enum Record {
     Changed(Change, Entry),
     /// A snapshot is complete and holds this many objects.
     End(u64),
+    /// The frame is intact, but this cannot be read.
+    Nonsense,
 }
 
 /// The header of a file that begins at `revision`.
@@ -186,9 +188,10 @@ pub(super) struct Frame<'a> {
 }
 
 impl Frame<'_> {
-    /// The next record: `None` at the end, `Some(None)` if it makes no sense.
-    pub(super) fn next(&mut self) -> Option<Option<Record>> {
-        (!self.reader.rest.is_empty()).then(|| self.reader.record())
+    /// The next record; `None` at the end.
+    pub(super) fn next(&mut self) -> Option<Record> {
+        let more = !self.reader.rest.is_empty();
+        more.then(|| self.reader.record().unwrap_or(Record::Nonsense))
     }
 }
 

@@ -109,11 +109,11 @@ fn load_snapshot(
         let (mut frame, after) = codec::split_frame(rest).ok_or_else(|| damaged(path, offset))?;
         while let Some(record) = frame.next() {
             match record {
-                Some(Record::Changed(Change::Put, entry)) if !ended => {
+                Record::Changed(Change::Put, entry) if !ended => {
                     state.restore(shared(entry, interner));
                 }
-                Some(Record::End(objects)) => ended = objects == state.stats().objects as u64,
-                Some(Record::Changed(..)) | None => return Err(damaged(path, offset)),
+                Record::End(objects) => ended = objects == state.stats().objects as u64,
+                Record::Changed(..) | Record::Nonsense => return Err(damaged(path, offset)),
             }
         }
         rest = after;
@@ -150,10 +150,10 @@ fn replay(
         };
         while let Some(record) = frame.next() {
             match record {
-                Some(Record::Changed(change, entry)) if entry.revision == state.revision() + 1 => {
+                Record::Changed(change, entry) if entry.revision == state.revision() + 1 => {
                     state.replay(change, shared(entry, interner));
                 }
-                Some(Record::Changed(..) | Record::End(_)) | None => {
+                Record::Changed(..) | Record::End(_) | Record::Nonsense => {
                     return Err(damaged(path, offset));
                 }
             }

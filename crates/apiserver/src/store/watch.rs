@@ -25,6 +25,8 @@ struct Ring {
     events: VecDeque<Arc<Event>>,
     /// Revision of the newest event that is gone; later ones are all here.
     compacted: u64,
+    /// How many events are gone: the place of the first one in `events`.
+    gone: u64,
 }
 
 impl Feed {
@@ -33,6 +35,7 @@ impl Feed {
         let ring = Ring {
             events: VecDeque::new(),
             compacted: since,
+            gone: 0,
         };
         Self {
             ring: Mutex::new(ring),
@@ -50,6 +53,7 @@ impl Feed {
         let mut ring = self.ring.lock();
         if let Some(event) = ring.events.pop_front() {
             ring.compacted = event.entry.revision;
+            ring.gone += 1;
             if ring.events.len() * 4 < ring.events.capacity() {
                 let keep = ring.events.len() * 2;
                 ring.events.shrink_to(keep);
@@ -79,11 +83,18 @@ impl Feed {
 }
 
 impl Ring {
-    fn after(&self, revision: u64) -> impl Iterator<Item = &Arc<Event>> {
-        let start = self
+    /// The place of the first event after `revision`, counted from the first event ever.
+    fn place_after(&self, revision: u64) -> u64 {
+        let older = self
             .events
             .partition_point(|e| e.entry.revision <= revision);
-        self.events.range(start..)
+        self.gone + older as u64
+    }
+
+    /// The events from a place on.
+    fn from(&self, place: u64) -> impl Iterator<Item = &Arc<Event>> {
+        let skipped = usize::try_from(place.saturating_sub(self.gone)).unwrap_or(usize::MAX);
+        self.events.range(skipped.min(self.events.len())..)
     }
 }
 
@@ -94,6 +105,8 @@ pub struct Watch {
     feed: Arc<Feed>,
     /// Revision of the last event taken from the feed.
     position: u64,
+    /// Where in the feed the next event will be; searched for once.
+    place: Option<u64>,
     taken: VecDeque<Arc<Event>>,
 }
 
@@ -103,6 +116,7 @@ impl Watch {
             shared,
             feed,
             position,
+            place: None,
             taken: VecDeque::new(),
         }
     }
@@ -133,8 +147,12 @@ impl Watch {
             if self.position < ring.compacted {
                 return Err(StoreError::TooSlow);
             }
+            let place = self
+                .place
+                .unwrap_or_else(|| ring.place_after(self.position));
             self.taken
-                .extend(ring.after(self.position).take(TAKE).map(Arc::clone));
+                .extend(ring.from(place).take(TAKE).map(Arc::clone));
+            self.place = Some(place + self.taken.len() as u64);
             if let Some(last) = self.taken.back() {
                 self.position = last.entry.revision;
             }
@@ -149,7 +167,10 @@ impl Watch {
         let ring = self.feed.ring.lock();
         let behind = !self.taken.is_empty()
             || self.position < ring.compacted
-            || ring.after(self.position).next().is_some();
+            || ring
+                .events
+                .back()
+                .is_some_and(|newest| newest.entry.revision > self.position);
         (!behind).then_some(revision)
     }
 }

@@ -43,11 +43,11 @@ pub(crate) async fn open(call: &Call, purpose: Purpose) -> Result<Response, ApiE
     let nodes = backend(call)?;
     match purpose {
         Purpose::Exec => {
-            let session = nodes.exec(container, options).await?;
+            let session = nodes.exec(container, options).await;
             handshake.carry(session, Ending::ByCode)
         }
         Purpose::Attach => {
-            let session = nodes.attach(container, options).await?;
+            let session = nodes.attach(container, options).await;
             handshake.carry(session, Ending::Quiet)
         }
     }

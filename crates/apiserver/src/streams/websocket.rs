@@ -16,6 +16,7 @@ use plimsoll_api::meta;
 use plimsoll_api::node::{Input, Output, Session};
 use plimsoll_api::status::ApiError;
 use serde_json::{Value, json};
+use tokio::sync::{mpsc, oneshot};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
@@ -34,12 +35,14 @@ const CLOSE: u8 = 255;
 const PROTOCOLS: [&str; 2] = ["v5.channel.k8s.io", "v4.channel.k8s.io"];
 
 /// How the exit code reaches the client.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) enum Ending {
     /// As a failure with an `ExitCode` cause.
     ByCode,
     /// Always a success (attach).
     Quiet,
+    /// With this Status: the session could not begin.
+    Refused(Value),
 }
 
 /// A handshake that has been read.
@@ -81,14 +84,22 @@ impl Handshake {
         })
     }
 
-    /// Switches protocols and carries the session.
-    pub(super) fn carry(self, session: Session, ending: Ending) -> Result<Response, ApiError> {
+    /// Switches protocols and carries the session, or the reason why there is none: kubectl
+    /// would take a refused upgrade for a server that does not speak WebSocket.
+    pub(super) fn carry(
+        self,
+        session: Result<Session, ApiError>,
+        ending: Ending,
+    ) -> Result<Response, ApiError> {
         let accept = HeaderValue::from_str(&self.accept).map_err(ApiError::internal)?;
         let upgrade = self.upgrade;
         tokio::spawn(async move {
-            match upgrade.await {
-                Ok(upgraded) => pump(upgraded, session, ending).await,
-                Err(error) => tracing::debug!(%error, "a stream's connection was not upgraded"),
+            match (upgrade.await, session) {
+                (Ok(upgraded), Ok(session)) => pump(upgraded, session, ending).await,
+                (Ok(upgraded), Err(why)) => refuse(upgraded, &why).await,
+                (Err(error), _) => {
+                    tracing::debug!(%error, "a stream's connection was not upgraded");
+                }
             }
         });
         let mut response = http::Response::new(full(Bytes::new()));
@@ -110,6 +121,20 @@ fn text(headers: &HeaderMap, name: &HeaderName) -> String {
     values.collect::<Vec<_>>().join(",")
 }
 
+/// Ends a session that could not begin.
+async fn refuse(upgraded: Upgraded, why: &ApiError) {
+    let (input, _) = mpsc::channel(1);
+    let (_, output) = mpsc::channel(1);
+    let (ended, exit) = oneshot::channel();
+    drop(ended);
+    let session = Session {
+        input,
+        output,
+        exit,
+    };
+    pump(upgraded, session, Ending::Refused(why.to_status())).await;
+}
+
 /// Moves bytes both ways until the process ends or the client leaves.
 async fn pump(upgraded: Upgraded, session: Session, ending: Ending) {
     let io = TokioIo::new(upgraded);
@@ -128,7 +153,7 @@ async fn pump(upgraded: Upgraded, session: Session, ending: Ending) {
             };
             to_client.send(message(channel, &bytes)).await?;
         }
-        let status = exit_status(exit.await.ok(), ending);
+        let status = exit_status(exit.await.ok(), &ending);
         to_client
             .send(message(ERROR, status.to_string().as_bytes()))
             .await?;
@@ -207,8 +232,9 @@ fn event(message: &Message) -> Option<Input> {
 }
 
 /// The Status that ends a session.
-fn exit_status(code: Option<i32>, ending: Ending) -> Value {
+fn exit_status(code: Option<i32>, ending: &Ending) -> Value {
     match (code, ending) {
+        (_, Ending::Refused(status)) => status.clone(),
         (Some(0), _) | (_, Ending::Quiet) => json!({"metadata": {}, "status": "Success"}),
         (Some(code), Ending::ByCode) => json!({
             "metadata": {}, "status": "Failure", "reason": "NonZeroExitCode",
@@ -244,9 +270,9 @@ mod tests {
 
     #[test]
     fn exit_codes_become_causes() {
-        assert_eq!(exit_status(Some(0), Ending::ByCode)["status"], "Success");
-        let failed = exit_status(Some(3), Ending::ByCode);
+        assert_eq!(exit_status(Some(0), &Ending::ByCode)["status"], "Success");
+        let failed = exit_status(Some(3), &Ending::ByCode);
         assert_eq!(failed["details"]["causes"][0]["message"], "3");
-        assert_eq!(exit_status(Some(3), Ending::Quiet)["status"], "Success");
+        assert_eq!(exit_status(Some(3), &Ending::Quiet)["status"], "Success");
     }
 }

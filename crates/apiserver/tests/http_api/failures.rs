@@ -160,3 +160,58 @@ async fn a_version_ahead_of_the_server_times_out() {
     let matching = rig.get(&format!("{PODS}?resourceVersionMatch=Exact")).await;
     matching.expect_failure(422, "Invalid", "resourceVersionMatch is forbidden");
 }
+
+#[tokio::test(start_paused = true)]
+async fn kinds_that_nothing_acts_on_are_refused_or_come_with_a_warning() {
+    let rig = Rig::new().await;
+    let definition = json!({"metadata": {"name": "widgets.example.com"}});
+    let path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+    rig.post(path, &definition).await.expect_failure(
+        501,
+        "NotImplemented",
+        "does not serve customresourcedefinitions yet",
+    );
+    let quota = json!({"metadata": {"name": "q"}, "spec": {"hard": {"pods": "1"}}});
+    let answer = rig
+        .post("/api/v1/namespaces/default/resourcequotas", &quota)
+        .await;
+    answer.expect(201);
+    let warning = answer.headers["warning"].to_str().unwrap();
+    assert!(warning.contains("does not act on them yet"), "{warning}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_impersonated_user_has_only_their_own_rights() {
+    let rig = Rig::new().await;
+    let request = http::Request::get(PODS).header("impersonate-user", "bob");
+    let request = request.body(http_body_util::Full::default()).unwrap();
+    let message = "User \"bob\" cannot list resource \"pods\"";
+    rig.send(request)
+        .await
+        .expect_failure(403, "Forbidden", message);
+}
+
+#[tokio::test(start_paused = true)]
+async fn everyone_known_may_ask_what_they_may_do() {
+    let mut rig = Rig::new().await;
+    rig.identity = Identity::new("bob", &["system:authenticated"]);
+    let attributes = json!({"verb": "create", "resource": "pods", "namespace": "default"});
+    let path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
+    let review = json!({"spec": {"resourceAttributes": attributes}});
+    let answer = rig.post(path, &review).await.expect(201);
+    assert_eq!(answer["status"]["allowed"], false);
+    rig.get("/apis").await.expect(200);
+    rig.identity = Identity::anonymous();
+    assert_eq!(rig.get("/apis").await.code.as_u16(), 403);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_old_schema_document_is_empty_but_there() {
+    let rig = Rig::new().await;
+    let document = rig.get("/openapi/v2").await.expect(200);
+    assert_eq!(document["swagger"], "2.0");
+    let media = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
+    let binary = rig.get_as("/openapi/v2", media).await;
+    assert_eq!(binary.headers["content-type"], media);
+    assert!(binary.text.starts_with("\n\u{3}2.0\u{12}"));
+}

@@ -12,7 +12,9 @@ use plimsoll_api::status::ApiError;
 use serde_json::{Value, json};
 use std::convert::Infallible;
 use std::sync::Arc;
+use tokio::io::DuplexStream;
 use tokio::sync::{mpsc, oneshot};
+use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
@@ -32,6 +34,9 @@ impl NodeBackend for Echo {
     }
 
     async fn exec(&self, _: ContainerRef, options: StreamOptions) -> Result<Session, ApiError> {
+        if options.command == ["missing"] {
+            return Err(ApiError::internal("no such program"));
+        }
         let (input, mut typed) = mpsc::channel(4);
         let (shown, output) = mpsc::channel(4);
         let (ended, exit) = oneshot::channel();
@@ -73,9 +78,8 @@ async fn rig() -> Rig {
     rig
 }
 
-#[tokio::test(start_paused = true)]
-async fn exec_carries_input_output_sizes_and_the_exit_code() {
-    let rig = rig().await;
+/// Opens `exec` with these options on the pod, as a client that speaks WebSocket.
+async fn open(rig: &Rig, options: &str) -> WebSocketStream<DuplexStream> {
     let (ours, theirs) = tokio::io::duplex(64 * 1024);
     let (server, identity) = (rig.server.clone(), rig.identity.clone());
     let service = hyper::service::service_fn(move |request| {
@@ -85,21 +89,31 @@ async fn exec_carries_input_output_sizes_and_the_exit_code() {
     let io = hyper_util::rt::TokioIo::new(theirs);
     let connection = hyper::server::conn::http1::Builder::new();
     tokio::spawn(connection.serve_connection(io, service).with_upgrades());
-    let path = "exec?command=exit&command=3&stdin=true&stdout=true&stderr=true";
-    let mut request = format!("ws://localhost{PODS}/p/{path}")
+    let mut request = format!("ws://localhost{PODS}/p/exec?{options}")
         .into_client_request()
         .unwrap();
     let protocols = "v5.channel.k8s.io,v4.channel.k8s.io".parse().unwrap();
     request
         .headers_mut()
         .insert("sec-websocket-protocol", protocols);
-    let (mut socket, answer) = tokio_tungstenite::client_async(request, ours)
+    let (socket, answer) = tokio_tungstenite::client_async(request, ours)
         .await
         .unwrap();
     assert_eq!(
         answer.headers()["sec-websocket-protocol"],
         "v5.channel.k8s.io"
     );
+    socket
+}
+
+#[tokio::test(start_paused = true)]
+async fn exec_carries_input_output_sizes_and_the_exit_code() {
+    let rig = rig().await;
+    let mut socket = open(
+        &rig,
+        "command=exit&command=3&stdin=true&stdout=true&stderr=true",
+    )
+    .await;
     for frame in [
         &b"\x00hello"[..],
         b"\x04{\"Width\":80,\"Height\":24}",
@@ -121,6 +135,23 @@ async fn exec_carries_input_output_sizes_and_the_exit_code() {
     assert_eq!(
         status["details"]["causes"][0],
         json!({"reason": "ExitCode", "message": "3"})
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_that_cannot_begin_says_why_on_its_error_channel() {
+    let rig = rig().await;
+    let mut socket = open(&rig, "command=missing&stdout=true").await;
+    let Some(Ok(Message::Binary(bytes))) = socket.next().await else {
+        panic!("no frame")
+    };
+    let status: Value = serde_json::from_slice(&bytes[1..]).unwrap();
+    assert_eq!((bytes[0], &status["status"]), (3, &json!("Failure")));
+    assert!(
+        status["message"]
+            .as_str()
+            .unwrap()
+            .contains("no such program")
     );
 }
 

@@ -1,0 +1,92 @@
+//! Kinds that are stored, but that nothing here acts on yet. Who makes such an object hears it.
+
+use plimsoll_api::kind::Kind;
+use plimsoll_api::status::ApiError;
+
+/// Kinds whose objects would change what the server itself does: silence would mislead.
+const REFUSED: &[(&str, &str)] = &[
+    ("admissionregistration.k8s.io", "MutatingAdmissionPolicy"),
+    (
+        "admissionregistration.k8s.io",
+        "MutatingAdmissionPolicyBinding",
+    ),
+    (
+        "admissionregistration.k8s.io",
+        "MutatingWebhookConfiguration",
+    ),
+    ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy"),
+    (
+        "admissionregistration.k8s.io",
+        "ValidatingAdmissionPolicyBinding",
+    ),
+    (
+        "admissionregistration.k8s.io",
+        "ValidatingWebhookConfiguration",
+    ),
+    ("apiextensions.k8s.io", "CustomResourceDefinition"),
+    ("apiregistration.k8s.io", "APIService"),
+];
+
+/// Kinds that wait for their controller or their check.
+const STORED_ONLY: &[(&str, &str)] = &[
+    ("", "LimitRange"),
+    ("", "PersistentVolume"),
+    ("", "PersistentVolumeClaim"),
+    ("", "ReplicationController"),
+    ("", "ResourceQuota"),
+    ("apps", "DaemonSet"),
+    ("apps", "StatefulSet"),
+    ("batch", "CronJob"),
+    ("batch", "Job"),
+    ("certificates.k8s.io", "CertificateSigningRequest"),
+    ("networking.k8s.io", "Ingress"),
+    ("networking.k8s.io", "NetworkPolicy"),
+    ("rbac.authorization.k8s.io", "ClusterRole"),
+    ("rbac.authorization.k8s.io", "ClusterRoleBinding"),
+    ("rbac.authorization.k8s.io", "Role"),
+    ("rbac.authorization.k8s.io", "RoleBinding"),
+];
+
+fn lists(list: &[(&str, &str)], kind: &Kind) -> bool {
+    list.contains(&(kind.group.as_ref(), kind.kind.as_ref()))
+}
+
+/// 501 for a new object that would have to change how the server works.
+pub(crate) fn check(kind: &Kind) -> Result<(), ApiError> {
+    if lists(REFUSED, kind) {
+        return Err(ApiError::not_yet(&kind.plural));
+    }
+    Ok(())
+}
+
+/// What to tell who made an object of the kind.
+pub(crate) fn warning(kind: &Kind) -> Option<String> {
+    if lists(&[("policy", "PodDisruptionBudget")], kind) {
+        let text = "plimsoll does not count the pods of disruption budgets yet: until then they \
+                    refuse every eviction";
+        return Some(text.to_owned());
+    }
+    lists(STORED_ONLY, kind).then(|| {
+        format!(
+            "plimsoll stores {} but does not act on them yet",
+            kind.plural
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_listed_kind_is_served() {
+        let kinds = plimsoll_api::kinds::built_in();
+        for (group, name) in REFUSED.iter().chain(STORED_ONLY) {
+            let mut served = kinds.iter();
+            assert!(
+                served.any(|k| k.group == *group && k.kind == *name),
+                "{group}/{name}"
+            );
+        }
+    }
+}
