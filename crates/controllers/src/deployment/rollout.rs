@@ -204,10 +204,11 @@ impl Deployments {
         let annotations = json!({(REVISION): revision});
         let patch = json!({"metadata": {"uid": *deployment.meta.uid, "annotations": annotations}});
         let cache = &self.context.caches.deployments;
+        // Through the status, where a changed annotation is not a new generation.
         let deployment = self
             .context
             .writer
-            .patch(cache, &deployment.meta.key, &patch)
+            .patch_subresource(cache, &deployment.meta.key, "status", &patch)
             .await?;
         Ok((deployment, set))
     }

@@ -13,7 +13,7 @@ const LEASE_SECONDS: i64 = 40;
 /// Every so many lease rounds the node's status is written even if nothing has changed (5 min).
 const STATUS_EVERY: u64 = 30;
 /// The version this agent behaves like.
-const KUBELET_VERSION: &str = "v1.36.0+plimsoll";
+const KUBELET_VERSION: &str = "v1.36.2+plimsoll";
 
 /// Registers a node, trying until it succeeds; a Node object that exists is kept.
 pub(crate) async fn register(shared: Arc<Shared>, node: Arc<Node>) {

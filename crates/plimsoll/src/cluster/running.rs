@@ -39,7 +39,7 @@ const DNS: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 10);
 /// Where pods find the API server.
 const KUBERNETES: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 1);
 /// Events and bytes of history kept for watches that resume.
-const HISTORY: (usize, usize) = (20_000, 16 << 20);
+const HISTORY: (usize, usize) = (20_000, 8 << 20);
 /// How long open requests may take to end at a stop.
 const GRACE: Duration = Duration::from_secs(2);
 /// The nodes must be Ready within this time.
