@@ -1,5 +1,7 @@
 //! Pods in `kube-system` that describe what really runs inside this process, as a kubelet's static
 //! pods would, and the Service of the cluster's DNS.
+//!
+//! Departs: upstream's are containers of their own; these are parts of one process.
 
 use k8s_openapi::api::core::v1::{Pod, Service};
 use kube::api::{Patch, PatchParams, PostParams};

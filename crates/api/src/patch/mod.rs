@@ -59,6 +59,8 @@ pub fn json(original: &Value, patch: &[u8]) -> Result<Value, ApiError> {
 ///
 /// 400 for a patch that is no object, for a malformed directive and for a list element without its
 /// merge key.
+///
+/// Departs: upstream answers 500 for the last; it is the client's error.
 pub fn strategic(ty: TypeId, original: &Value, patch: &Value) -> Result<Value, ApiError> {
     strategic::apply(ty, original, patch).map_err(|error| ApiError::bad_request(error.to_string()))
 }

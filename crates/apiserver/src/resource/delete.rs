@@ -233,6 +233,9 @@ enum Grace {
 }
 
 /// Only pods end gracefully; a second deletion may only shorten.
+///
+/// Departs: with grace 0 upstream marks the pod once more before it removes it; nobody learns
+/// anything from that step.
 fn grace(kind: &Kind, old: &Value, options: &DeleteOptions) -> Grace {
     let is_pod = kind.group.is_empty() && kind.kind == "Pod";
     let running = meta::integer(old, &["metadata", "deletionGracePeriodSeconds"]);

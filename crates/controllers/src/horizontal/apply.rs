@@ -62,6 +62,8 @@ impl Shell {
     }
 
     /// Tells the decision's events; a warning that repeats is told once a sync period.
+    ///
+    /// Departs: upstream tells it every pass, which is every sync period there and every second here.
     pub(super) fn tell_events(&self, hpa: &HpaView, decision: &Decision, now: Timestamp) {
         let about = Reference::to("autoscaling/v2", "HorizontalPodAutoscaler", &hpa.meta);
         for event in &decision.events {

@@ -97,6 +97,9 @@ fn scale_by_hand(k: &Kubectl) -> Outcome {
         .take(3)
         .collect();
     check!(counts == ["10", "10", "10"], "{sets}");
+    // The pod of the first template may still be ending.
+    let names = "get pods -l app=scalable-app -o name";
+    k.until(names, 60, |out| out.lines().count() == 10)?;
     let spread = k.ok("get pods -l app=scalable-app -o jsonpath={.items[*].spec.nodeName}")?;
     for node in ["node-1", "node-2"] {
         let count = spread.split_whitespace().filter(|n| *n == node).count();
