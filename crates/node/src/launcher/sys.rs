@@ -75,11 +75,15 @@ pub(crate) fn close_from_on_exec(first: u32) {
     };
 }
 
-/// Undoes what Rust's start-up and the helper changed about signals: nothing blocked, SIGPIPE ends.
+/// Undoes what was changed about signals: nothing blocked, and nothing ignored, neither by Rust's
+/// start-up (SIGPIPE) nor by who started us (a script's background job ignores SIGINT, which would
+/// take Ctrl-C from every container).
 #[expect(unsafe_code, reason = "changing a signal's action has no safe wrapper")]
 pub(crate) fn reset_signals() {
-    // SAFETY: SIG_DFL installs no handler of ours.
-    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+    for number in 1..32 {
+        // SAFETY: SIG_DFL installs no handler of ours. SIGKILL and SIGSTOP answer EINVAL: fine.
+        unsafe { libc::signal(number, libc::SIG_DFL) };
+    }
     let _unchanged = nix::sys::signal::SigSet::empty().thread_set_mask();
 }
 
