@@ -106,7 +106,7 @@ async fn exec_runs_in_the_container_with_and_without_a_terminal() {
 async fn see(session: &mut plimsoll_api::node::Session, wanted: impl Fn(&str) -> bool) {
     let mut seen = String::new();
     while !wanted(&seen) {
-        match session.output.recv().await.unwrap() {
+        match session.output.recv().await.expect("the shell goes on") {
             Output::Stdout(bytes) | Output::Stderr(bytes) => {
                 seen.push_str(&String::from_utf8_lossy(&bytes));
             }
