@@ -1,5 +1,6 @@
 //! What every cluster contains before anyone asked for anything.
 
+use crate::auth::Identity;
 use crate::call::Run;
 use crate::resource::write::Writer;
 use crate::server::ApiServer;
@@ -26,6 +27,7 @@ impl ApiServer {
     /// `default/kubernetes` with its endpoints, the two priority classes and the ConfigMap that
     /// extension servers read. Safe to repeat.
     pub async fn bootstrap(&self) -> Result<(), ApiError> {
+        let identity = Identity::in_process("system:apiserver");
         for (group, plural, namespace, object) in self.seeds() {
             let Some(kind) = self.stored_kind(group, plural) else {
                 continue;
@@ -33,6 +35,7 @@ impl ApiServer {
             let warnings = Mutex::default();
             let writer = Writer {
                 server: self,
+                identity: &identity,
                 kind: &kind,
                 run: Run::Real,
                 warnings: &warnings,

@@ -8,17 +8,29 @@ pub(crate) mod service;
 
 use crate::resource::patch::Part;
 use crate::resource::write::Writer;
-use plimsoll_api::kind::Kind;
 use plimsoll_api::status::ApiError;
 use serde_json::Value;
 
-/// A write, as admission sees it.
+/// What is about to happen to an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Operation {
+    /// It comes into being.
+    Create,
+    /// It changes.
+    Update,
+    /// It goes, or is marked to go.
+    Delete,
+}
+
+/// A write, as admission sees it. Who asks is `writer.identity`, dry runs are `writer.run`.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Request<'a> {
     pub(crate) writer: &'a Writer<'a>,
     pub(crate) namespace: &'a str,
     pub(crate) name: &'a str,
     pub(crate) part: Part,
+    #[expect(dead_code, reason = "read by webhooks and policies")]
+    pub(crate) operation: Operation,
 }
 
 impl Request<'_> {
@@ -37,10 +49,8 @@ impl Request<'_> {
 /// One step: may change the object, may refuse it. `old` is absent on create.
 type Plugin = fn(&Request<'_>, &mut Value, Option<&Value>) -> Result<(), ApiError>;
 
-/// The steps in upstream's order. Those that upstream has between them and this server does not
-/// have yet: LimitRanger (after the namespace), PodSecurity (after the taints), the storage ones
-/// (after the tolerations), policies and webhooks (at the end), ResourceQuota (last).
-const PLUGINS: &[Plugin] = &[
+/// The built-in steps that may change an object, in upstream's order.
+const MUTATING: &[Plugin] = &[
     namespace::must_accept,
     account::inject,
     node::taint_unready,
@@ -48,18 +58,30 @@ const PLUGINS: &[Plugin] = &[
     pod::tolerate_outages,
 ];
 
-/// Runs every step.
-pub(crate) fn admit(
+/// Runs the steps that may change an object: the built-in ones, then policies and webhooks.
+pub(crate) async fn mutate(
     request: &Request<'_>,
     object: &mut Value,
     old: Option<&Value>,
 ) -> Result<(), ApiError> {
-    PLUGINS
+    MUTATING
         .iter()
-        .try_for_each(|plugin| plugin(request, object, old))
+        .try_for_each(|plugin| plugin(request, object, old))?;
+    std::future::ready(Ok(())).await
+}
+
+/// Runs the steps that only agree or refuse, on an object that is valid: policies, webhooks, and
+/// the quota last.
+pub(crate) async fn validate(
+    _: &Request<'_>,
+    _: &Value,
+    _: Option<&Value>,
+) -> Result<(), ApiError> {
+    std::future::ready(Ok(())).await
 }
 
 /// Whether an object may be deleted at all.
-pub(crate) fn admit_delete(kind: &Kind, name: &str) -> Result<(), ApiError> {
-    namespace::may_be_deleted(kind, name)
+pub(crate) async fn delete(request: &Request<'_>, _: &Value) -> Result<(), ApiError> {
+    namespace::may_be_deleted(request.writer.kind, request.name)?;
+    std::future::ready(Ok(())).await
 }

@@ -4,9 +4,10 @@ use super::delete_options::{DeleteOptions, Dependents};
 use super::encode;
 use super::filter::Filter;
 use super::metadata::{is_finished, whole_seconds};
+use super::patch::Part;
 use super::present::{self, ListMeta, parse};
 use super::write::Writer;
-use crate::admission;
+use crate::admission::{self, Operation, Request};
 use crate::call::{Call, Run, not_found, refused};
 use crate::http::respond::{self, Response};
 use crate::store::{Entry, Expect, Key, ListQuery, StoreError};
@@ -123,13 +124,22 @@ impl Writer<'_> {
         key: &Key,
         options: &DeleteOptions,
     ) -> Result<Deleted, ApiError> {
-        admission::admit_delete(self.kind, &key.name)?;
+        let request = Request {
+            writer: self,
+            namespace: &key.namespace,
+            name: &key.name,
+            part: Part::Main,
+            operation: Operation::Delete,
+        };
         let mut attempt = 1;
         loop {
             let entry = self.server.store().get(key);
             let entry = entry.ok_or_else(|| not_found(self.kind, &key.name))?;
             check_preconditions(self.kind, &entry, options)?;
-            match self.delete_once(&entry, options).await {
+            // An entry was serialised by this server, so it parses.
+            let old = parse(&entry.json).unwrap_or_default();
+            admission::delete(&request, &old).await?;
+            match self.delete_once(&entry, old, options).await {
                 Err(StoreError::Conflict(_)) if attempt < ATTEMPTS => attempt += 1,
                 Err(error) => return Err(refused(self.kind, &key.name, &error)),
                 Ok(deleted) => return Ok(deleted),
@@ -140,11 +150,10 @@ impl Writer<'_> {
     async fn delete_once(
         &self,
         entry: &Arc<Entry>,
+        old: Value,
         options: &DeleteOptions,
     ) -> Result<Deleted, StoreError> {
         let uid = Arc::clone(&entry.uid);
-        // An entry was serialised by this server, so it parses.
-        let old = parse(&entry.json).unwrap_or_default();
         let step = next_step(self.kind, &old, options, self.server.now());
         let (new, gone) = match step {
             Step::Pending => {
