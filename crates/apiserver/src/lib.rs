@@ -10,6 +10,7 @@ mod http;
 mod local;
 mod metrics;
 mod openapi;
+pub mod outbound;
 pub mod pki;
 mod random;
 mod resource;

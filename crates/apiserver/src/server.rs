@@ -6,6 +6,7 @@ use crate::dispatch;
 use crate::http::Body;
 use crate::metrics::Metrics;
 use crate::openapi::Documents;
+use crate::outbound::{Connect, Outbound};
 use crate::random::Random;
 use crate::store::{Entry, Key, Store};
 use http::{Request, Response};
@@ -91,6 +92,7 @@ pub(crate) struct Inner {
     pub(crate) allocator: Allocator,
     pub(crate) metrics: Metrics,
     pub(crate) documents: Documents,
+    pub(crate) outbound: Outbound,
 }
 
 impl ApiServer {
@@ -100,6 +102,7 @@ impl ApiServer {
         let store = config.store.clone();
         let liveness = move |token: &VerifiedToken| alive(&store, token);
         let allocator = Allocator::new(&config.store, &config.cluster);
+        let outbound = Outbound::new(config.store.clone());
         Self(Arc::new(Inner {
             store: config.store,
             clock: config.clock,
@@ -112,6 +115,7 @@ impl ApiServer {
             allocator,
             metrics: Metrics::default(),
             documents: Documents::default(),
+            outbound,
         }))
     }
 
@@ -146,6 +150,12 @@ impl ApiServer {
     /// Names who runs the pods, for logs, exec and attach.
     pub fn set_nodes(&self, nodes: Arc<dyn NodeBackend>) {
         *self.0.nodes.write() = Some(nodes);
+    }
+
+    /// Names how pods behind Services are reached, for webhooks and extension servers; until then
+    /// they are dialled from the host.
+    pub fn set_network(&self, network: Arc<dyn Connect>) {
+        self.0.outbound.set_network(network);
     }
 
     /// Adds a group that another part of the program serves.
@@ -198,6 +208,15 @@ pub(crate) fn key(kind: &Kind, namespace: &str, name: &str) -> Key {
         } else {
             "".into()
         },
+        name: name.into(),
+    }
+}
+
+/// Where an object of a stored resource lives.
+pub(crate) fn key_of(resource: &str, namespace: &str, name: &str) -> Key {
+    Key {
+        resource: resource.into(),
+        namespace: namespace.into(),
         name: name.into(),
     }
 }

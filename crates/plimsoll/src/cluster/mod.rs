@@ -4,6 +4,7 @@ pub(crate) mod health;
 mod kubeconfig;
 mod machine;
 mod nodes;
+mod reach;
 mod running;
 
 pub(crate) use kubeconfig::Written;

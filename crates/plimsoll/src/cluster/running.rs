@@ -3,6 +3,7 @@
 use super::kubeconfig::{self, NAME, Written};
 use super::machine::Machine;
 use super::nodes;
+use super::reach::ThroughPods;
 use crate::up::NodeArgs;
 use anyhow::{Context, Result};
 use k8s_openapi::api::core::v1::Node;
@@ -108,6 +109,7 @@ impl Running {
         let (plane, Chosen { runtime, why }) = (plane?, runtime?);
         let stop = CancellationToken::new();
         let server = plane.server.clone();
+        server.set_network(Arc::new(ThroughPods(runtime.network())));
         let handler = move |request, peer: plimsoll_apiserver::serve::Peer| {
             let server = server.clone();
             async move { Ok::<_, Infallible>(server.handle(peer.identity, request).await) }
