@@ -19,6 +19,7 @@ pub mod openapi;
 pub mod patch;
 pub mod print;
 pub mod protobuf;
+pub mod rbac;
 pub mod schema;
 pub mod selector;
 pub mod status;

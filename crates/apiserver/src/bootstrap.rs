@@ -24,9 +24,15 @@ const TENDED: [&str; 5] = [
 
 impl ApiServer {
     /// Creates what is missing of the objects a cluster starts with: the four namespaces, Service
-    /// `default/kubernetes` with its endpoints, the two priority classes and the ConfigMap that
-    /// extension servers read. Safe to repeat.
+    /// `default/kubernetes` with its endpoints, the two priority classes, the ConfigMap that
+    /// extension servers read, and the default roles and bindings. Safe to repeat.
     pub async fn bootstrap(&self) -> Result<(), ApiError> {
+        self.plant().await?;
+        self.bootstrap_rbac().await
+    }
+
+    /// Creates what is missing of the seeds that are looked after.
+    async fn plant(&self) -> Result<(), ApiError> {
         let identity = Identity::in_process("system:apiserver");
         for (group, plural, namespace, object) in self.seeds() {
             let Some(kind) = self.stored_kind(group, plural) else {
@@ -67,7 +73,7 @@ impl ApiServer {
         }));
         while let Some(event) = events.next().await {
             if event.change == Change::Delete
-                && let Err(error) = self.bootstrap().await
+                && let Err(error) = self.plant().await
             {
                 tracing::warn!(%error, "a seed object could not be recreated");
             }

@@ -1,6 +1,6 @@
 //! From a request to its answer: route, identify, authorise, hand over.
 
-use crate::auth::{Attributes, Identity, authorize, impersonate};
+use crate::auth::{Attributes, Identity, impersonate};
 use crate::call::Call;
 use crate::http::body;
 use crate::http::negotiate::{self, Wanted};
@@ -31,9 +31,9 @@ where
     let mut warnings = Vec::new();
     let mut counted = ("other", String::new());
     let outcome = async {
-        let incoming = Incoming::new(impersonate(who?, &parts.headers)?, &parts)?;
+        let incoming = Incoming::new(impersonate(&server, who?, &parts.headers)?, &parts)?;
         counted = (incoming.verb, incoming.resource());
-        incoming.authorize(&parts)?;
+        incoming.authorize(&server, &parts)?;
         let Some(kind) = incoming.kind(&server)? else {
             return incoming.answer_elsewhere(&server, &parts).await;
         };
@@ -105,7 +105,7 @@ impl Incoming {
         }
     }
 
-    fn authorize(&self, parts: &Parts) -> Result<(), ApiError> {
+    fn authorize(&self, server: &ApiServer, parts: &Parts) -> Result<(), ApiError> {
         let mut attributes = Attributes {
             verb: self.verb,
             path: parts.uri.path(),
@@ -118,7 +118,7 @@ impl Incoming {
             attributes.namespace = path.namespace.as_deref().unwrap_or_default();
             attributes.name = path.name.as_deref().unwrap_or_default();
         }
-        authorize(&self.identity, &attributes)
+        server.demand(&self.identity, &attributes)
     }
 
     /// The kind a path names; `None` if the path is not one of the store's resources.

@@ -3,6 +3,7 @@
 use parking_lot::Mutex;
 use rand::rngs::StdRng;
 use rand::{Rng, RngCore, SeedableRng};
+use sha2::{Digest as _, Sha256};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The letters of generated names: no vowels, so that no words appear.
@@ -32,6 +33,16 @@ impl Random {
         let mut bytes = [0; 16];
         self.rng.lock().fill_bytes(&mut bytes);
         uuid(u128::from_be_bytes(bytes))
+    }
+
+    /// A UUID for the one object of this name; takes nothing from the stream of the others.
+    pub(crate) fn uid_of(&self, name: &str) -> String {
+        let digest = Sha256::new()
+            .chain_update(self.seed.to_be_bytes())
+            .chain_update(name)
+            .finalize();
+        let bits = digest.iter().take(16);
+        uuid(bits.fold(0, |bits, byte| bits << 8 | u128::from(*byte)))
     }
 
     /// A UUID for a request. Does not touch the stream that objects draw from.

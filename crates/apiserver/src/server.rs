@@ -1,7 +1,10 @@
 //! The server as its users see it.
 
 use crate::admission::service::Allocator;
-use crate::auth::{Authenticator, Identity, TokenError, TokenKey, Tokens, VerifiedToken};
+use crate::auth::{
+    Attributes, Authenticator, Decision, Identity, Rbac, TokenError, TokenKey, Tokens,
+    VerifiedToken,
+};
 use crate::dispatch;
 use crate::http::Body;
 use crate::metrics::Metrics;
@@ -89,6 +92,7 @@ pub(crate) struct Inner {
     pub(crate) nodes: RwLock<Option<Arc<dyn NodeBackend>>>,
     pub(crate) locals: RwLock<Vec<Arc<dyn LocalGroup>>>,
     pub(crate) authenticator: Authenticator,
+    pub(crate) rbac: Rbac,
     pub(crate) allocator: Allocator,
     pub(crate) metrics: Metrics,
     pub(crate) documents: Documents,
@@ -100,6 +104,7 @@ impl ApiServer {
     pub fn new(config: Config) -> Self {
         let tokens = Tokens::new(config.token_key, config.clock, config.seed);
         let store = config.store.clone();
+        let rbac = Rbac::new(config.store.clone());
         let liveness = move |token: &VerifiedToken| alive(&store, token);
         let allocator = Allocator::new(&config.store, &config.cluster);
         let outbound = Outbound::new(config.store.clone());
@@ -112,6 +117,7 @@ impl ApiServer {
             nodes: RwLock::new(config.nodes),
             locals: RwLock::new(config.locals),
             authenticator: Authenticator::new(tokens, Box::new(liveness)),
+            rbac,
             allocator,
             metrics: Metrics::default(),
             documents: Documents::default(),
@@ -145,6 +151,11 @@ impl ApiServer {
             .authenticator
             .authenticate(certificate.as_ref(), request.headers());
         Box::pin(dispatch::answer(self.clone(), who, request)).await
+    }
+
+    /// Whether `who` may do this, and why. The one place that decides.
+    pub fn authorize(&self, who: &Identity, asked: &Attributes<'_>) -> Decision {
+        self.0.rbac.decide(who, asked)
     }
 
     /// Names who runs the pods, for logs, exec and attach.

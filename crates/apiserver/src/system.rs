@@ -1,5 +1,6 @@
 //! Paths beside the API: health, version, metrics.
 
+use crate::auth;
 use crate::http::negotiate::Wanted;
 use crate::http::query::Query;
 use crate::http::respond::{self, Response, not_found_page};
@@ -14,6 +15,9 @@ const CHECKS: [&str; 3] = ["ping", "store", "bootstrap"];
 /// Answers a path that is no resource.
 pub(crate) fn answer(server: &ApiServer, path: &str, query: &Query, wanted: &Wanted) -> Response {
     let path = path.trim_end_matches('/');
+    if let Some(response) = auth::discovery::answer(server, path) {
+        return response;
+    }
     match path {
         "" => respond::value(200, wanted, &json!({"paths": PATHS})),
         "/version" => respond::value(200, wanted, &version()),
@@ -31,7 +35,8 @@ pub(crate) fn answer(server: &ApiServer, path: &str, query: &Query, wanted: &Wan
     }
 }
 
-const PATHS: [&str; 9] = [
+const PATHS: [&str; 11] = [
+    "/.well-known/openid-configuration",
     "/api",
     "/apis",
     "/healthz",
@@ -39,6 +44,7 @@ const PATHS: [&str; 9] = [
     "/metrics",
     "/openapi/v2",
     "/openapi/v3",
+    "/openid/v1/jwks",
     "/readyz",
     "/version",
 ];

@@ -83,6 +83,8 @@ impl ControlPlane {
         let mut tasks = JoinSet::new();
         let tended = server.clone();
         tasks.spawn(async move { tended.tend().await });
+        let aggregated = server.clone();
+        tasks.spawn(async move { aggregated.aggregate_roles().await });
         if runs("metrics") {
             let metrics = MetricsApi::new(pipeline.usage.clone());
             metrics.follow(client);

@@ -6,6 +6,7 @@ pub(crate) mod node;
 pub(crate) mod pod;
 pub(crate) mod service;
 
+use crate::auth::rbac::escalation;
 use crate::resource::patch::Part;
 use crate::resource::write::Writer;
 use plimsoll_api::status::ApiError;
@@ -73,10 +74,11 @@ pub(crate) async fn mutate(
 /// Runs the steps that only agree or refuse, on an object that is valid: policies, webhooks, and
 /// the quota last.
 pub(crate) async fn validate(
-    _: &Request<'_>,
-    _: &Value,
-    _: Option<&Value>,
+    request: &Request<'_>,
+    object: &Value,
+    old: Option<&Value>,
 ) -> Result<(), ApiError> {
+    escalation::check(request, object, old)?;
     std::future::ready(Ok(())).await
 }
 

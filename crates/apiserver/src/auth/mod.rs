@@ -1,11 +1,16 @@
 //! Who is asking, and whether they may.
 
+pub(crate) mod discovery;
 mod impersonation;
+pub(crate) mod rbac;
 mod token;
 #[cfg(test)]
 mod token_tests;
 
 pub(crate) use impersonation::impersonate;
+pub use plimsoll_api::rbac::Attributes;
+pub use rbac::Decision;
+pub(crate) use rbac::Rbac;
 pub use token::{IssuedToken, TokenError, TokenKey, TokenSpec, Tokens, VerifiedToken};
 
 use http::HeaderMap;
@@ -149,93 +154,4 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
         .eq_ignore_ascii_case("bearer")
         .then_some(token.trim())
         .filter(|t| !t.is_empty())
-}
-
-/// What is being asked for.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Attributes<'a> {
-    /// `get`, `list`, `watch`, `create`, `update`, `patch`, `delete`, `deletecollection`; for paths
-    /// that are no resource the lower-case HTTP method.
-    pub verb: &'a str,
-    /// API group; empty for core.
-    pub group: &'a str,
-    /// Plural; empty for paths that are no resource.
-    pub resource: &'a str,
-    /// Subresource or empty.
-    pub subresource: &'a str,
-    /// Namespace or empty.
-    pub namespace: &'a str,
-    /// Name or empty.
-    pub name: &'a str,
-    /// The request's path.
-    pub path: &'a str,
-}
-
-/// Whether `identity` may do this. The one place that decides.
-///
-/// Roles and bindings are not consulted yet: masters, nodes and every service account may do
-/// anything, everyone may read health and version, and everybody else may do nothing more.
-///
-/// # Errors
-/// 403 in upstream's words.
-pub fn authorize(identity: &Identity, attributes: &Attributes<'_>) -> Result<(), ApiError> {
-    let trusted = [MASTERS, "system:nodes", "system:serviceaccounts"]
-        .iter()
-        .any(|g| identity.is_in(g));
-    let known = identity.is_in(AUTHENTICATED);
-    if trusted || is_public(attributes) || (known && is_basic(attributes)) {
-        return Ok(());
-    }
-    let Attributes {
-        verb,
-        group,
-        resource,
-        subresource,
-        namespace,
-        name,
-        path,
-    } = *attributes;
-    let user = &identity.user;
-    if resource.is_empty() {
-        let message = format!("forbidden: User {user:?} cannot {verb} path {path:?}");
-        return Err(ApiError::new(403, "Forbidden", message));
-    }
-    let full = match subresource {
-        "" => resource.to_owned(),
-        sub => format!("{resource}/{sub}"),
-    };
-    let place = match namespace {
-        "" => "at the cluster scope".to_owned(),
-        namespace => format!("in the namespace {namespace:?}"),
-    };
-    let why =
-        format!("User {user:?} cannot {verb} resource {full:?} in API group {group:?} {place}");
-    Err(ApiError::forbidden(group, resource, name, &why))
-}
-
-/// What the roles `system:basic-user` and `system:discovery` let everyone do who is somebody.
-fn is_basic(attributes: &Attributes<'_>) -> bool {
-    let about_oneself = [
-        "selfsubjectaccessreviews",
-        "selfsubjectreviews",
-        "selfsubjectrulesreviews",
-    ];
-    if !attributes.resource.is_empty() {
-        return attributes.verb == "create" && about_oneself.contains(&attributes.resource);
-    }
-    let mut parts = attributes.path.split('/');
-    let first = parts.nth(1).unwrap_or_default();
-    matches!(attributes.verb, "get" | "head") && ["api", "apis", "openapi"].contains(&first)
-}
-
-/// What the role `system:public-info-viewer` shows to everyone.
-fn is_public(attributes: &Attributes<'_>) -> bool {
-    let paths = ["/healthz", "/livez", "/readyz", "/version"];
-    let reads = attributes.resource.is_empty() && matches!(attributes.verb, "get" | "head");
-    let path = attributes.path.trim_end_matches('/');
-    let below = |prefix: &str| {
-        path.strip_prefix(prefix)
-            .is_some_and(|r| r.starts_with('/'))
-    };
-    reads && (paths.contains(&path) || paths.iter().take(3).any(|prefix| below(prefix)))
 }

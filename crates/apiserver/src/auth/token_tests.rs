@@ -4,7 +4,6 @@ use super::*;
 use crate::pki::Pki;
 use jiff::Timestamp;
 use plimsoll_clock::Clock;
-use rstest::rstest;
 use std::time::Duration;
 
 fn tokens(pki: &Pki) -> Tokens {
@@ -129,75 +128,4 @@ async fn credentials_are_tried_in_order_and_bad_ones_are_refused() {
     assert_eq!(ask(None, "Bearer nonsense"), Err(401));
     assert_eq!(ask(None, &format!("Bearer {gone}")), Err(401));
     assert_eq!(ask(Some(&admin), "Bearer nonsense"), Ok("admin".into()));
-}
-
-#[rstest]
-#[case::masters(Identity::in_process("x"), true)]
-#[case::nodes(Identity::new("system:node:a", &["system:nodes"]), true)]
-#[case::service_accounts(Identity::new("s", &["system:serviceaccounts"]), true)]
-#[case::strangers(Identity::new("jane", &["system:authenticated"]), false)]
-#[case::nobody(Identity::anonymous(), false)]
-fn trusted_groups_may_do_anything(#[case] who: Identity, #[case] may: bool) {
-    let attributes = Attributes {
-        verb: "list",
-        resource: "pods",
-        ..Attributes::default()
-    };
-    assert_eq!(authorize(&who, &attributes).is_ok(), may);
-}
-
-#[rstest]
-#[case::health("get", "/healthz", true)]
-#[case::one_check("get", "/readyz/etcd", true)]
-#[case::version("get", "/version", true)]
-#[case::below_version("get", "/version/x", false)]
-#[case::lookalike("get", "/healthzz", false)]
-#[case::writing("post", "/healthz", false)]
-#[case::discovery("get", "/api", false)]
-fn nobody_may_read_health_and_version(#[case] verb: &str, #[case] path: &str, #[case] may: bool) {
-    let attributes = Attributes {
-        verb,
-        path,
-        ..Attributes::default()
-    };
-    assert_eq!(authorize(&Identity::anonymous(), &attributes).is_ok(), may);
-}
-
-#[test]
-fn refusals_use_upstreams_words() {
-    let jane = Identity::new("jane", &["system:authenticated"]);
-    let say = |attributes| authorize(&jane, &attributes).unwrap_err().message;
-    let scale = Attributes {
-        verb: "update",
-        group: "apps",
-        resource: "deployments",
-        subresource: "scale",
-        namespace: "default",
-        name: "web",
-        ..Attributes::default()
-    };
-    assert_eq!(
-        say(scale),
-        "deployments.apps \"web\" is forbidden: User \"jane\" cannot update resource \
-         \"deployments/scale\" in API group \"apps\" in the namespace \"default\""
-    );
-    let nodes = Attributes {
-        verb: "list",
-        resource: "nodes",
-        ..Attributes::default()
-    };
-    assert_eq!(
-        say(nodes),
-        "nodes is forbidden: User \"jane\" cannot list resource \"nodes\" in API group \"\" at \
-         the cluster scope"
-    );
-    let path = Attributes {
-        verb: "get",
-        path: "/metrics",
-        ..Attributes::default()
-    };
-    assert_eq!(
-        say(path),
-        "forbidden: User \"jane\" cannot get path \"/metrics\""
-    );
 }

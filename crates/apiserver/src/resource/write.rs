@@ -31,7 +31,6 @@ const GENERATED_BASE: usize = 58;
 pub(crate) struct Writer<'a> {
     pub(crate) server: &'a ApiServer,
     /// Who asks.
-    #[expect(dead_code, reason = "read by webhooks and policies")]
     pub(crate) identity: &'a Identity,
     /// The kind in the version the caller speaks.
     pub(crate) kind: &'a Arc<Kind>,

@@ -184,9 +184,25 @@ impl Store {
         .await
     }
 
+    /// Creates or replaces many objects in few commits; one result per draft, in order.
+    pub async fn put_many(
+        &self,
+        drafts: Vec<(Draft, Expect)>,
+    ) -> Vec<Result<Arc<Entry>, StoreError>> {
+        self.write_many(Change::Put, drafts).await
+    }
+
     /// Removes many objects in few commits; one result per draft, in order.
     pub async fn delete_many(
         &self,
+        drafts: Vec<(Draft, Expect)>,
+    ) -> Vec<Result<Arc<Entry>, StoreError>> {
+        self.write_many(Change::Delete, drafts).await
+    }
+
+    async fn write_many(
+        &self,
+        change: Change,
         drafts: Vec<(Draft, Expect)>,
     ) -> Vec<Result<Arc<Entry>, StoreError>> {
         let mut outcomes = Vec::with_capacity(drafts.len());
@@ -195,7 +211,7 @@ impl Store {
             let chunk = drafts.by_ref().take(CHUNK);
             let writes: Vec<Write> = chunk
                 .map(|(draft, expect)| Write {
-                    change: Change::Delete,
+                    change,
                     draft,
                     expect,
                 })

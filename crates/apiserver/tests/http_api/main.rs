@@ -9,6 +9,7 @@
 mod deletion;
 mod failures;
 mod kube_client;
+mod rbac;
 mod reads;
 mod rig;
 mod streams;
