@@ -115,6 +115,8 @@ pub(crate) fn refused(kind: &Kind, name: &str, error: &StoreError) -> ApiError {
         }
         StoreError::Future { .. }
         | StoreError::Io(_)
+        | StoreError::Sealed(_)
+        | StoreError::Newer { .. }
         | StoreError::Locked(_)
         | StoreError::Damaged { .. } => ApiError::internal(error),
     }

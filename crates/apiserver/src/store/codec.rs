@@ -2,7 +2,11 @@
 //!
 //! A file is a header and frames. A frame is `magic, length, checksum` and records; one frame is
 //! one commit, so a commit is there whole or not at all. Numbers are little-endian.
+//!
+//! Version 2 added sealed objects: their place and revision stay readable, the rest is encrypted.
+//! Version 1 is read and rewritten.
 
+use super::sealing::{Keyring, SealError, Sealed};
 use super::{Change, Entry, Event, Index, Key};
 use bytes::Bytes;
 use flate2::Crc;
@@ -10,8 +14,10 @@ use std::sync::Arc;
 
 /// Begins every frame. Not valid UTF-8, so no object can contain it.
 const MAGIC: [u8; 4] = [0xf5, 0xc1, b'p', 0xff];
-/// Begins every file.
-const FILE_MAGIC: [u8; 8] = *b"plimsto1";
+/// Begins every file, before the version's digit.
+const FILE_MAGIC: [u8; 7] = *b"plimsto";
+/// The version that is written.
+pub(super) const VERSION: u8 = 2;
 /// Bytes of a file's header: magic and a revision.
 pub(super) const HEADER: usize = 16;
 const FRAME_HEADER: usize = 12;
@@ -19,47 +25,80 @@ const FRAME_HEADER: usize = 12;
 const PUT: u8 = 1;
 const DELETE: u8 = 2;
 const END: u8 = 3;
+const SEALED_PUT: u8 = 4;
+const SEALED_DELETE: u8 = 5;
 
 /// One thing a frame says.
 #[derive(Debug)]
 pub(super) enum Record {
     /// An object was written or removed; uids, names and texts are not interned yet.
-    Changed(Change, Entry),
+    Changed(Change, Entry, Seal),
+    /// An object that does not open.
+    Unopened(SealError),
     /// A snapshot is complete and holds this many objects.
     End(u64),
     /// The frame is intact, but this cannot be read.
     Nonsense,
 }
 
+/// How an object was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Seal {
+    /// Readable.
+    Open,
+    /// Encrypted.
+    Closed,
+}
+
+/// What a file's header says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Header {
+    /// Version of the format.
+    pub(super) version: u8,
+    /// The revision the file begins at.
+    pub(super) revision: u64,
+}
+
 /// The header of a file that begins at `revision`.
 pub(super) fn header(revision: u64) -> [u8; HEADER] {
     let mut bytes = [0; HEADER];
-    let (magic, rest) = bytes.split_at_mut(FILE_MAGIC.len());
-    magic.copy_from_slice(&FILE_MAGIC);
-    rest.copy_from_slice(&revision.to_le_bytes());
+    let digit = [b'0' + VERSION];
+    let parts = FILE_MAGIC.into_iter().chain(digit);
+    for (to, from) in bytes.iter_mut().zip(parts.chain(revision.to_le_bytes())) {
+        *to = from;
+    }
     bytes
 }
 
 /// A frame under construction.
 #[derive(Debug, Default)]
-pub(super) struct FrameWriter {
+pub(super) struct FrameWriter<'a> {
     bytes: Vec<u8>,
+    keys: Option<&'a Keyring>,
 }
 
-impl FrameWriter {
+impl<'a> FrameWriter<'a> {
+    /// A writer that seals what `keys` seals.
+    pub(super) fn new(keys: Option<&'a Keyring>) -> Self {
+        Self {
+            bytes: Vec::new(),
+            keys,
+        }
+    }
+
     /// Bytes so far.
     pub(super) fn len(&self) -> usize {
         self.bytes.len()
     }
 
     /// Adds a change.
-    pub(super) fn event(&mut self, event: &Event) {
-        self.entry(event.change, &event.entry);
+    pub(super) fn event(&mut self, event: &Event) -> Result<(), SealError> {
+        self.entry(event.change, &event.entry)
     }
 
     /// Adds an object of a snapshot.
-    pub(super) fn object(&mut self, entry: &Entry) {
-        self.entry(Change::Put, entry);
+    pub(super) fn object(&mut self, entry: &Entry) -> Result<(), SealError> {
+        self.entry(Change::Put, entry)
     }
 
     /// Adds the end of a snapshot.
@@ -91,11 +130,14 @@ impl FrameWriter {
         }
     }
 
-    fn entry(&mut self, change: Change, entry: &Entry) {
+    fn entry(&mut self, change: Change, entry: &Entry) -> Result<(), SealError> {
         self.begin();
-        self.bytes.push(match change {
-            Change::Put => PUT,
-            Change::Delete => DELETE,
+        let keys = self.keys.filter(|keys| keys.seals(&entry.key.resource));
+        self.bytes.push(match (change, keys) {
+            (Change::Put, None) => PUT,
+            (Change::Delete, None) => DELETE,
+            (Change::Put, Some(_)) => SEALED_PUT,
+            (Change::Delete, Some(_)) => SEALED_DELETE,
         });
         self.bytes.extend_from_slice(&entry.revision.to_le_bytes());
         let Key {
@@ -103,45 +145,65 @@ impl FrameWriter {
             namespace,
             name,
         } = &entry.key;
-        for text in [resource, namespace, name, &entry.uid] {
-            self.text(text.as_bytes());
+        for part in [resource, namespace, name] {
+            text(&mut self.bytes, part.as_bytes());
         }
-        let Index {
-            labels,
-            fields,
-            owners,
-            deleting,
-        } = &entry.index;
-        self.bytes.push(u8::from(*deleting));
-        self.count(labels.len());
-        for (label, value) in labels {
-            self.text(label.as_bytes());
-            self.text(value.as_bytes());
-        }
-        for texts in [fields, owners] {
-            self.count(texts.len());
-            for text in texts {
-                self.text(text.as_bytes());
-            }
-        }
-        self.text(&entry.json);
-    }
-
-    fn count(&mut self, count: usize) {
-        let count = u32::try_from(count).unwrap_or(u32::MAX);
-        self.bytes.extend_from_slice(&count.to_le_bytes());
-    }
-
-    fn text(&mut self, text: &[u8]) {
-        self.count(text.len());
-        self.bytes.extend_from_slice(text);
+        let Some(keys) = keys else {
+            content(&mut self.bytes, entry);
+            return Ok(());
+        };
+        let mut body = Vec::with_capacity(entry.json.len() + 256);
+        content(&mut body, entry);
+        let (id, nonce) = keys.seal(&entry.key, entry.revision, &mut body)?;
+        self.bytes.extend_from_slice(&id.to_le_bytes());
+        self.bytes.extend_from_slice(&nonce);
+        text(&mut self.bytes, &body);
+        Ok(())
     }
 }
 
-/// The revision in a file's header, if it is one.
-pub(super) fn read_header(file: &[u8]) -> Option<u64> {
+/// What an entry is beside its place and revision.
+fn content(out: &mut Vec<u8>, entry: &Entry) {
+    text(out, entry.uid.as_bytes());
+    let Index {
+        labels,
+        fields,
+        owners,
+        deleting,
+    } = &entry.index;
+    out.push(u8::from(*deleting));
+    count(out, labels.len());
+    for (label, value) in labels {
+        text(out, label.as_bytes());
+        text(out, value.as_bytes());
+    }
+    for texts in [fields, owners] {
+        count(out, texts.len());
+        for one in texts {
+            text(out, one.as_bytes());
+        }
+    }
+    text(out, &entry.json);
+}
+
+fn count(out: &mut Vec<u8>, count: usize) {
+    let count = u32::try_from(count).unwrap_or(u32::MAX);
+    out.extend_from_slice(&count.to_le_bytes());
+}
+
+fn text(out: &mut Vec<u8>, text: &[u8]) {
+    count(out, text.len());
+    out.extend_from_slice(text);
+}
+
+/// A file's header, if it is one; the version may be one this program does not know.
+pub(super) fn read_header(file: &[u8]) -> Option<Header> {
     let mut reader = Reader { rest: file };
-    (reader.take(FILE_MAGIC.len())? == FILE_MAGIC).then(|| reader.u64())?
+    let ours = reader.take(FILE_MAGIC.len())? == FILE_MAGIC;
+    let digit = reader.u8()?;
+    let version = digit.checked_sub(b'0').filter(|v| (1..=9).contains(v))?;
+    let revision = reader.u64()?;
+    ours.then_some(Header { version, revision })
 }
 
 /// Splits the first frame off `file`; `None` if it is not whole and intact.
@@ -188,10 +250,10 @@ pub(super) struct Frame<'a> {
 }
 
 impl Frame<'_> {
-    /// The next record; `None` at the end.
-    pub(super) fn next(&mut self) -> Option<Record> {
+    /// The next record, opened with `keys` if it is sealed; `None` at the end.
+    pub(super) fn next(&mut self, keys: Option<&Keyring>) -> Option<Record> {
         let more = !self.reader.rest.is_empty();
-        more.then(|| self.reader.record().unwrap_or(Record::Nonsense))
+        more.then(|| self.reader.record(keys).unwrap_or(Record::Nonsense))
     }
 }
 
@@ -232,10 +294,12 @@ impl<'a> Reader<'a> {
         (0..self.u32()?).map(|_| one(self)).collect()
     }
 
-    fn record(&mut self) -> Option<Record> {
-        let change = match self.u8()? {
-            PUT => Change::Put,
-            DELETE => Change::Delete,
+    fn record(&mut self, keys: Option<&Keyring>) -> Option<Record> {
+        let (change, seal) = match self.u8()? {
+            PUT => (Change::Put, Seal::Open),
+            DELETE => (Change::Delete, Seal::Open),
+            SEALED_PUT => (Change::Put, Seal::Closed),
+            SEALED_DELETE => (Change::Delete, Seal::Closed),
             END => return self.u64().map(Record::End),
             _ => return None,
         };
@@ -245,27 +309,46 @@ impl<'a> Reader<'a> {
             namespace: self.text()?,
             name: self.text()?,
         };
+        if seal == Seal::Open {
+            let entry = self.content(key, revision)?;
+            return Some(Record::Changed(change, entry, seal));
+        }
+        let sealed = Sealed {
+            key: self.u32()?,
+            nonce: self.take(12)?.try_into().ok()?,
+            bytes: self.bytes()?,
+        };
+        let opened = match keys {
+            Some(keys) => keys.open(&key, revision, &sealed),
+            None => Err(SealError::UnknownKey(sealed.key)),
+        };
+        match opened {
+            Ok(body) => {
+                let entry = Reader { rest: &body }.content(key, revision)?;
+                Some(Record::Changed(change, entry, seal))
+            }
+            Err(error) => Some(Record::Unopened(error)),
+        }
+    }
+
+    fn content(&mut self, key: Key, revision: u64) -> Option<Entry> {
         let uid = self.text()?;
         let deleting = self.u8()? != 0;
         let labels = self.many(|r| Some((r.text()?, r.text()?)))?;
         let fields = self.many(Self::text)?;
         let owners = self.many(Self::text)?;
         let json = Bytes::copy_from_slice(self.bytes()?);
-        let index = Index {
-            labels,
-            fields,
-            owners,
-            deleting,
-        };
-        Some(Record::Changed(
-            change,
-            Entry {
-                key,
-                uid,
-                revision,
-                json,
-                index,
+        Some(Entry {
+            key,
+            uid,
+            revision,
+            json,
+            index: Index {
+                labels,
+                fields,
+                owners,
+                deleting,
             },
-        ))
+        })
     }
 }

@@ -3,10 +3,13 @@
 use super::intern::Interner;
 use super::log::{Directory, failed};
 use super::recovery::{Recovered, recover};
+use super::sealing::Keyring;
 use super::state::{FIRST_REVISION, Shared, State, Write};
 use super::watch::Watch;
-use super::writer::{self, Outcomes, Request, Rotation};
-use super::{Change, Draft, Entry, Expect, Key, ListQuery, Options, Page, StoreError};
+use super::writer::{self, Files, Outcomes, Request, Rotation, Task};
+use super::{
+    Backup, Change, Draft, Entry, Expect, Key, ListQuery, Options, Page, Sealing, StoreError,
+};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
@@ -43,7 +46,17 @@ pub struct Store {
 
 #[derive(Debug)]
 struct Durable {
-    writer: Mutex<Option<(Sender<Request>, JoinHandle<()>)>>,
+    writer: Mutex<Option<(Sender<Task>, JoinHandle<()>)>>,
+    sealing: Option<Sealing>,
+}
+
+impl Durable {
+    fn ask(&self, task: Task) -> Result<(), StoreError> {
+        match &*self.writer.lock() {
+            Some((sender, _)) => sender.send(task).map_err(|_unsent| StoreError::Closed),
+            None => Err(StoreError::Closed),
+        }
+    }
 }
 
 impl Drop for Durable {
@@ -99,7 +112,8 @@ impl Store {
     /// Opens a store, recovering what its directory holds. Blocks while it reads.
     ///
     /// # Errors
-    /// [`StoreError::Locked`], [`StoreError::Damaged`] or [`StoreError::Io`]; never in memory.
+    /// [`StoreError::Locked`], [`StoreError::Damaged`], [`StoreError::Newer`],
+    /// [`StoreError::Sealed`] or [`StoreError::Io`]; never in memory.
     pub fn open(options: Options) -> Result<Self, StoreError> {
         Self::open_with(options, Rotation::default())
     }
@@ -123,17 +137,29 @@ impl Store {
             });
         };
         let directory = Directory::open(path)?;
+        let sealing = options.sealing.clone();
+        let keys = sealing.as_ref().map(Keyring::load_or_create).transpose()?;
         let Recovered {
             state,
             interner,
+            mut log,
+            outdated,
+        } = recover(&directory, &options, keys.as_ref())?;
+        if outdated {
+            tracing::info!("the store's files are brought into today's format");
+            log = directory.rewrite(state.revision(), &state.entries(), keys.as_ref())?;
+        }
+        let files = Files {
+            directory,
             log,
-        } = recover(&directory, &options)?;
+            keys: keys.map(Arc::new),
+        };
         let shared = Arc::new(Shared::new(state, interner));
-        let started = writer::start(Arc::clone(&shared), directory, log, rotation);
+        let started = writer::start(Arc::clone(&shared), files, rotation);
         let writer = Mutex::new(Some(started.map_err(failed)?));
         Ok(Self {
             shared,
-            durable: Some(Arc::new(Durable { writer })),
+            durable: Some(Arc::new(Durable { writer, sealing })),
         })
     }
 
@@ -237,13 +263,31 @@ impl Store {
             return Ok(self.shared.commit(writes));
         };
         let (reply, outcomes) = oneshot::channel();
-        match &*durable.writer.lock() {
-            Some((sender, _)) => sender
-                .send(Request { writes, reply })
-                .map_err(|_unsent| StoreError::Closed)?,
-            None => return Err(StoreError::Closed),
-        }
+        durable.ask(Task::Write(Request { writes, reply }))?;
         outcomes.await.map_err(|_gone| StoreError::Closed)
+    }
+
+    /// Makes a new key, puts everything on disk under it and forgets the old ones. Writes wait
+    /// meanwhile. Answers the new key's id; `None` where nothing is encrypted.
+    ///
+    /// # Errors
+    /// [`StoreError::Sealed`] and [`StoreError::Io`]: the old keys stay good. [`StoreError::Closed`].
+    pub async fn rotate_key(&self) -> Result<Option<u32>, StoreError> {
+        let Some(durable) = &self.durable else {
+            return Ok(None);
+        };
+        let Some(sealing) = &durable.sealing else {
+            return Ok(None);
+        };
+        let (reply, outcome) = oneshot::channel();
+        durable.ask(Task::Rekey(sealing.keys.clone(), reply))?;
+        outcome.await.map_err(|_gone| StoreError::Closed)?.map(Some)
+    }
+
+    /// Everything at one revision, for a backup. Writes go on.
+    pub fn backup(&self) -> Backup {
+        let (revision, entries) = self.shared.read(|s| (s.revision(), s.entries()));
+        Backup::new(revision, entries)
     }
 
     /// Events of `resource` after revision `from`.

@@ -1,6 +1,7 @@
 //! The files of a durable store: a locked directory with one snapshot and the logs after it.
 
 use super::codec;
+use super::sealing::Keyring;
 use super::{Entry, StoreError};
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, BufWriter, Write as _};
@@ -94,27 +95,60 @@ impl Directory {
     }
 
     /// Writes the snapshot of `revision`; it exists under its name only once it is whole.
-    pub(super) fn write_snapshot(&self, revision: u64, entries: &[Arc<Entry>]) -> io::Result<()> {
+    pub(super) fn write_snapshot(
+        &self,
+        revision: u64,
+        entries: &[Arc<Entry>],
+        keys: Option<&Keyring>,
+    ) -> Result<(), StoreError> {
         let path = self.snapshot_path(revision);
         // One name, so that an interrupted attempt is overwritten by the next.
         let unfinished = self.path.join("snapshot.tmp");
-        let mut file = BufWriter::new(private().truncate(true).open(&unfinished)?);
-        file.write_all(&codec::header(revision))?;
-        let mut frame = codec::FrameWriter::default();
-        for entry in entries {
-            frame.object(entry);
-            if frame.len() >= SNAPSHOT_FRAME {
-                file.write_all(&frame.finish())?;
-            }
-        }
-        frame.end(entries.len() as u64);
-        file.write_all(&frame.finish())?;
-        file.into_inner()
-            .map_err(io::IntoInnerError::into_error)?
-            .sync_all()?;
-        std::fs::rename(&unfinished, &path)?;
-        self.sync()
+        let file = private().truncate(true).open(&unfinished);
+        let mut file = BufWriter::new(file.map_err(failed)?);
+        snapshot(&mut file, revision, entries, keys)?;
+        let publish = || {
+            file.into_inner()
+                .map_err(io::IntoInnerError::into_error)?
+                .sync_all()?;
+            std::fs::rename(&unfinished, &path)?;
+            self.sync()
+        };
+        publish().map_err(failed)
     }
+
+    /// Begins a new log at `revision` and puts everything into a snapshot beside it, in today's
+    /// format and sealed with `keys`. Nothing older is left.
+    pub(super) fn rewrite(
+        &self,
+        revision: u64,
+        entries: &[Arc<Entry>],
+        keys: Option<&Keyring>,
+    ) -> Result<Log, StoreError> {
+        let log = Log::create(self, revision).map_err(failed)?;
+        self.write_snapshot(revision, entries, keys)?;
+        self.remove_before(revision).map_err(failed)?;
+        Ok(log)
+    }
+}
+
+/// Writes the snapshot of `revision`: header, objects, end.
+pub(super) fn snapshot(
+    out: &mut impl io::Write,
+    revision: u64,
+    entries: &[Arc<Entry>],
+    keys: Option<&Keyring>,
+) -> Result<(), StoreError> {
+    out.write_all(&codec::header(revision)).map_err(failed)?;
+    let mut frame = codec::FrameWriter::new(keys);
+    for entry in entries {
+        frame.object(entry)?;
+        if frame.len() >= SNAPSHOT_FRAME {
+            out.write_all(&frame.finish()).map_err(failed)?;
+        }
+    }
+    frame.end(entries.len() as u64);
+    out.write_all(&frame.finish()).map_err(failed)
 }
 
 fn private() -> OpenOptions {

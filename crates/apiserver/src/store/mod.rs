@@ -1,6 +1,7 @@
 //! The store: an authoritative in-memory map of immutable entries, an append-only log with group
 //! commit, snapshots, and the history that watches replay.
 
+mod backup;
 mod codec;
 mod handle;
 mod intern;
@@ -8,11 +9,16 @@ mod log;
 mod recovery;
 #[cfg(test)]
 mod rotation_tests;
+#[cfg(test)]
+mod safety_tests;
+mod sealing;
 mod state;
 mod watch;
 mod writer;
 
+pub use backup::{Backup, BackupError, BackupHead, Extra};
 pub use handle::{Progress, Stats, Store};
+pub use sealing::{SealError, Sealing};
 pub use watch::Watch;
 
 use bytes::Bytes;
@@ -114,6 +120,8 @@ pub struct Options {
     pub history_events: usize,
     /// Bytes of objects kept alive by history alone.
     pub history_bytes: usize,
+    /// What is encrypted on disk; `None` for nothing.
+    pub sealing: Option<Sealing>,
 }
 
 impl Options {
@@ -128,6 +136,7 @@ impl Options {
             dir: None,
             history_events: Self::HISTORY_EVENTS,
             history_bytes: Self::HISTORY_BYTES,
+            sealing: None,
         }
     }
 
@@ -177,6 +186,20 @@ pub enum StoreError {
     /// The log could not be written or read.
     #[error("the store's log failed")]
     Io(#[source] Arc<std::io::Error>),
+    /// Something sealed could not be written or read.
+    #[error("encryption at rest failed")]
+    Sealed(#[source] Arc<SealError>),
+    /// A file is of a format that only a newer program reads.
+    #[error(
+        "{file} has format {version}, which a newer version of this program wrote; this one reads formats 1 to {}",
+        codec::VERSION
+    )]
+    Newer {
+        /// The file.
+        file: PathBuf,
+        /// Its format.
+        version: u8,
+    },
     /// Another process uses the directory.
     #[error("data directory {0} is in use by another process")]
     Locked(PathBuf),

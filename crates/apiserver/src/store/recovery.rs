@@ -1,8 +1,9 @@
 //! Reading back what a directory holds.
 
-use super::codec::{self, Record};
+use super::codec::{self, Record, Seal, VERSION};
 use super::intern::Interner;
 use super::log::{Directory, Log, Numbered, failed};
+use super::sealing::Keyring;
 use super::state::{FIRST_REVISION, State};
 use super::{Change, Entry, Options, StoreError};
 use std::io;
@@ -15,6 +16,16 @@ pub(super) struct Recovered {
     pub(super) state: State,
     pub(super) interner: Interner,
     pub(super) log: Log,
+    /// Whether the files are of an older format, or hold something open that is to be sealed.
+    pub(super) outdated: bool,
+}
+
+/// What reading builds up.
+struct Reading<'a> {
+    state: State,
+    interner: Interner,
+    keys: Option<&'a Keyring>,
+    outdated: bool,
 }
 
 /// Reads the newest snapshot and every log after it.
@@ -22,15 +33,23 @@ pub(super) struct Recovered {
 /// The last commit may be torn: it was never acknowledged, and is cut off. Anything else that does
 /// not fit together is damage, and refused. (Damage to nothing but the last commit looks like a
 /// torn one.)
-pub(super) fn recover(directory: &Directory, options: &Options) -> Result<Recovered, StoreError> {
+pub(super) fn recover(
+    directory: &Directory,
+    options: &Options,
+    keys: Option<&Keyring>,
+) -> Result<Recovered, StoreError> {
     let (snapshots, logs) = directory.files().map_err(failed)?;
     let start = snapshots
         .last()
         .map_or(FIRST_REVISION, |(revision, _)| *revision);
-    let mut state = State::new(start, options.history_events, options.history_bytes);
-    let mut interner = Interner::default();
+    let mut reading = Reading {
+        state: State::new(start, options.history_events, options.history_bytes),
+        interner: Interner::default(),
+        keys,
+        outdated: false,
+    };
     if let Some((revision, path)) = snapshots.last() {
-        load_snapshot(path, *revision, &mut state, &mut interner)?;
+        reading.snapshot(path, *revision)?;
     }
     let mut logs: Vec<_> = logs
         .into_iter()
@@ -45,32 +64,24 @@ pub(super) fn recover(directory: &Directory, options: &Options) -> Result<Recove
             });
         }
         let log = Log::create(directory, start).map_err(failed)?;
-        return Ok(Recovered {
-            state,
-            interner,
-            log,
-        });
+        return Ok(reading.finish(log));
     };
     for (first, path) in earlier {
         let bytes = std::fs::read(path).map_err(failed)?;
-        let good = replay(path, *first, &bytes, (&mut state, &mut interner))?;
+        let good = reading.log(path, *first, &bytes)?;
         if good != bytes.len() {
             return Err(damaged(path, good));
         }
     }
     let (first, path) = last;
     let bytes = std::fs::read(path).map_err(failed)?;
-    let log = if bytes.len() < codec::HEADER && *first == state.revision() {
+    let log = if bytes.len() < codec::HEADER && *first == reading.state.revision() {
         Log::create(directory, *first)
     } else {
-        let good = replay(path, *first, &bytes, (&mut state, &mut interner))?;
+        let good = reading.log(path, *first, &bytes)?;
         Log::resume(path, good as u64)
     };
-    Ok(Recovered {
-        state,
-        interner,
-        log: log.map_err(failed)?,
-    })
+    Ok(reading.finish(log.map_err(failed)?))
 }
 
 /// A log that was begun but never written to is no use if the one before it went on.
@@ -92,78 +103,107 @@ fn damaged(path: &Path, offset: usize) -> StoreError {
     }
 }
 
-fn load_snapshot(
-    path: &Path,
-    revision: u64,
-    state: &mut State,
-    interner: &mut Interner,
-) -> Result<(), StoreError> {
-    let bytes = std::fs::read(path).map_err(failed)?;
-    if codec::read_header(&bytes) != Some(revision) {
-        return Err(damaged(path, 0));
-    }
-    let mut rest = bytes.get(codec::HEADER..).unwrap_or_default();
-    let mut ended = false;
-    while !rest.is_empty() {
-        let offset = bytes.len() - rest.len();
-        let (mut frame, after) = codec::split_frame(rest).ok_or_else(|| damaged(path, offset))?;
-        while let Some(record) = frame.next() {
-            match record {
-                Record::Changed(Change::Put, entry) if !ended => {
-                    state.restore(shared(entry, interner));
-                }
-                Record::End(objects) => ended = objects == state.stats().objects as u64,
-                Record::Changed(..) | Record::Nonsense => return Err(damaged(path, offset)),
-            }
+impl Reading<'_> {
+    fn finish(self, log: Log) -> Recovered {
+        Recovered {
+            state: self.state,
+            interner: self.interner,
+            log,
+            outdated: self.outdated,
         }
-        rest = after;
     }
-    if ended {
-        Ok(())
-    } else {
-        Err(damaged(path, bytes.len()))
-    }
-}
 
-/// Applies a log; returns how many bytes of it are good.
-fn replay(
-    path: &Path,
-    first: u64,
-    bytes: &[u8],
-    (state, interner): (&mut State, &mut Interner),
-) -> Result<usize, StoreError> {
-    if codec::read_header(bytes) != Some(first) || first != state.revision() {
-        return Err(damaged(path, 0));
+    /// Checks a header; what follows it.
+    fn body<'f>(
+        &mut self,
+        path: &Path,
+        revision: u64,
+        bytes: &'f [u8],
+    ) -> Result<&'f [u8], StoreError> {
+        let header = codec::read_header(bytes).ok_or_else(|| damaged(path, 0))?;
+        let version = header.version;
+        if version > VERSION {
+            let file = path.to_owned();
+            return Err(StoreError::Newer { file, version });
+        }
+        if header.revision != revision {
+            return Err(damaged(path, 0));
+        }
+        self.outdated |= version < VERSION;
+        Ok(bytes.get(codec::HEADER..).unwrap_or_default())
     }
-    let mut rest = bytes.get(codec::HEADER..).unwrap_or_default();
-    while !rest.is_empty() {
-        let offset = bytes.len() - rest.len();
-        let Some((mut frame, after)) = codec::split_frame(rest) else {
-            // A commit follows only once the one before is durable, so an intact one behind a
-            // broken one means that acknowledged data has changed.
-            let torn = !codec::any_frame(rest.get(1..).unwrap_or_default());
-            return if torn {
-                Ok(offset)
-            } else {
-                Err(damaged(path, offset))
+
+    fn snapshot(&mut self, path: &Path, revision: u64) -> Result<(), StoreError> {
+        let bytes = std::fs::read(path).map_err(failed)?;
+        let mut rest = self.body(path, revision, &bytes)?;
+        let mut ended = false;
+        while !rest.is_empty() {
+            let offset = bytes.len() - rest.len();
+            let (mut frame, after) =
+                codec::split_frame(rest).ok_or_else(|| damaged(path, offset))?;
+            while let Some(record) = frame.next(self.keys) {
+                match record {
+                    Record::Changed(Change::Put, entry, seal) if !ended => {
+                        let entry = self.shared(entry, seal);
+                        self.state.restore(entry);
+                    }
+                    Record::End(objects) => ended = objects == self.state.stats().objects as u64,
+                    Record::Unopened(error) => return Err(error.into()),
+                    Record::Changed(..) | Record::Nonsense => return Err(damaged(path, offset)),
+                }
+            }
+            rest = after;
+        }
+        if ended {
+            Ok(())
+        } else {
+            Err(damaged(path, bytes.len()))
+        }
+    }
+
+    /// Applies a log; returns how many bytes of it are good.
+    fn log(&mut self, path: &Path, first: u64, bytes: &[u8]) -> Result<usize, StoreError> {
+        let mut rest = self.body(path, first, bytes)?;
+        if first != self.state.revision() {
+            return Err(damaged(path, 0));
+        }
+        while !rest.is_empty() {
+            let offset = bytes.len() - rest.len();
+            let Some((mut frame, after)) = codec::split_frame(rest) else {
+                // A commit follows only once the one before is durable, so an intact one behind a
+                // broken one means that acknowledged data has changed.
+                let torn = !codec::any_frame(rest.get(1..).unwrap_or_default());
+                return if torn {
+                    Ok(offset)
+                } else {
+                    Err(damaged(path, offset))
+                };
             };
-        };
-        while let Some(record) = frame.next() {
-            match record {
-                Record::Changed(change, entry) if entry.revision == state.revision() + 1 => {
-                    state.replay(change, shared(entry, interner));
-                }
-                Record::Changed(..) | Record::End(_) | Record::Nonsense => {
-                    return Err(damaged(path, offset));
+            while let Some(record) = frame.next(self.keys) {
+                match record {
+                    Record::Changed(change, entry, seal)
+                        if entry.revision == self.state.revision() + 1 =>
+                    {
+                        let entry = self.shared(entry, seal);
+                        self.state.replay(change, entry);
+                    }
+                    Record::Unopened(error) => return Err(error.into()),
+                    Record::Changed(..) | Record::End(_) | Record::Nonsense => {
+                        return Err(damaged(path, offset));
+                    }
                 }
             }
+            rest = after;
         }
-        rest = after;
+        Ok(bytes.len())
     }
-    Ok(bytes.len())
-}
 
-fn shared(mut entry: Entry, interner: &mut Interner) -> Arc<Entry> {
-    interner.share_parts(&mut entry.key, &mut entry.index);
-    Arc::new(entry)
+    fn shared(&mut self, mut entry: Entry, seal: Seal) -> Arc<Entry> {
+        let sealed_now = self
+            .keys
+            .is_some_and(|keys| keys.seals(&entry.key.resource));
+        self.outdated |= sealed_now && seal == Seal::Open;
+        self.interner.share_parts(&mut entry.key, &mut entry.index);
+        Arc::new(entry)
+    }
 }

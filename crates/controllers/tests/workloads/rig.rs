@@ -34,6 +34,7 @@ impl Rig {
             dir: None,
             history_events: 100_000,
             history_bytes: 64 << 20,
+            sealing: None,
         };
         let server = ApiServer::new(Config {
             store: Store::open(options).unwrap(),

@@ -13,7 +13,7 @@ use plimsoll_api::kinds;
 use plimsoll_apiserver::ClusterSettings;
 use plimsoll_apiserver::pki::{Context as Entry, KeyedCert, Pki};
 use plimsoll_apiserver::serve::Listener;
-use plimsoll_apiserver::store::{Options as StoreOptions, Store};
+use plimsoll_apiserver::store::{Options as StoreOptions, Sealing, Store};
 use plimsoll_clock::Clock;
 use plimsoll_cluster::components::{self, COMPONENTS};
 use plimsoll_cluster::{ControlPlane, Parts};
@@ -276,6 +276,11 @@ fn make_pki(settings: &Settings, address: SocketAddr) -> Result<Pki> {
     pki.context("the cluster's certificates")
 }
 
+/// Where the keys are that Secrets are encrypted with.
+pub(crate) fn key_file(dir: &Path) -> PathBuf {
+    dir.join("encryption-keys.json")
+}
+
 fn open_store(settings: &Settings) -> Result<Store> {
     let dir = (!settings.ephemeral).then(|| settings.dir.join("store"));
     let (history_events, history_bytes) = HISTORY;
@@ -283,6 +288,7 @@ fn open_store(settings: &Settings) -> Result<Store> {
         dir,
         history_events,
         history_bytes,
+        sealing: Some(Sealing::secrets(key_file(&settings.dir))),
     })?)
 }
 
