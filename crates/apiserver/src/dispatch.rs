@@ -8,7 +8,7 @@ use crate::http::query::Query;
 use crate::http::respond::{self, Response};
 use crate::http::route::{Route, route};
 use crate::server::ApiServer;
-use crate::{discovery, local, openapi, resource, system};
+use crate::{discovery, local, maintenance, openapi, resource, system};
 use http::request::Parts;
 use http::{Method, Request};
 use plimsoll_api::status::ApiError;
@@ -174,6 +174,9 @@ impl Incoming {
             }
             Route::Other(path) if path.trim_end_matches('/') == "/openapi/v2" => {
                 Ok(openapi::version_two(&parts.headers))
+            }
+            Route::Other(path) if maintenance::owns(path) => {
+                maintenance::answer(server, &parts.method, path).await
             }
             Route::Other(path) => Ok(system::answer(server, path, &self.query, &self.wanted)),
         }

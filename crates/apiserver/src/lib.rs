@@ -8,6 +8,7 @@ mod discovery;
 mod dispatch;
 mod http;
 mod local;
+mod maintenance;
 mod metrics;
 mod openapi;
 pub mod outbound;

@@ -1,7 +1,7 @@
 //! The command line.
 
 use crate::output::complain;
-use crate::{bench, demo, explain, lifecycle, up};
+use crate::{bench, demo, explain, lifecycle, safekeeping, up};
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -33,6 +33,12 @@ enum Command {
     Logs(lifecycle::LogsArgs),
     /// Say why an autoscaler did what it did last
     Explain(explain::ExplainArgs),
+    /// Save everything a cluster holds to one file
+    Backup(safekeeping::BackupArgs),
+    /// Put a backup into a data directory that has no cluster yet
+    Restore(safekeeping::RestoreArgs),
+    /// Encrypt the Secrets on disk with a new key, and forget the old one
+    RotateKey(Place),
     /// Measure, and print a table
     #[command(subcommand)]
     Bench(bench::Bench),
@@ -76,6 +82,9 @@ pub(crate) fn run() -> ExitCode {
         Command::Status(args) => lifecycle::status(&args),
         Command::Logs(args) => lifecycle::logs(&args),
         Command::Explain(args) => block_on(explain::run(args)),
+        Command::Backup(args) => block_on(safekeeping::backup(args)),
+        Command::Restore(args) => safekeeping::restore(&args),
+        Command::RotateKey(place) => block_on(safekeeping::rotate_key(place.dir())),
         Command::Bench(bench) => block_on(bench::run(bench)),
     };
     match result {

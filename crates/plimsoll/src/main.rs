@@ -10,6 +10,7 @@ mod demo;
 mod explain;
 mod lifecycle;
 mod output;
+mod safekeeping;
 mod up;
 
 use std::process::ExitCode;

@@ -84,7 +84,6 @@ impl Backup {
     /// # Errors
     /// If `out` fails.
     pub fn write(&self, out: impl Write, extra: &[Extra]) -> Result<(), BackupError> {
-        let mut out = GzEncoder::new(out, Compression::fast());
         let files = extra.iter().map(|(n, c)| (n.clone(), c.len() as u64));
         let head = BackupHead {
             format: FORMAT.to_owned(),
@@ -93,15 +92,34 @@ impl Backup {
             objects: self.entries.len() as u64,
             files: files.collect(),
         };
-        let mut line = serde_json::to_vec(&head).map_err(io::Error::from)?;
-        line.push(b'\n');
-        out.write_all(&line)?;
-        for (_, content) in extra {
-            out.write_all(content)?;
-        }
+        let mut out = begin(out, &head, extra)?;
         log::snapshot(&mut out, self.revision, &self.entries, None)?;
         out.finish()?;
         Ok(())
+    }
+
+    /// Copies a backup, with `extra` files added to it. Answers what it is.
+    ///
+    /// # Errors
+    /// If reading or writing fails, or what is read is no backup.
+    pub fn enclose(
+        from: impl Read,
+        out: impl Write,
+        extra: &[Extra],
+    ) -> Result<BackupHead, BackupError> {
+        let mut from = io::BufReader::new(GzDecoder::new(from));
+        let mut about = head(&mut from)?;
+        let mut files = Vec::new();
+        for (name, length) in &about.files {
+            files.push((name.clone(), exactly(&mut from, *length)?));
+        }
+        files.extend_from_slice(extra);
+        let listed = files.iter().map(|(n, c)| (n.clone(), c.len() as u64));
+        about.files = listed.collect();
+        let mut out = begin(out, &about, &files)?;
+        io::copy(&mut from, &mut out)?;
+        out.finish()?;
+        Ok(about)
     }
 
     /// Reads a backup and puts its objects into the empty directory of `options`, sealed as they
@@ -131,6 +149,18 @@ impl Backup {
         put(dir, &head, &snapshot, options, later)?;
         Ok((head, extra))
     }
+}
+
+/// Writes what comes before the snapshot.
+fn begin<W: Write>(out: W, head: &BackupHead, files: &[Extra]) -> io::Result<GzEncoder<W>> {
+    let mut out = GzEncoder::new(out, Compression::fast());
+    let mut line = serde_json::to_vec(head)?;
+    line.push(b'\n');
+    out.write_all(&line)?;
+    for (_, content) in files {
+        out.write_all(content)?;
+    }
+    Ok(out)
 }
 
 fn head(from: &mut impl BufRead) -> Result<BackupHead, BackupError> {

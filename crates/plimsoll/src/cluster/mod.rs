@@ -8,7 +8,7 @@ mod reach;
 mod running;
 
 pub(crate) use kubeconfig::Written;
-pub(crate) use running::{Running, Settings};
+pub(crate) use running::{Running, Settings, store_options};
 
 use anyhow::{Context, Result};
 use rand::{Rng, SeedableRng, rngs::StdRng};

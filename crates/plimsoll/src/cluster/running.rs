@@ -276,20 +276,23 @@ fn make_pki(settings: &Settings, address: SocketAddr) -> Result<Pki> {
     pki.context("the cluster's certificates")
 }
 
-/// Where the keys are that Secrets are encrypted with.
-pub(crate) fn key_file(dir: &Path) -> PathBuf {
-    dir.join("encryption-keys.json")
+/// The store of a data directory: its log, and the keys that Secrets are encrypted with.
+pub(crate) fn store_options(dir: &Path) -> StoreOptions {
+    let (history_events, history_bytes) = HISTORY;
+    StoreOptions {
+        dir: Some(dir.join("store")),
+        history_events,
+        history_bytes,
+        sealing: Some(Sealing::secrets(dir.join("encryption-keys.json"))),
+    }
 }
 
 fn open_store(settings: &Settings) -> Result<Store> {
-    let dir = (!settings.ephemeral).then(|| settings.dir.join("store"));
-    let (history_events, history_bytes) = HISTORY;
-    Ok(Store::open(StoreOptions {
-        dir,
-        history_events,
-        history_bytes,
-        sealing: Some(Sealing::secrets(key_file(&settings.dir))),
-    })?)
+    let mut options = store_options(&settings.dir);
+    if settings.ephemeral {
+        (options.dir, options.sealing) = (None, None);
+    }
+    Ok(Store::open(options)?)
 }
 
 async fn start_plane(

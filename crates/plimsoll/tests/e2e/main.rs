@@ -13,6 +13,7 @@ mod demo;
 mod kubectl;
 mod lab1;
 mod lifecycle;
+mod safekeeping;
 
 use kubectl::Kubectl;
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -51,6 +52,7 @@ const EACH_KUBECTL: &[(&str, WithKubectl)] = &[
     ("lab1", lab1::whole),
     ("bad_input", bad_input::all),
     ("lifecycle::objects_survive_a_restart", lifecycle::durable),
+    ("safekeeping", safekeeping::keeps),
 ];
 
 fn main() -> ExitCode {
