@@ -10,9 +10,10 @@ use std::process::Command;
 const ARROWS: &[(&str, &[&str])] = &[
     ("quantity", &[]),
     ("clock", &[]),
+    ("cel", &["quantity"]),
     ("engine", &["quantity"]),
     ("api", &["quantity"]),
-    ("apiserver", &["api", "clock", "quantity"]),
+    ("apiserver", &["api", "cel", "clock", "quantity"]),
     ("controllers", &["api", "clock", "engine", "quantity"]),
     ("sources", &["api", "clock", "engine", "quantity"]),
     ("node", &["api", "clock", "quantity"]),
