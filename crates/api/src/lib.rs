@@ -20,6 +20,7 @@ pub mod patch;
 pub mod print;
 pub mod protobuf;
 pub mod rbac;
+pub mod resources;
 pub mod schema;
 pub mod selector;
 pub mod status;

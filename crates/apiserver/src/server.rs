@@ -1,5 +1,6 @@
 //! The server as its users see it.
 
+use crate::admission::Indexes;
 use crate::admission::service::Allocator;
 use crate::auth::{
     Attributes, Authenticator, Decision, Identity, Rbac, TokenError, TokenKey, Tokens,
@@ -94,6 +95,8 @@ pub(crate) struct Inner {
     pub(crate) authenticator: Authenticator,
     pub(crate) rbac: Rbac,
     pub(crate) allocator: Allocator,
+    /// What built-in admission knows.
+    pub(crate) admission: Indexes,
     pub(crate) metrics: Metrics,
     pub(crate) documents: Documents,
     pub(crate) outbound: Outbound,
@@ -109,6 +112,7 @@ impl ApiServer {
         let allocator = Allocator::new(&config.store, &config.cluster);
         let outbound = Outbound::new(config.store.clone());
         Self(Arc::new(Inner {
+            admission: Indexes::new(&config.store),
             store: config.store,
             clock: config.clock,
             kinds: RwLock::new(Arc::new(config.kinds)),

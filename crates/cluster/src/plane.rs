@@ -85,6 +85,8 @@ impl ControlPlane {
         tasks.spawn(async move { tended.tend().await });
         let aggregated = server.clone();
         tasks.spawn(async move { aggregated.aggregate_roles().await });
+        let counted = server.clone();
+        tasks.spawn(async move { counted.tend_quotas().await });
         if runs("metrics") {
             let metrics = MetricsApi::new(pipeline.usage.clone());
             metrics.follow(client);

@@ -13,6 +13,7 @@ pub mod namespace;
 pub mod nodelifecycle;
 pub mod podgc;
 pub mod pods;
+pub mod protection;
 pub mod replicaset;
 pub mod runtime;
 pub mod scheduler;

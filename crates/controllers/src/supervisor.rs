@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 /// Names that [`Options::without`] takes.
-pub const CONTROLLERS: [&str; 9] = [
+pub const CONTROLLERS: [&str; 10] = [
     "deployment",
     "replicaset",
     "endpointslice",
@@ -20,6 +20,7 @@ pub const CONTROLLERS: [&str; 9] = [
     "serviceaccount",
     "podgc",
     "nodelifecycle",
+    "protection",
 ];
 
 /// What to run and with which settings.
@@ -110,6 +111,7 @@ pub fn start_all(context: &Context) -> JoinSet<()> {
             "garbage" => drop(tasks.spawn(crate::garbage::control(context))),
             "namespace" => drop(tasks.spawn(crate::namespace::control(context))),
             "serviceaccount" => drop(tasks.spawn(crate::serviceaccount::control(context))),
+            "protection" => drop(tasks.spawn(crate::protection::control(context))),
             "podgc" => drop(tasks.spawn(crate::podgc::control(context))),
             _ => drop(tasks.spawn(crate::nodelifecycle::control(context))),
         }

@@ -5,6 +5,7 @@ mod batch;
 mod cluster;
 mod config;
 mod container;
+mod limits;
 mod network;
 mod object;
 mod pod;
@@ -28,6 +29,7 @@ pub(crate) fn of(group: &str, version: &str, kind: &str) -> Option<Validate> {
         ("", "Pod") => pod::pod,
         ("", "PodTemplate") => workload::pod_template,
         ("", "Service") => service::service,
+        ("", "LimitRange") => limits::limit_range,
         ("", "ConfigMap") => config::config_map,
         ("", "Secret") => config::secret,
         ("", "Namespace") => cluster::namespace,

@@ -1,15 +1,28 @@
 //! What every write is asked after it has been understood and before it is validated.
 
 pub(crate) mod account;
+mod classes;
+pub(crate) mod follow;
+mod ingress;
+mod limits;
 pub(crate) mod namespace;
 pub(crate) mod node;
 pub(crate) mod pod;
+mod pod_security;
+pub(crate) mod quota;
+mod restriction;
+mod runtime;
 pub(crate) mod service;
+mod storage;
 
 use crate::auth::rbac::escalation;
 use crate::resource::patch::Part;
 use crate::resource::write::Writer;
+use crate::store::Store;
+use follow::Followed;
+use limits::LimitRange;
 use plimsoll_api::status::ApiError;
+use quota::{Books, Charge};
 use serde_json::Value;
 
 /// What is about to happen to an object.
@@ -30,7 +43,6 @@ pub(crate) struct Request<'a> {
     pub(crate) namespace: &'a str,
     pub(crate) name: &'a str,
     pub(crate) part: Part,
-    #[expect(dead_code, reason = "read by webhooks and policies")]
     pub(crate) operation: Operation,
 }
 
@@ -47,16 +59,63 @@ impl Request<'_> {
     }
 }
 
+/// What the built-in steps know about the cluster.
+#[derive(Debug)]
+pub(crate) struct Indexes {
+    limit_ranges: Followed<LimitRange>,
+    priority_classes: Followed<Value>,
+    pod_policies: Followed<pod_security::Policy>,
+    quotas: Books,
+    runtime_classes: Followed<Value>,
+    storage_classes: Followed<Value>,
+    ingress_classes: Followed<Value>,
+}
+
+impl Indexes {
+    /// Indexes over what the store holds.
+    pub(crate) fn new(store: &Store) -> Self {
+        let plain = |resource| Followed::new(store, resource, Value::clone);
+        Self {
+            limit_ranges: Followed::new(store, "limitranges", LimitRange::parse),
+            priority_classes: plain("scheduling.k8s.io/priorityclasses"),
+            runtime_classes: plain("node.k8s.io/runtimeclasses"),
+            storage_classes: plain("storage.k8s.io/storageclasses"),
+            ingress_classes: plain("networking.k8s.io/ingressclasses"),
+            pod_policies: Followed::new(store, "namespaces", pod_security::Policy::parse),
+            quotas: Books::new(store),
+        }
+    }
+}
+
 /// One step: may change the object, may refuse it. `old` is absent on create.
 type Plugin = fn(&Request<'_>, &mut Value, Option<&Value>) -> Result<(), ApiError>;
 
 /// The built-in steps that may change an object, in upstream's order.
 const MUTATING: &[Plugin] = &[
     namespace::must_accept,
+    limits::fill,
     account::inject,
+    restriction::check,
     node::taint_unready,
     pod::set_priority,
     pod::tolerate_outages,
+    storage::default_class,
+    storage::protect,
+    runtime::apply,
+    ingress::default_class,
+    node::label_topology,
+];
+
+/// One step that only agrees or refuses.
+type Judge = fn(&Request<'_>, &Value, Option<&Value>) -> Result<(), ApiError>;
+
+/// The built-in steps that only agree or refuse, in upstream's order.
+const VALIDATING: &[Judge] = &[
+    escalation::check,
+    limits::check,
+    pod_security::check,
+    pod::check_class,
+    storage::check_growth,
 ];
 
 /// Runs the steps that may change an object: the built-in ones, then policies and webhooks.
@@ -65,6 +124,7 @@ pub(crate) async fn mutate(
     object: &mut Value,
     old: Option<&Value>,
 ) -> Result<(), ApiError> {
+    account::wait(request, object).await;
     MUTATING
         .iter()
         .try_for_each(|plugin| plugin(request, object, old))?;
@@ -72,18 +132,21 @@ pub(crate) async fn mutate(
 }
 
 /// Runs the steps that only agree or refuse, on an object that is valid: policies, webhooks, and
-/// the quota last.
+/// the quota last. The charge must be held until the write has happened or failed.
 pub(crate) async fn validate(
     request: &Request<'_>,
     object: &Value,
     old: Option<&Value>,
-) -> Result<(), ApiError> {
-    escalation::check(request, object, old)?;
-    std::future::ready(Ok(())).await
+) -> Result<Charge, ApiError> {
+    VALIDATING
+        .iter()
+        .try_for_each(|judge| judge(request, object, old))?;
+    std::future::ready(quota::charge(request, object)).await
 }
 
 /// Whether an object may be deleted at all.
-pub(crate) async fn delete(request: &Request<'_>, _: &Value) -> Result<(), ApiError> {
+pub(crate) async fn delete(request: &Request<'_>, old: &Value) -> Result<(), ApiError> {
     namespace::may_be_deleted(request.writer.kind, request.name)?;
+    restriction::check_deletion(request, old)?;
     std::future::ready(Ok(())).await
 }

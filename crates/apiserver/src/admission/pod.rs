@@ -2,11 +2,10 @@
 
 use super::Request;
 use crate::resource::patch::Part;
-use crate::resource::present::parse;
-use crate::store::ListQuery;
 use plimsoll_api::meta;
 use plimsoll_api::status::ApiError;
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 /// Seconds a pod stays on a node that is not ready or not reachable.
 const OUTAGE_SECONDS: u32 = 300;
@@ -36,23 +35,17 @@ pub(super) fn set_priority(
         find(request, &name)?
     };
     let Some(class) = class else {
+        as_computed(request, pod, 0, "PreemptLowerPriority")?;
         meta::default_at(pod, &["spec"], "priority", 0);
         meta::default_at(pod, &["spec"], "preemptionPolicy", "PreemptLowerPriority");
         return Ok(());
     };
     let value = meta::integer(&class, &["value"]).unwrap_or(0);
-    let sent = meta::integer(pod, &["spec", "priority"]);
-    if sent.is_some_and(|sent| sent != value) {
-        return Err(request.forbidden(
-            "the integer value of priority must not be provided in pod spec; priority admission controller computed it from the given PriorityClass name",
-        ));
-    }
-    let policy = meta::text(&class, &["preemptionPolicy"]);
-    let policy = if policy.is_empty() {
-        "PreemptLowerPriority"
-    } else {
-        policy
+    let policy = match meta::text(&class, &["preemptionPolicy"]) {
+        "" => "PreemptLowerPriority",
+        policy => policy,
     };
+    as_computed(request, pod, value, policy)?;
     let spec = meta::object_mut(pod, &["spec"]);
     spec.insert("priorityClassName".into(), meta::name(&class).into());
     spec.insert("priority".into(), value.into());
@@ -60,31 +53,74 @@ pub(super) fn set_priority(
     Ok(())
 }
 
-fn find(request: &Request<'_>, name: &str) -> Result<Option<Value>, ApiError> {
-    let server = request.writer.server;
-    let entry = server.find("scheduling.k8s.io", "priorityclasses", ("", name));
-    let entry = entry.ok_or_else(|| {
-        request.forbidden(&format!("no PriorityClass with name {name} was found"))
-    })?;
-    parse(&entry.json).map(Some)
+/// What a pod says of its priority must be what its class says.
+fn as_computed(
+    request: &Request<'_>,
+    pod: &Value,
+    value: i64,
+    policy: &str,
+) -> Result<(), ApiError> {
+    let computed = "priority admission controller computed";
+    let source = "from the given PriorityClass name";
+    if let Some(sent) = meta::integer(pod, &["spec", "priority"]).filter(|sent| *sent != value) {
+        return Err(request.forbidden(&format!(
+            "the integer value of priority ({sent}) must not be provided in pod spec; {computed} {value} {source}"
+        )));
+    }
+    let sent = meta::text(pod, &["spec", "preemptionPolicy"]);
+    if !sent.is_empty() && sent != policy {
+        return Err(request.forbidden(&format!(
+            "the string value of PreemptionPolicy ({sent}) must not be provided in pod spec; {computed} {policy} {source}"
+        )));
+    }
+    Ok(())
+}
+
+/// Refuses a second default class.
+pub(super) fn check_class(
+    request: &Request<'_>,
+    class: &Value,
+    _: Option<&Value>,
+) -> Result<(), ApiError> {
+    let kind = request.writer.kind;
+    let is_class = kind.group == "scheduling.k8s.io" && kind.kind == "PriorityClass";
+    if !is_class || !is_default(class) {
+        return Ok(());
+    }
+    let classes = &request.writer.server.0.admission.priority_classes;
+    let others = classes.in_namespace("").into_iter();
+    match others
+        .filter(|other| is_default(other))
+        .find(|other| meta::name(other) != request.name)
+    {
+        None => Ok(()),
+        Some(other) => Err(request.forbidden(&format!(
+            "PriorityClass {} is already marked as default. Only one default can exist",
+            meta::name(&other)
+        ))),
+    }
+}
+
+fn find(request: &Request<'_>, name: &str) -> Result<Option<Arc<Value>>, ApiError> {
+    let classes = &request.writer.server.0.admission.priority_classes;
+    let found = classes.get("", name);
+    found
+        .map(Some)
+        .ok_or_else(|| request.forbidden(&format!("no PriorityClass with name {name} was found")))
 }
 
 /// The class marked `globalDefault`; the lowest of several.
-fn default_class(request: &Request<'_>) -> Option<Value> {
-    let server = request.writer.server;
-    let kind = server.stored_kind("scheduling.k8s.io", "priorityclasses")?;
-    let query = ListQuery {
-        resource: std::sync::Arc::clone(&kind.storage),
-        ..ListQuery::default()
-    };
-    let page = server.store().list(&query).ok()?;
-    let classes = page
-        .entries
-        .iter()
-        .filter_map(|entry| parse(&entry.json).ok());
-    let defaults =
-        classes.filter(|c| c.get("globalDefault").and_then(Value::as_bool) == Some(true));
-    defaults.min_by_key(|class| meta::integer(class, &["value"]))
+fn default_class(request: &Request<'_>) -> Option<Arc<Value>> {
+    let classes = &request.writer.server.0.admission.priority_classes;
+    classes
+        .in_namespace("")
+        .into_iter()
+        .filter(|class| is_default(class))
+        .min_by_key(|class| meta::integer(class, &["value"]))
+}
+
+fn is_default(class: &Value) -> bool {
+    class.get("globalDefault").and_then(Value::as_bool) == Some(true)
 }
 
 /// Adds the two tolerations that let a pod outlive a short outage of its node.

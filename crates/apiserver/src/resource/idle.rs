@@ -29,11 +29,9 @@ const REFUSED: &[(&str, &str)] = &[
 
 /// Kinds that wait for their controller or their check.
 const STORED_ONLY: &[(&str, &str)] = &[
-    ("", "LimitRange"),
     ("", "PersistentVolume"),
     ("", "PersistentVolumeClaim"),
     ("", "ReplicationController"),
-    ("", "ResourceQuota"),
     ("apps", "DaemonSet"),
     ("apps", "StatefulSet"),
     ("batch", "CronJob"),

@@ -109,7 +109,7 @@ impl<'a> Writer<'a> {
         (strategy.prepare_create)(object);
         (strategy.default)(object);
         self.validate(object, None, Part::Main)?;
-        admission::validate(&request, object, None).await?;
+        let _charge = admission::validate(&request, object, None).await?;
         let key = key(self.kind, namespace, &name);
         if self.server.store().get(&key).is_some() {
             return Err(ApiError::already_exists(
@@ -213,7 +213,7 @@ impl<'a> Writer<'a> {
             self.move_generation(&mut new, old);
         }
         self.validate(&new, Some(old), part)?;
-        admission::validate(&request, &new, Some(old)).await?;
+        let _charge = admission::validate(&request, &new, Some(old)).await?;
         let claim = self.server.0.allocator.claim(self, &mut new, Some(old))?;
         meta::object_mut(&mut new, &["metadata"])
             .insert("resourceVersion".into(), entry.revision.to_string().into());

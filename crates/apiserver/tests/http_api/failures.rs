@@ -171,10 +171,9 @@ async fn kinds_that_nothing_acts_on_are_refused_or_come_with_a_warning() {
         "NotImplemented",
         "does not serve customresourcedefinitions yet",
     );
-    let quota = json!({"metadata": {"name": "q"}, "spec": {"hard": {"pods": "1"}}});
-    let answer = rig
-        .post("/api/v1/namespaces/default/resourcequotas", &quota)
-        .await;
+    let policy = json!({"metadata": {"name": "p"}, "spec": {"podSelector": {}}});
+    let path = "/apis/networking.k8s.io/v1/namespaces/default/networkpolicies";
+    let answer = rig.post(path, &policy).await;
     answer.expect(201);
     let warning = answer.headers["warning"].to_str().unwrap();
     assert!(warning.contains("does not act on them yet"), "{warning}");

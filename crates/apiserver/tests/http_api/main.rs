@@ -6,10 +6,13 @@
     reason = "a test that meets something unexpected should stop there"
 )]
 
+mod admission;
 mod deletion;
 mod failures;
 mod kube_client;
 mod rbac;
+mod pod_security;
+mod quota;
 mod reads;
 mod rig;
 mod streams;

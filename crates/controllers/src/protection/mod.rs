@@ -1,0 +1,209 @@
+//! Lets claims and volumes go once nothing uses them.
+//!
+//! Admission puts a finalizer on every claim and volume, so that a deletion waits. This controller
+//! takes it off: from a claim when no pod that has a node mounts it, from a volume when it is not
+//! bound.
+
+use crate::runtime::{Action, Cache, Cached, Full, Index, ObjectKey, Queue, Reconcile, run};
+use crate::supervisor::Context;
+use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
+use kube::Api;
+use kube::api::{ListParams, Patch, PatchParams};
+use serde_json::json;
+use std::sync::Arc;
+
+const CLAIM: &str = "kubernetes.io/pvc-protection";
+const VOLUME: &str = "kubernetes.io/pv-protection";
+
+type Claims = Cache<Full<PersistentVolumeClaim>>;
+type Volumes = Cache<Full<PersistentVolume>>;
+
+/// Runs the controller for ever.
+pub async fn control(context: Context) {
+    let queue = Queue::new();
+    let claims: Claims = Cache::start(context.client.clone(), context.seed ^ 0x70);
+    let volumes: Volumes = Cache::start(context.client.clone(), context.seed ^ 0x71);
+    let leaving = claims.index(|claim| {
+        if claim.meta().is_deleting() {
+            vec![Arc::clone(&claim.meta().key.namespace)]
+        } else {
+            Vec::new()
+        }
+    });
+    claims.ready().await;
+    volumes.ready().await;
+    context.caches.pods.ready().await;
+    watch(&context, &queue, (&claims, &volumes), leaving);
+    let protection = Protection {
+        context,
+        claims,
+        volumes,
+    };
+    match run(Arc::new(protection), queue).await {}
+}
+
+fn watch(
+    context: &Context,
+    queue: &Queue<ObjectKey>,
+    (claims, volumes): (&Claims, &Volumes),
+    leaving: Index<Full<PersistentVolumeClaim>>,
+) {
+    let add = queue.clone();
+    claims.on_change(move |change| {
+        if change.new.as_ref().is_some_and(|c| c.meta().is_deleting()) {
+            add.add(change.key.clone());
+        }
+    });
+    let add = queue.clone();
+    volumes.on_change(move |change| {
+        if change.new.as_ref().is_some_and(|v| v.meta().is_deleting()) {
+            add.add(change.key.clone());
+        }
+    });
+    let add = queue.clone();
+    context.caches.pods.on_change(move |change| {
+        if change.new.is_none() {
+            for claim in leaving.get(&change.key.namespace) {
+                add.add(claim.meta().key.clone());
+            }
+        }
+    });
+}
+
+struct Protection {
+    context: Context,
+    claims: Claims,
+    volumes: Volumes,
+}
+
+impl Reconcile for Protection {
+    type Key = ObjectKey;
+    type Error = kube::Error;
+
+    fn name(&self) -> &'static str {
+        "protection"
+    }
+
+    async fn reconcile(&self, key: &ObjectKey) -> Result<Action, kube::Error> {
+        let client = self.context.client.clone();
+        if let Some(namespace) = key.namespace() {
+            let Some(claim) = self.claims.get(key) else {
+                return Ok(Action::Wait);
+            };
+            let finalizers = claim.object.metadata.finalizers.as_deref();
+            if let Some(left) = without(finalizers, CLAIM)
+                && claim.meta().is_deleting()
+                && !self.is_mounted(namespace, &key.name).await?
+            {
+                let api: Api<PersistentVolumeClaim> = Api::namespaced(client, namespace);
+                release(&api, claim.meta(), &left).await?;
+            }
+            return Ok(Action::Wait);
+        }
+        let Some(volume) = self.volumes.get(key) else {
+            return Ok(Action::Wait);
+        };
+        let phase = volume
+            .object
+            .status
+            .as_ref()
+            .and_then(|s| s.phase.as_deref());
+        let finalizers = volume.object.metadata.finalizers.as_deref();
+        if let Some(left) = without(finalizers, VOLUME)
+            && volume.meta().is_deleting()
+            && phase != Some("Bound")
+        {
+            let api: Api<PersistentVolume> = Api::all(client);
+            release(&api, volume.meta(), &left).await?;
+        }
+        Ok(Action::Wait)
+    }
+}
+
+impl Protection {
+    /// Asks the server, not the cache: a pod made a moment ago counts.
+    ///
+    /// Parity: a pod without a node does not count (its scheduler will find the claim gone); one
+    /// that has ended still does.
+    async fn is_mounted(&self, namespace: &str, claim: &str) -> Result<bool, kube::Error> {
+        let pods: Api<Pod> = Api::namespaced(self.context.client.clone(), namespace);
+        let list = pods.list(&ListParams::default()).await?;
+        Ok(list.items.iter().any(|pod| mounts(pod, claim)))
+    }
+}
+
+fn mounts(pod: &Pod, claim: &str) -> bool {
+    let Some(spec) = pod.spec.as_ref().filter(|spec| spec.node_name.is_some()) else {
+        return false;
+    };
+    let pod_name = pod.metadata.name.as_deref().unwrap_or_default();
+    spec.volumes.iter().flatten().any(|volume| {
+        let named = volume.persistent_volume_claim.as_ref();
+        let own = volume.ephemeral.is_some() && format!("{pod_name}-{}", volume.name) == claim;
+        own || named.is_some_and(|source| source.claim_name == claim)
+    })
+}
+
+/// The finalizers without this one; `None` if it is not among them.
+fn without(finalizers: Option<&[String]>, name: &str) -> Option<Vec<String>> {
+    let finalizers = finalizers?;
+    finalizers.iter().any(|known| known == name).then(|| {
+        let others = finalizers.iter().filter(|known| *known != name);
+        others.cloned().collect()
+    })
+}
+
+async fn release<K>(
+    api: &Api<K>,
+    meta: &crate::runtime::Meta,
+    left: &[String],
+) -> Result<(), kube::Error>
+where
+    K: Clone + std::fmt::Debug + serde::de::DeserializeOwned,
+{
+    let patch = json!({"metadata": {
+        "resourceVersion": meta.resource_version(), "uid": *meta.uid, "finalizers": left,
+    }});
+    let params = PatchParams::default();
+    match api.patch(meta.name(), &params, &Patch::Merge(patch)).await {
+        Err(kube::Error::Api(error)) if error.code == 404 => Ok(()),
+        outcome => outcome.map(drop),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    fn pod(node: Option<&str>, volume: &serde_json::Value) -> Pod {
+        let spec = json!({"nodeName": node, "containers": [], "volumes": [volume]});
+        serde_json::from_value(json!({"metadata": {"name": "p"}, "spec": spec})).unwrap()
+    }
+
+    #[rstest]
+    #[case::named(Some("n"), json!({"name": "v", "persistentVolumeClaim": {"claimName": "c"}}), true)]
+    #[case::without_a_node(None, json!({"name": "v", "persistentVolumeClaim": {"claimName": "c"}}), false)]
+    #[case::another(Some("n"), json!({"name": "v", "persistentVolumeClaim": {"claimName": "d"}}), false)]
+    #[case::own(Some("n"), json!({"name": "v", "ephemeral": {}}), false)]
+    fn counts_mounts(
+        #[case] node: Option<&str>,
+        #[case] volume: serde_json::Value,
+        #[case] want: bool,
+    ) {
+        assert_eq!(mounts(&pod(node, &volume), "c"), want);
+    }
+
+    #[test]
+    fn an_ephemeral_volume_is_a_claim_named_after_its_pod() {
+        let pod = pod(Some("n"), &json!({"name": "v", "ephemeral": {}}));
+        assert!(mounts(&pod, "p-v"));
+    }
+
+    #[test]
+    fn only_the_own_finalizer_goes() {
+        let names = ["a".to_owned(), CLAIM.to_owned()];
+        assert_eq!(without(Some(&names), CLAIM), Some(vec!["a".to_owned()]));
+        assert_eq!(without(Some(&names), VOLUME), None);
+    }
+}
