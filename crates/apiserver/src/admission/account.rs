@@ -28,9 +28,10 @@ pub(super) async fn wait(request: &Request<'_>, pod: &Value) {
     {
         return;
     }
-    let asked = ["serviceAccountName", "serviceAccount"].map(|key| meta::text(pod, &["spec", key]));
-    let named = asked.into_iter().find(|name| !name.is_empty());
-    let place = (request.namespace, named.unwrap_or("default"));
+    let fields =
+        ["serviceAccountName", "serviceAccount"].map(|key| meta::text(pod, &["spec", key]));
+    let chosen = fields.into_iter().find(|name| !name.is_empty());
+    let place = (request.namespace, chosen.unwrap_or("default"));
     let server = request.writer.server;
     let exists = || server.find("", "serviceaccounts", place).is_some();
     let namespace = || server.find("", "namespaces", ("", request.namespace));

@@ -25,7 +25,7 @@ async fn until_used(rig: &Rig, want: &Value) {
     let path = format!("{QUOTAS}?watch=1&fieldSelector=metadata.name=q");
     let mut lines = rig.watch(&path).await;
     let mut last = Value::Null;
-    let wait = async {
+    let seen = async {
         while let Some(event) = lines.next().await {
             last = event["object"]["status"]["used"].clone();
             if last == *want {
@@ -35,7 +35,7 @@ async fn until_used(rig: &Rig, want: &Value) {
     };
     let deadline = std::time::Duration::from_secs(60);
     let found = tokio::select! {
-        () = wait => true,
+        () = seen => true,
         () = rig.server.tend_quotas() => false,
         () = tokio::time::sleep(deadline) => false,
     };

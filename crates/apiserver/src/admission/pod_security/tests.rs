@@ -34,12 +34,11 @@ fn told(level: &str, pod: &Value) -> String {
 
 fn with(path: &str, value: Value) -> Value {
     let mut pod = hardened();
-    match pod.pointer_mut(path) {
-        Some(place) => *place = value,
-        None => {
-            let (parent, key) = path.rsplit_once('/').unwrap();
-            pod.pointer_mut(parent).unwrap()[key] = value;
-        }
+    if let Some(place) = pod.pointer_mut(path) {
+        *place = value;
+    } else {
+        let (parent, key) = path.rsplit_once('/').unwrap();
+        pod.pointer_mut(parent).unwrap()[key] = value;
     }
     pod
 }

@@ -7,7 +7,7 @@ use crate::admission::follow::Followed;
 use crate::server::ApiServer;
 use crate::store::{Change, Entry, Event, ListQuery, Store, Watch};
 use parking_lot::Mutex;
-use plimsoll_api::kind::Kind;
+use plimsoll_api::kind::{Kind, Kinds};
 use plimsoll_api::resources::Amounts;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,6 +27,8 @@ struct Open {
     accounts: BTreeMap<Arc<str>, Account>,
     /// Namespaces whose usage moved since it was last shown.
     moved: BTreeSet<Arc<str>>,
+    /// What was served when the counted resources were last looked up.
+    kinds: Option<Arc<Kinds>>,
 }
 
 #[derive(Debug)]
@@ -116,10 +118,18 @@ impl Open {
             }
             return None;
         }
-        let new_kind = self.track(server, &rules);
         self.catch_up();
         let known = self.accounts.get(namespace);
-        if new_kind || known.is_none_or(|account| account.rules != rules) {
+        let is_current = known.is_some_and(|account| account.rules == rules);
+        // What a name counts can only change with the rules or with what is served.
+        let kinds = server.kinds();
+        let same_kinds = self
+            .kinds
+            .as_ref()
+            .is_some_and(|old| Arc::ptr_eq(old, &kinds));
+        let tracks_more = !(is_current && same_kinds) && self.track(server, &rules);
+        self.kinds = Some(kinds);
+        if tracks_more || !is_current {
             self.rebuild(server.store(), namespace, rules);
             // What happened while the account was being built.
             self.catch_up();
@@ -182,6 +192,7 @@ impl Open {
             tracked,
             accounts,
             moved,
+            kinds: _,
         } = self;
         let mut lost = false;
         for (storage, tracker) in tracked.iter_mut() {
