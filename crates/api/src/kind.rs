@@ -1,7 +1,9 @@
 //! The table of kinds: a kind is a row here plus a small [`Strategy`], never a handler.
 
+use crate::custom::{self, Custom};
+use crate::decode::{self, Decoded, FieldValidation};
 use crate::schema::TypeId;
-use crate::status::FieldError;
+use crate::status::{ApiError, FieldError};
 use serde_json::Value;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -19,6 +21,9 @@ pub enum Generation {
     Spec,
     /// Like [`Generation::Spec`], and changes of annotations count too (Deployments).
     SpecAndAnnotations,
+    /// Starts at 1 and counts changes of anything but metadata (custom resources without a status
+    /// subresource).
+    Everything,
 }
 
 /// What a delete does to dependents when the caller does not say.
@@ -127,14 +132,141 @@ pub struct Kind {
     /// Whether an update must carry a resourceVersion.
     pub requires_resource_version: bool,
     /// Field selectors beyond metadata.name and metadata.namespace: label → path in the object.
-    pub selectable: Vec<(Text, &'static [&'static str])>,
+    pub selectable: Vec<(Text, Vec<Text>)>,
     /// Rules.
     pub strategy: Strategy,
     /// Printing.
     pub table: Table,
+    /// What a custom kind has instead of tables and functions.
+    pub custom: Option<Arc<Custom>>,
+}
+
+impl Strategy {
+    /// No rules at all: those of a custom kind are in [`Kind::custom`].
+    pub const NOTHING: Self = Self {
+        default: |_| {},
+        prepare_create: |_| {},
+        prepare_update: |_, _| {},
+        validate: |_, _| Vec::new(),
+        warnings: |_| Vec::new(),
+    };
 }
 
 impl Kind {
+    /// Decodes a JSON body.
+    ///
+    /// # Errors
+    /// As [`decode::json`].
+    pub fn decode_json(&self, body: &[u8], mode: FieldValidation) -> Result<Decoded, ApiError> {
+        match &self.custom {
+            Some(custom) => custom::decode_json(self, custom, body, mode),
+            None => decode::json(self.schema, body, mode),
+        }
+    }
+
+    /// Checks a value that is parsed already, e.g. a patched object.
+    ///
+    /// # Errors
+    /// As [`decode::value`].
+    pub fn decode_value(&self, value: Value, mode: FieldValidation) -> Result<Decoded, ApiError> {
+        match &self.custom {
+            Some(custom) => custom::decode_value(self, custom, value, mode),
+            None => decode::value(self.schema, value, mode),
+        }
+    }
+
+    /// Fills defaults in; idempotent.
+    pub fn default(&self, object: &mut Value) {
+        match &self.custom {
+            Some(custom) => custom.default(object),
+            None => (self.strategy.default)(object),
+        }
+    }
+
+    /// Adjusts a new object before it is stored.
+    pub fn prepare_create(&self, object: &mut Value) {
+        match &self.custom {
+            Some(custom) => custom.prepare_create(object),
+            None => (self.strategy.prepare_create)(object),
+        }
+    }
+
+    /// Adjusts `new` against `old` on the main endpoint.
+    pub fn prepare_update(&self, new: &mut Value, old: &Value) {
+        match &self.custom {
+            Some(custom) => custom.prepare_update(new, old),
+            None => (self.strategy.prepare_update)(new, old),
+        }
+    }
+
+    /// Everything wrong with an object.
+    pub fn validate(&self, new: &Value, old: Option<&Value>) -> Vec<FieldError> {
+        match &self.custom {
+            Some(custom) => custom.validate(self, new, old),
+            None => (self.strategy.validate)(new, old),
+        }
+    }
+
+    /// Text for `Warning` headers about a new state of an object.
+    pub fn warnings(&self, new: &Value) -> Vec<String> {
+        match &self.custom {
+            Some(_) => Vec::new(),
+            None => (self.strategy.warnings)(new),
+        }
+    }
+
+    /// `PodList`.
+    pub fn list_kind(&self) -> String {
+        match &self.custom {
+            Some(custom) => custom.list_kind.clone(),
+            None => format!("{}List", self.kind),
+        }
+    }
+
+    /// The paths whose values the store keeps beside each object, for field selectors.
+    pub fn indexed(&self) -> impl Iterator<Item = &[Text]> {
+        let own = self.custom.is_none().then_some(&self.selectable);
+        let own = own.into_iter().flatten().map(|(_, path)| path.as_slice());
+        let custom = self.custom.iter().flat_map(|custom| &custom.indexed);
+        own.chain(custom.map(Vec::as_slice))
+    }
+
+    /// The cells of one object, one a column of [`Kind::table`].
+    pub fn cells(&self, object: &Value, now: jiff::Timestamp) -> Vec<Value> {
+        match &self.custom {
+            Some(custom) => custom.cells(object, now),
+            None => (self.table.cells)(object, now),
+        }
+    }
+
+    /// A stored object in the served version. Custom kinds that convert by webhook are converted
+    /// before.
+    pub fn to_served(&self, stored: Value) -> Value {
+        if let Some(custom) = &self.custom {
+            return custom.to_served(self, stored);
+        }
+        let Some(conversion) = &self.conversion else {
+            return stored;
+        };
+        let mut served = (conversion.from_stored)(stored);
+        let map = crate::meta::as_object(&mut served);
+        map.insert("kind".into(), self.kind.as_ref().into());
+        map.insert("apiVersion".into(), self.api_version().into());
+        served
+    }
+
+    /// Whether stored JSON is already what clients of this version get.
+    pub fn is_served_as_stored(&self, json: &[u8]) -> bool {
+        match &self.custom {
+            Some(custom) => custom.is_served_as_stored(json),
+            None => self.conversion.is_none(),
+        }
+    }
+
+    /// Whether this is the built-in kind of this group and name; custom kinds may share names.
+    pub fn is(&self, group: &str, kind: &str) -> bool {
+        self.custom.is_none() && self.group == group && self.kind == kind
+    }
     /// `apps/v1`, or `v1` for core.
     pub fn api_version(&self) -> String {
         if self.group.is_empty() {

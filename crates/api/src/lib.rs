@@ -6,6 +6,7 @@
 //! Nothing here does I/O.
 
 pub mod convert;
+pub mod custom;
 pub mod decode;
 pub mod defaults;
 pub mod discovery;

@@ -55,6 +55,7 @@ impl ApiServer {
                 Ok(_) => {}
             }
         }
+        crate::custom::resume(self).await;
         Ok(())
     }
 

@@ -4,6 +4,7 @@ mod admission;
 pub mod auth;
 mod bootstrap;
 mod call;
+mod custom;
 mod discovery;
 mod dispatch;
 mod http;

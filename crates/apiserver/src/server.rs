@@ -6,6 +6,7 @@ use crate::auth::{
     Attributes, Authenticator, Decision, Identity, Rbac, TokenError, TokenKey, Tokens,
     VerifiedToken,
 };
+use crate::custom::{self, Registry};
 use crate::dispatch;
 use crate::http::Body;
 use crate::metrics::Metrics;
@@ -100,6 +101,7 @@ pub(crate) struct Inner {
     pub(crate) metrics: Metrics,
     pub(crate) documents: Documents,
     pub(crate) outbound: Outbound,
+    pub(crate) custom: Registry,
 }
 
 impl ApiServer {
@@ -111,7 +113,7 @@ impl ApiServer {
         let liveness = move |token: &VerifiedToken| alive(&store, token);
         let allocator = Allocator::new(&config.store, &config.cluster);
         let outbound = Outbound::new(config.store.clone());
-        Self(Arc::new(Inner {
+        let server = Self(Arc::new(Inner {
             admission: Indexes::new(&config.store),
             store: config.store,
             clock: config.clock,
@@ -126,7 +128,10 @@ impl ApiServer {
             metrics: Metrics::default(),
             documents: Documents::default(),
             outbound,
-        }))
+            custom: Registry::default(),
+        }));
+        custom::load(&server);
+        server
     }
 
     /// A client's view of the server for a known caller, in process: no sockets, no TLS. Fits

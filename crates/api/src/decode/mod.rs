@@ -68,6 +68,28 @@ pub fn value(ty: TypeId, value: Value, mode: FieldValidation) -> Result<Decoded,
     finish(ty, result, context, mode)
 }
 
+/// Checks the `metadata` of an object that has no table of its own; unknown fields are dropped and
+/// named in the second part.
+///
+/// # Errors
+/// What has the wrong type.
+pub(crate) fn metadata(value: Value) -> Result<(Value, Vec<String>), String> {
+    let mut context = Context::new();
+    let Some(ty) = schema::by_name("io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta") else {
+        return Ok((value, Vec::new()));
+    };
+    context.path.push(Segment::Field("metadata"));
+    let node = Node::root(&mut context, FieldType::One(Item::Type(ty)));
+    match (node.deserialize(value), context.refusal) {
+        (Ok(known), _) => {
+            let known = known.unwrap_or_else(|| Value::Object(serde_json::Map::new()));
+            Ok((known, context.problems))
+        }
+        (Err(_), Some(why)) => Err(why),
+        (Err(error), None) => Err(error.to_string()),
+    }
+}
+
 fn finish(
     ty: TypeId,
     result: Result<Option<Value>, serde_json::Error>,

@@ -11,7 +11,7 @@ pub use scale::{apply_scale, scale};
 
 use crate::kind::{Generation, Kind, Kinds, Propagation, Subresource, Text};
 use crate::schema::{self, TypeId};
-use crate::{convert, meta, print};
+use crate::{convert, print};
 use rows::{ROWS, Row};
 use serde_json::Value;
 use std::borrow::Cow;
@@ -29,14 +29,23 @@ pub fn built_in() -> Kinds {
 /// The text at a selectable field's path; numbers and booleans as text, absent as `""`.
 /// Absent booleans that upstream prints as `false` (`spec.unschedulable`, `spec.hostNetwork`) and
 /// counters that upstream prints as `0` do so here too.
-pub fn field_value<'a>(object: &'a Value, path: &[&str]) -> Cow<'a, str> {
-    match meta::at(object, path) {
+pub fn field_value<'a>(object: &'a Value, path: &[Text]) -> Cow<'a, str> {
+    let found = path
+        .iter()
+        .try_fold(object, |value, key| value.get(key.as_ref()));
+    match found {
         Some(Value::String(text)) => Cow::Borrowed(text),
         Some(Value::Bool(flag)) => Cow::Borrowed(if *flag { "true" } else { "false" }),
         Some(Value::Number(number)) => Cow::Owned(number.to_string()),
         Some(Value::Null | Value::Array(_) | Value::Object(_)) | None => match path {
-            ["spec", "unschedulable" | "hostNetwork"] => Cow::Borrowed("false"),
-            ["status", "succeeded" | "replicas"] => Cow::Borrowed("0"),
+            [spec, name]
+                if spec == "spec" && (name == "unschedulable" || name == "hostNetwork") =>
+            {
+                Cow::Borrowed("false")
+            }
+            [status, name] if status == "status" && (name == "succeeded" || name == "replicas") => {
+                Cow::Borrowed("0")
+            }
             _ => Cow::Borrowed(""),
         },
     }
@@ -96,10 +105,11 @@ fn kind_of(row: &Row) -> Kind {
         selectable: row
             .selectable
             .iter()
-            .map(|(label, path)| ((*label).into(), *path))
+            .map(|(label, path)| ((*label).into(), texts(path)))
             .collect(),
         strategy: strategy::of(row),
         table: print::table(row.group, row.kind),
+        custom: None,
     }
 }
 

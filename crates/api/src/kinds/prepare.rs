@@ -1,5 +1,6 @@
 //! What happens to an object between defaulting and validation, by kind and by endpoint.
 
+use crate::kind::Kind;
 use crate::{meta, print};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -7,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 /// The stored object with only what a `/status` write may change taken from `new`: the status, and
 /// for Deployments the annotations (their controller keeps the revision there).
-pub fn prepare_status(kind: &str, new: &mut Value, old: &Value) {
+pub fn prepare_status(kind: &Kind, new: &mut Value, old: &Value) {
     let status = new.get("status").cloned();
     let resource_version = meta::at(new, &["metadata", "resourceVersion"]).cloned();
     let managed = meta::at(new, &["metadata", "managedFields"]).cloned();
@@ -22,11 +23,11 @@ pub fn prepare_status(kind: &str, new: &mut Value, old: &Value) {
     if managed.is_some() {
         put(new, &["metadata"], "managedFields", managed);
     }
-    if kind == "Deployment" {
+    if kind.is("apps", "Deployment") {
         put(new, &["metadata"], "annotations", annotations);
     }
     // Nodes, claims and namespaces may drop finalizers through status upstream; only nodes need it.
-    if kind == "Node" && finalizers.is_some() {
+    if kind.is("", "Node") && finalizers.is_some() {
         put(new, &["metadata"], "finalizers", finalizers);
     }
 }

@@ -3,7 +3,7 @@
 use super::prepare;
 use super::rows::Row;
 use crate::kind::Strategy;
-use crate::{defaults, validation};
+use crate::{custom, defaults, validation};
 
 /// The rules of a kind; kinds without special ones get metadata validation and status handling.
 pub(super) fn of(row: &Row) -> Strategy {
@@ -27,6 +27,11 @@ pub(super) fn of(row: &Row) -> Strategy {
         }
         // A node agent registers with a status; upstream keeps it.
         ("", "Node") => strategy.prepare_create = prepare::nothing,
+        ("apiextensions.k8s.io", _) => {
+            strategy.default = custom::strategy::default;
+            strategy.prepare_create = custom::strategy::prepare_create;
+            strategy.prepare_update = custom::strategy::prepare_update;
+        }
         ("autoscaling", _) => strategy.prepare_create = prepare::autoscaler,
         ("apps", "DaemonSet") => {
             strategy.prepare_create = prepare::daemon_set;

@@ -3,6 +3,7 @@
 use crate::call::Call;
 use http::header::CONTENT_TYPE;
 use plimsoll_api::decode::{self, Decoded, FieldValidation};
+use plimsoll_api::kind::Kind;
 use plimsoll_api::schema::{self, TypeId};
 use plimsoll_api::status::ApiError;
 use plimsoll_api::{meta, protobuf};
@@ -16,11 +17,44 @@ enum Encoding {
     Protobuf,
 }
 
+/// What describes the fields of a body.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Schema<'a> {
+    /// A table.
+    Table(TypeId),
+    /// A kind's own, which is no table if the kind is custom.
+    Kind(&'a Kind),
+}
+
+impl Schema<'_> {
+    fn json(self, body: &[u8], mode: FieldValidation) -> Result<Decoded, ApiError> {
+        match self {
+            Self::Table(table) => decode::json(table, body, mode),
+            Self::Kind(kind) => kind.decode_json(body, mode),
+        }
+    }
+
+    fn value(self, value: Value, mode: FieldValidation) -> Result<Decoded, ApiError> {
+        match self {
+            Self::Table(table) => decode::value(table, value, mode),
+            Self::Kind(kind) => kind.decode_value(value, mode),
+        }
+    }
+
+    /// The table that protobuf needs; custom kinds have none.
+    fn table(self) -> Option<TypeId> {
+        match self {
+            Self::Table(table) => Some(table),
+            Self::Kind(kind) => kind.custom.is_none().then_some(kind.schema),
+        }
+    }
+}
+
 /// What a body should be.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Expected<'a> {
     /// Its schema.
-    pub(crate) schema: TypeId,
+    pub(crate) schema: Schema<'a>,
     /// Its `apiVersion`.
     pub(crate) api_version: &'a str,
     /// Its `kind`.
@@ -30,11 +64,11 @@ pub(crate) struct Expected<'a> {
 /// The body as an object of the call's kind.
 pub(crate) fn object(call: &Call) -> Result<Value, ApiError> {
     let api_version = call.kind.api_version();
-    let (schema, kind) = (call.kind.schema, call.kind.kind.as_ref());
+    let kind = call.kind.kind.as_ref();
     typed(
         call,
         Expected {
-            schema,
+            schema: Schema::Kind(&call.kind),
             api_version: &api_version,
             kind,
         },
@@ -48,7 +82,7 @@ pub(crate) fn subresource(call: &Call, name: &str) -> Result<Value, ApiError> {
         .subresource(name)
         .ok_or_else(ApiError::no_such_resource)?;
     let (group, version, kind) = &found.response;
-    let schema = schema::by_kind(group, version, kind)
+    let table = schema::by_kind(group, version, kind)
         .ok_or_else(|| ApiError::not_yet(&format!("bodies of kind {kind}")))?;
     let api_version = if group.is_empty() {
         version.to_string()
@@ -58,7 +92,7 @@ pub(crate) fn subresource(call: &Call, name: &str) -> Result<Value, ApiError> {
     typed(
         call,
         Expected {
-            schema,
+            schema: Schema::Table(table),
             api_version: &api_version,
             kind,
         },
@@ -68,8 +102,8 @@ pub(crate) fn subresource(call: &Call, name: &str) -> Result<Value, ApiError> {
 /// The body as what is expected; warnings go to the call.
 pub(crate) fn typed(call: &Call, expected: Expected<'_>) -> Result<Value, ApiError> {
     let mode = field_validation(call)?;
-    let decoded = match encoding(call)? {
-        Encoding::Json => match decode::json(expected.schema, &call.body, mode) {
+    let decoded = match encoding(call, expected)? {
+        Encoding::Json => match expected.schema.json(&call.body, mode) {
             Ok(decoded) => {
                 check_type(&decoded.object, expected)?;
                 decoded
@@ -83,7 +117,7 @@ pub(crate) fn typed(call: &Call, expected: Expected<'_>) -> Result<Value, ApiErr
         Encoding::Yaml => {
             let value = yaml(&call.body)?;
             check_type(&value, expected)?;
-            decode::value(expected.schema, value, mode)?
+            expected.schema.value(value, mode)?
         }
         Encoding::Protobuf => {
             let envelope = protobuf::decode_envelope(&call.body)?;
@@ -91,7 +125,11 @@ pub(crate) fn typed(call: &Call, expected: Expected<'_>) -> Result<Value, ApiErr
                 "apiVersion": envelope.api_version, "kind": envelope.kind,
             });
             check_type(&head, expected)?;
-            let object = protobuf::decode(expected.schema, envelope.raw)?;
+            let table = expected
+                .schema
+                .table()
+                .ok_or_else(ApiError::no_such_resource)?;
+            let object = protobuf::decode(table, envelope.raw)?;
             Decoded {
                 object,
                 warnings: Vec::new(),
@@ -140,11 +178,13 @@ pub(crate) fn yaml(body: &[u8]) -> Result<Value, ApiError> {
         .map_err(|error| ApiError::bad_request(format!("error converting YAML to JSON: {error}")))
 }
 
-fn encoding(call: &Call) -> Result<Encoding, ApiError> {
+fn encoding(call: &Call, expected: Expected<'_>) -> Result<Encoding, ApiError> {
+    let has_table = expected.schema.table().is_some();
     match media_type(call) {
         "" | "application/json" => Ok(Encoding::Json),
         "application/yaml" => Ok(Encoding::Yaml),
-        "application/vnd.kubernetes.protobuf" => Ok(Encoding::Protobuf),
+        "application/vnd.kubernetes.protobuf" if has_table => Ok(Encoding::Protobuf),
+        _ if !has_table => Err(unsupported(&["application/json", "application/yaml"])),
         _ => Err(unsupported(&[
             "application/json",
             "application/yaml",

@@ -9,10 +9,12 @@ use super::present::{self, ListMeta, parse};
 use super::write::Writer;
 use crate::admission::{self, Operation, Request};
 use crate::call::{Call, Run, not_found, refused};
+use crate::custom;
 use crate::http::respond::{self, Response};
 use crate::store::{Entry, Expect, Key, ListQuery, StoreError};
 use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
+use plimsoll_api::custom::accept;
 use plimsoll_api::kind::Kind;
 use plimsoll_api::meta;
 use plimsoll_api::status::ApiError;
@@ -38,7 +40,7 @@ pub(crate) struct Deleted {
 /// Deletes the object the path names.
 pub(crate) async fn delete(call: &Call) -> Result<Response, ApiError> {
     let options = DeleteOptions::of(call)?;
-    if call.kind.kind == "Job" && options.dependents.is_none() {
+    if call.kind.is("batch", "Job") && options.dependents.is_none() {
         let text = "child pods are preserved by default when jobs are deleted; set \
                     propagationPolicy=Background to remove them or set propagationPolicy=Orphan \
                     to suppress this warning";
@@ -183,6 +185,7 @@ impl Writer<'_> {
         } else {
             store.put(draft, expect).await?
         };
+        custom::written(self.server, self.kind, &entry.key.name).await;
         Ok(Deleted {
             json: stored.json.clone(),
             uid,
@@ -202,10 +205,13 @@ fn next_step(kind: &Kind, old: &Value, options: &DeleteOptions, now: Timestamp) 
     if let Some(seconds) = grace {
         mark(&mut new, seconds, now);
     }
-    if kind.kind == "Namespace" {
+    if kind.is("", "Namespace") {
         meta::object_mut(&mut new, &["status"]).insert("phase".into(), "Terminating".into());
     }
-    if is_finished(&kind.kind, &new) {
+    if custom::is_definition(kind) && !was_deleting {
+        accept::begin_deletion(&mut new, &whole_seconds(now));
+    }
+    if is_finished(kind, &new) {
         return Step::Remove(new);
     }
     if new == *old {

@@ -36,6 +36,18 @@ pub(crate) struct DeleteOptions {
 }
 
 impl DeleteOptions {
+    /// Deletes whatever is there; dependents are collected afterwards.
+    pub(crate) fn background() -> Self {
+        Self {
+            grace: None,
+            dependents: Some(Dependents::Background),
+            legacy_no_orphans: false,
+            uid: None,
+            version: None,
+            run: Run::Real,
+        }
+    }
+
     /// The options of a DELETE: from its body, else from its query.
     pub(crate) fn of(call: &Call) -> Result<Self, ApiError> {
         if call.body.is_empty() {
@@ -131,7 +143,7 @@ fn body(call: &Call) -> Result<Value, ApiError> {
     decode::typed(
         call,
         Expected {
-            schema,
+            schema: decode::Schema::Table(schema),
             api_version: &api_version,
             kind: "DeleteOptions",
         },

@@ -1,6 +1,6 @@
 //! From an object to what the store keeps.
 
-use crate::store::{Draft, Index, Key};
+use crate::store::{Draft, Entry, Index, Key};
 use plimsoll_api::kind::Kind;
 use plimsoll_api::{kinds, meta};
 use serde_json::Value;
@@ -69,6 +69,13 @@ pub(crate) fn draft(kind: &Kind, key: Key, object: &Value) -> Draft {
     }
 }
 
+/// Whether a draft would store exactly what is stored.
+pub(crate) fn is_same(draft: &Draft, entry: &Entry) -> bool {
+    let rest = entry.json.strip_prefix(draft.head.as_slice());
+    let rest = rest.and_then(|rest| rest.strip_suffix(draft.tail.as_slice()));
+    rest.is_some_and(|version| version == entry.revision.to_string().as_bytes())
+}
+
 /// The complete JSON of an object that is not stored (dry runs).
 pub(crate) fn unstored(object: &Value) -> bytes::Bytes {
     let mut object = object.clone();
@@ -90,9 +97,8 @@ fn index(kind: &Kind, object: &Value) -> Index {
         .collect();
     labels.sort();
     let fields = kind
-        .selectable
-        .iter()
-        .map(|(_, path)| kinds::field_value(object, path).into());
+        .indexed()
+        .map(|path| kinds::field_value(object, path).into());
     let owners = meta::list(object, &["metadata", "ownerReferences"])
         .iter()
         .map(|owner| meta::text(owner, &["uid"]).into());

@@ -74,7 +74,7 @@ impl Feed {
             (Change::Put, None) => "ADDED",
             (Change::Put, Some(_)) => "MODIFIED",
         };
-        if self.shape == Shape::Object && self.kind.conversion.is_none() {
+        if self.shape == Shape::Object && self.kind.is_served_as_stored(&event.entry.json) {
             return event
                 .frame
                 .get_or_init(|| frame(kind, &event.entry.json))
@@ -84,7 +84,7 @@ impl Feed {
     }
 
     fn line(&mut self, event: &str, json: &Bytes) -> Bytes {
-        if self.shape == Shape::Object && self.kind.conversion.is_none() {
+        if self.shape == Shape::Object && self.kind.is_served_as_stored(json) {
             return frame(event, json);
         }
         let object = to_served(&self.kind, parse(json).unwrap_or_default());

@@ -3,17 +3,42 @@
 use super::write::stored_kind;
 use crate::call::Call;
 use crate::store::Entry;
-use plimsoll_api::kind::Kind;
+use plimsoll_api::kind::{Kind, Text};
+use plimsoll_api::kinds;
 use plimsoll_api::selector::{FieldRequirement, FieldSelector, LabelSelector};
 use plimsoll_api::status::ApiError;
+use serde_json::Value;
+use std::borrow::Cow;
 
 /// Where a selectable field is found in an entry.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 enum Place {
     Name,
     Namespace,
     /// Position in the entry's index.
     Field(usize),
+    /// A field of a custom kind.
+    Custom(CustomField),
+}
+
+/// Definitions change, so the index only counts for objects written since.
+#[derive(Debug, Clone)]
+struct CustomField {
+    path: Vec<Text>,
+    index: Option<usize>,
+    since: u64,
+}
+
+impl CustomField {
+    fn value<'e>(&self, entry: &'e Entry) -> Cow<'e, str> {
+        if let Some(index) = self.index
+            && entry.revision > self.since
+        {
+            return entry.index.fields.get(index).map_or("", |f| f).into();
+        }
+        let object: Value = serde_json::from_slice(&entry.json).unwrap_or_default();
+        kinds::field_value(&object, &self.path).into_owned().into()
+    }
 }
 
 /// A parsed label and field selector.
@@ -53,12 +78,13 @@ impl Filter {
 
     /// Whether it selects this object.
     pub(crate) fn matches(&self, entry: &Entry) -> bool {
-        let by_field = self.fields.iter().all(|(place, requirement)| {
-            requirement.matches(match place {
-                Place::Name => &entry.key.name,
-                Place::Namespace => &entry.key.namespace,
-                Place::Field(index) => entry.index.fields.get(*index).map_or("", |f| f),
-            })
+        let by_field = self.fields.iter().all(|(place, requirement)| match place {
+            Place::Name => requirement.matches(&entry.key.name),
+            Place::Namespace => requirement.matches(&entry.key.namespace),
+            Place::Field(index) => {
+                requirement.matches(entry.index.fields.get(*index).map_or("", |f| f))
+            }
+            Place::Custom(field) => requirement.matches(&field.value(entry)),
         });
         by_field && (self.labels.is_empty() || self.labels.matches(|key| label(entry, key)))
     }
@@ -81,15 +107,27 @@ fn place(kind: &Kind, stored: &Kind, field: &str) -> Result<Place, ApiError> {
         .selectable
         .iter()
         .find(|(label, _)| label == field)
-        .map(|(_, path)| *path);
-    let index = path.and_then(|p| stored.selectable.iter().position(|(_, other)| *other == p));
+        .map(|(_, path)| path);
+    if let Some(custom) = &kind.custom {
+        let path = path.ok_or_else(|| unsupported(field))?;
+        return Ok(Place::Custom(CustomField {
+            index: custom.indexed.iter().position(|other| other == path),
+            path: path.clone(),
+            since: custom.since,
+        }));
+    }
+    let index = path.and_then(|p| stored.selectable.iter().position(|(_, other)| other == p));
     index.map(Place::Field).ok_or_else(|| {
         if kind.selectable.is_empty() {
             ApiError::bad_request(format!(
                 "{field:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\""
             ))
         } else {
-            ApiError::bad_request(format!("field label not supported: {field}"))
+            unsupported(field)
         }
     })
+}
+
+fn unsupported(field: &str) -> ApiError {
+    ApiError::bad_request(format!("field label not supported: {field}"))
 }

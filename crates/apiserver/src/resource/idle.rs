@@ -23,7 +23,6 @@ const REFUSED: &[(&str, &str)] = &[
         "admissionregistration.k8s.io",
         "ValidatingWebhookConfiguration",
     ),
-    ("apiextensions.k8s.io", "CustomResourceDefinition"),
     ("apiregistration.k8s.io", "APIService"),
 ];
 

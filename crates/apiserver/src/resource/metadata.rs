@@ -1,5 +1,6 @@
 //! The metadata that the server itself looks after.
 
+use plimsoll_api::kind::Kind;
 use plimsoll_api::meta;
 use plimsoll_api::status::FieldError;
 use serde_json::Value;
@@ -72,11 +73,11 @@ pub(super) fn new_finalizers(new: &Value, old: &Value) -> Vec<FieldError> {
 }
 
 /// Whether deletion has begun and nothing holds the object back any more.
-pub(crate) fn is_finished(kind: &str, object: &Value) -> bool {
+pub(crate) fn is_finished(kind: &Kind, object: &Value) -> bool {
     let free = meta::list(object, &["metadata", "finalizers"]).is_empty();
     let grace = meta::integer(object, &["metadata", "deletionGracePeriodSeconds"]).unwrap_or(0);
     let content_gone =
-        kind != "Namespace" || meta::list(object, &["spec", "finalizers"]).is_empty();
+        !kind.is("", "Namespace") || meta::list(object, &["spec", "finalizers"]).is_empty();
     meta::is_deleting(object) && free && grace == 0 && content_gone
 }
 

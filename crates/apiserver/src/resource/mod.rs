@@ -25,6 +25,12 @@ use plimsoll_api::status::ApiError;
 
 /// Hands a request to the handler of its verb.
 pub(crate) async fn serve(call: &Call) -> Result<Response, ApiError> {
+    let deprecation = call
+        .kind
+        .custom
+        .as_ref()
+        .and_then(|c| c.deprecation.clone());
+    call.warn(deprecation.into_iter().collect());
     if call.path.subresource.is_some() {
         return subresource::serve(call).await;
     }
@@ -38,7 +44,7 @@ pub(crate) async fn serve(call: &Call) -> Result<Response, ApiError> {
         if reviews::is_review(&call.kind) {
             return reviews::create(call);
         }
-        if call.kind.kind == "Binding" {
+        if call.kind.is("", "Binding") {
             return subresource::binding::create(call).await;
         }
     }

@@ -43,10 +43,17 @@ impl Patch {
         match media_type(call) {
             "application/json-patch+json" => Ok(Self::Json(call.body.clone())),
             "application/merge-patch+json" => Ok(Self::Merge(parsed()?)),
-            "application/strategic-merge-patch+json" => Ok(Self::Strategic(parsed()?)),
+            "application/strategic-merge-patch+json" if call.kind.custom.is_none() => {
+                Ok(Self::Strategic(parsed()?))
+            }
             "application/apply-patch+yaml" => Err(ApiError::not_yet(
                 "server-side apply (application/apply-patch+yaml)",
             )),
+            _ if call.kind.custom.is_some() => Err(unsupported(&[
+                "application/json-patch+json",
+                "application/merge-patch+json",
+                "application/apply-patch+yaml",
+            ])),
             _ => Err(unsupported(&[
                 "application/json-patch+json",
                 "application/merge-patch+json",
@@ -84,7 +91,7 @@ pub(crate) async fn patch(call: &Call, part: Part) -> Result<Response, ApiError>
     let step = |old: &Value| {
         let served = to_served(&call.kind, old.clone());
         let patched = change.apply(call.kind.schema, &served)?;
-        let decoded = plimsoll_api::decode::value(call.kind.schema, patched, mode)?;
+        let decoded = call.kind.decode_value(patched, mode)?;
         *warned.lock() = decoded.warnings;
         let mut object = decoded.object;
         let map = meta::as_object(&mut object);

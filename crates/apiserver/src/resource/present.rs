@@ -43,19 +43,12 @@ pub(crate) fn parse(json: &[u8]) -> Result<Value, ApiError> {
 
 /// A stored object in the served version.
 pub(crate) fn to_served(kind: &Kind, stored: Value) -> Value {
-    let Some(conversion) = &kind.conversion else {
-        return stored;
-    };
-    let mut served = (conversion.from_stored)(stored);
-    let map = meta::as_object(&mut served);
-    map.insert("kind".into(), kind.kind.as_ref().into());
-    map.insert("apiVersion".into(), kind.api_version().into());
-    served
+    kind.to_served(stored)
 }
 
 /// Stored bytes in the served version; the same bytes unless the kind converts.
 pub(crate) fn served_bytes(kind: &Kind, json: &Bytes) -> Result<Bytes, ApiError> {
-    if kind.conversion.is_none() {
+    if kind.is_served_as_stored(json) {
         return Ok(json.clone());
     }
     Ok(bytes_of(&to_served(kind, parse(json)?)))
@@ -108,7 +101,7 @@ pub(crate) fn list(
     let about = about.to_value();
     let (head, items) = match &wanted.shape {
         Shape::Object | Shape::Discovery(_) => {
-            let name = format!("{}List", kind.kind);
+            let name = kind.list_kind();
             let head = json!({"kind": name, "apiVersion": kind.api_version(), "metadata": about});
             (head, each(&|json| served_bytes(kind, json))?)
         }
@@ -185,7 +178,7 @@ impl Rows<'_> {
 
     /// One row.
     fn row(&self, object: Value) -> Value {
-        let cells = (self.kind.table.cells)(&object, self.now);
+        let cells = self.kind.cells(&object, self.now);
         row(&cells, object, self.include)
     }
 

@@ -9,6 +9,7 @@ use super::present::parse;
 use crate::admission::{self, Operation, Request};
 use crate::auth::Identity;
 use crate::call::{Call, Run, not_found, refused};
+use crate::custom;
 use crate::server::{ApiServer, key};
 use crate::store::{Entry, Expect, Key, StoreError};
 use bytes::Bytes;
@@ -74,8 +75,19 @@ impl<'a> Writer<'a> {
         }
     }
 
+    /// A stored object in the version that writes work in: the stored one, or for custom kinds the
+    /// caller's, by whose schema it is defaulted and validated.
+    fn working_form(&self, stored: Value) -> Value {
+        if self.kind.custom.is_some() {
+            self.kind.to_served(stored)
+        } else {
+            stored
+        }
+    }
+
     /// Creates an object (served version); answers its JSON in the stored version.
     pub(crate) async fn create(&self, namespace: &str, served: Value) -> Result<Bytes, ApiError> {
+        custom::accepts_new(self.kind)?;
         let mut object = self.stored_form(served);
         let generated = self.accept_new(&mut object, namespace)?;
         if !generated {
@@ -94,10 +106,9 @@ impl<'a> Writer<'a> {
     }
 
     async fn store_new(&self, mut object: Value, namespace: &str) -> Result<Bytes, ApiError> {
-        let strategy = &self.kind.strategy;
         let object = &mut object;
         let name = meta::name(object).to_owned();
-        (strategy.default)(object);
+        self.kind.default(object);
         let request = Request {
             writer: self,
             namespace,
@@ -106,8 +117,8 @@ impl<'a> Writer<'a> {
             operation: Operation::Create,
         };
         admission::mutate(&request, object, None).await?;
-        (strategy.prepare_create)(object);
-        (strategy.default)(object);
+        self.kind.prepare_create(object);
+        self.kind.default(object);
         self.validate(object, None, Part::Main)?;
         let _charge = admission::validate(&request, object, None).await?;
         let key = key(self.kind, namespace, &name);
@@ -126,6 +137,7 @@ impl<'a> Writer<'a> {
         let entry = self.server.store().put(draft, Expect::Absent).await;
         let entry = entry.map_err(|error| refused(self.kind, &name, &error))?;
         claim.keep();
+        custom::written(self.server, self.kind, &name).await;
         Ok(entry.json.clone())
     }
 
@@ -181,7 +193,7 @@ impl<'a> Writer<'a> {
         loop {
             let entry = self.server.store().get(key);
             let entry = entry.ok_or_else(|| not_found(self.kind, &key.name))?;
-            let old = parse(&entry.json)?;
+            let old = self.working_form(parse(&entry.json)?);
             let new = step(&old)?;
             match self.replace(&entry, &old, new, part).await {
                 Ok(json) => return Ok(json),
@@ -217,16 +229,20 @@ impl<'a> Writer<'a> {
         let claim = self.server.0.allocator.claim(self, &mut new, Some(old))?;
         meta::object_mut(&mut new, &["metadata"])
             .insert("resourceVersion".into(), entry.revision.to_string().into());
-        if new == *old {
+        // A custom object may read as it is written and still be stored in an older form.
+        if new == *old && self.kind.custom.is_none() {
             return Ok(entry.json.clone());
         }
         if self.run == Run::Dry {
             return Ok(super::present::bytes_of(&new));
         }
         let draft = encode::draft(&self.stored_kind(), entry.key.clone(), &new);
+        if new == *old && encode::is_same(&draft, entry) {
+            return Ok(entry.json.clone());
+        }
         let expect = Expect::Revision(entry.revision);
         let store = self.server.store();
-        let stored = if is_finished(&self.kind.kind, &new) {
+        let stored = if is_finished(self.kind, &new) {
             let gone = store.delete(draft, expect).await;
             if gone.is_ok() {
                 self.server.0.allocator.release(self.kind, old);
@@ -238,6 +254,7 @@ impl<'a> Writer<'a> {
         match stored {
             Ok(stored) => {
                 claim.keep();
+                custom::written(self.server, self.kind, &name).await;
                 Ok(stored.json.clone())
             }
             Err(error @ StoreError::Conflict(_)) => {
@@ -254,15 +271,15 @@ impl<'a> Writer<'a> {
         new: &mut Value,
         old: &Value,
     ) -> Result<(), ApiError> {
-        let (strategy, part) = (&self.kind.strategy, request.part);
+        let part = request.part;
         if part == Part::Status {
-            kinds::prepare_status(&self.kind.kind, new, old);
+            kinds::prepare_status(self.kind, new, old);
         }
-        (strategy.default)(new);
+        self.kind.default(new);
         admission::mutate(request, new, Some(old)).await?;
         if part == Part::Main {
-            (strategy.prepare_update)(new, old);
-            (strategy.default)(new);
+            self.kind.prepare_update(new, old);
+            self.kind.default(new);
         }
         Ok(())
     }
@@ -298,7 +315,7 @@ impl<'a> Writer<'a> {
         // Subresource writes start from a stored, valid object; only what they change is checked
         // by their own handlers.
         if !matches!(part, Part::Other | Part::Placement) {
-            errors.extend((self.kind.strategy.validate)(new, old));
+            errors.extend(self.kind.validate(new, old));
         }
         if meta::name(new).is_empty() && !errors.iter().any(|e| e.field == "metadata.name") {
             errors.insert(
@@ -307,9 +324,7 @@ impl<'a> Writer<'a> {
             );
         }
         if errors.is_empty() {
-            self.warnings
-                .lock()
-                .extend((self.kind.strategy.warnings)(new));
+            self.warnings.lock().extend(self.kind.warnings(new));
             return Ok(());
         }
         Err(ApiError::invalid(
@@ -327,6 +342,9 @@ impl<'a> Writer<'a> {
         let moved = match self.kind.generation {
             Generation::Absent => false,
             Generation::Spec => body_differs(new, old),
+            Generation::Everything => {
+                body_differs(new, old) || new.get("status") != old.get("status")
+            }
             Generation::SpecAndAnnotations => {
                 let path = ["metadata", "annotations"];
                 body_differs(new, old) || meta::at(new, &path) != meta::at(old, &path)
@@ -344,7 +362,7 @@ impl<'a> Writer<'a> {
 
 /// The kind in its stored version.
 pub(crate) fn stored_kind(server: &ApiServer, kind: &Arc<Kind>) -> Arc<Kind> {
-    if kind.conversion.is_none() {
+    if kind.conversion.is_none() || kind.custom.is_some() {
         return Arc::clone(kind);
     }
     let kinds = server.kinds();

@@ -7,6 +7,7 @@
 )]
 
 mod admission;
+mod custom;
 mod deletion;
 mod failures;
 mod kube_client;
