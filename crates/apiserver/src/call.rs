@@ -1,6 +1,7 @@
 //! One request for a resource, with everything its handler needs.
 
 use crate::auth::Identity;
+use crate::http::Body;
 use crate::http::negotiate::Wanted;
 use crate::http::query::Query;
 use crate::http::respond::Response;
@@ -9,7 +10,7 @@ use crate::resource::present;
 use crate::server::{ApiServer, key};
 use crate::store::{Key, StoreError};
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, Method, Uri};
 use hyper::upgrade::OnUpgrade;
 use parking_lot::Mutex;
 use plimsoll_api::kind::Kind;
@@ -26,8 +27,12 @@ pub(crate) struct Call {
     pub(crate) verb: &'static str,
     pub(crate) query: Query,
     pub(crate) wanted: Wanted,
+    pub(crate) method: Method,
+    pub(crate) uri: Uri,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
+    /// The body of a request that is passed on; `body` is empty then.
+    pub(crate) incoming: Mutex<Option<Body>>,
     pub(crate) upgrade: Mutex<Option<OnUpgrade>>,
     pub(crate) warnings: Mutex<Vec<String>>,
 }

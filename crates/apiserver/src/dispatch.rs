@@ -40,6 +40,12 @@ where
         let Route::Resource(path) = incoming.route else {
             return Ok(respond::not_found_page());
         };
+        let passed_on = path.subresource.as_deref() == Some("proxy");
+        let (body, passing) = if passed_on {
+            (bytes::Bytes::new(), Some(body::passing(request_body)))
+        } else {
+            (body::read(request_body).await?, None)
+        };
         let call = Call {
             server: server.clone(),
             identity: incoming.identity,
@@ -48,8 +54,11 @@ where
             verb: incoming.verb,
             query: incoming.query,
             wanted: incoming.wanted,
+            method: parts.method,
+            uri: parts.uri,
             headers: parts.headers,
-            body: body::read(request_body).await?,
+            body,
+            incoming: parking_lot::Mutex::new(passing),
             upgrade: parking_lot::Mutex::new(Some(upgrade)),
             warnings: parking_lot::Mutex::default(),
         };

@@ -1,12 +1,16 @@
 //! `pods/exec` and `pods/attach`.
 
-use super::websocket::{Ending, Handshake};
-use super::{backend, container, pod};
+mod channels;
+mod spdy;
+
+use super::session::Ending;
+use super::{backend, container, pod, upgrade, websocket};
 use crate::call::Call;
 use crate::http::respond::Response;
 use plimsoll_api::meta;
-use plimsoll_api::node::StreamOptions;
+use plimsoll_api::node::{ContainerRef, NodeBackend, Session, StreamOptions};
 use plimsoll_api::status::ApiError;
+use std::sync::Arc;
 
 /// What a stream is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,8 +21,39 @@ pub(crate) enum Purpose {
     Attach,
 }
 
+/// A session that is to be opened once the client is ready for it.
+#[derive(Debug)]
+struct Wish {
+    purpose: Purpose,
+    nodes: Arc<dyn NodeBackend>,
+    container: ContainerRef,
+    options: StreamOptions,
+}
+
+impl Wish {
+    async fn grant(self) -> Result<Session, ApiError> {
+        let Self {
+            purpose,
+            nodes,
+            container,
+            options,
+        } = self;
+        match purpose {
+            Purpose::Exec => nodes.exec(container, options).await,
+            Purpose::Attach => nodes.attach(container, options).await,
+        }
+    }
+
+    fn ending(&self) -> Ending {
+        match self.purpose {
+            Purpose::Exec => Ending::ByCode,
+            Purpose::Attach => Ending::Quiet,
+        }
+    }
+}
+
 /// Opens a session and hands the connection over to it.
-pub(crate) async fn open(call: &Call, purpose: Purpose) -> Result<Response, ApiError> {
+pub(crate) fn open(call: &Call, purpose: Purpose) -> Result<Response, ApiError> {
     let pod = pod(call)?;
     let container = container(call, &pod)?;
     let name = meta::name(&pod);
@@ -38,18 +73,18 @@ pub(crate) async fn open(call: &Call, purpose: Purpose) -> Result<Response, ApiE
             "cannot {what} a container in a completed pod; current phase is {phase}"
         )));
     }
-    let options = options(call, purpose)?;
-    let handshake = Handshake::of(call)?;
-    let nodes = backend(call)?;
-    match purpose {
-        Purpose::Exec => {
-            let session = nodes.exec(container, options).await;
-            handshake.carry(session, Ending::ByCode)
-        }
-        Purpose::Attach => {
-            let session = nodes.attach(container, options).await;
-            handshake.carry(session, Ending::Quiet)
-        }
+    let wish = Wish {
+        purpose,
+        options: options(call, purpose)?,
+        nodes: backend(call)?,
+        container,
+    };
+    if websocket::is_asked(&call.headers) {
+        channels::open(call, wish)
+    } else if upgrade::wants(&call.headers, "spdy/3.1") {
+        spdy::open(call, wish)
+    } else {
+        Err(ApiError::bad_request("Upgrade request required"))
     }
 }
 

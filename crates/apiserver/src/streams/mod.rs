@@ -1,7 +1,12 @@
-//! Connections that carry more than one answer: logs, exec and attach.
+//! Connections that carry more than one answer: logs, exec, attach, port-forward and proxies.
 
 pub(crate) mod exec;
 pub(crate) mod log;
+pub(crate) mod portforward;
+pub(crate) mod proxy;
+mod session;
+mod spdy;
+mod upgrade;
 mod websocket;
 
 use crate::call::Call;

@@ -1,278 +1,249 @@
-//! The WebSocket handshake and the channel protocols of exec and attach.
+//! The WebSocket handshake, and the channels that Kubernetes puts into WebSocket messages.
 
 use crate::call::Call;
 use crate::http::body::full;
 use crate::http::respond::Response;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use futures::stream::{SplitSink, SplitStream};
 use futures::{SinkExt, StreamExt};
 use http::header::{
-    CONNECTION, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
-    SEC_WEBSOCKET_PROTOCOL, UPGRADE,
+    CONNECTION, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL,
+    UPGRADE,
 };
 use http::{HeaderMap, StatusCode};
-use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
-use plimsoll_api::meta;
-use plimsoll_api::node::{Input, Output, Session};
 use plimsoll_api::status::ApiError;
-use serde_json::{Value, json};
-use tokio::sync::{mpsc, oneshot};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
-use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message, Role};
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message, Role, WebSocketConfig};
 
-const STDIN: u8 = 0;
-const STDOUT: u8 = 1;
-const STDERR: u8 = 2;
-const ERROR: u8 = 3;
-const RESIZE: u8 = 4;
-/// Version 5 only: the next byte names a channel that the client has finished writing.
-const CLOSE: u8 = 255;
+/// Longest message a client may send, in bytes.
+const LONGEST: usize = 4 * 1024 * 1024;
+/// How long a client may take to answer a close.
+const LINGER: Duration = Duration::from_secs(5);
+/// Bytes that may wait inside a tunnel, each way.
+const TUNNEL: usize = 64 * 1024;
 
-/// Protocols spoken, best first.
-const PROTOCOLS: [&str; 2] = ["v5.channel.k8s.io", "v4.channel.k8s.io"];
+/// A WebSocket connection.
+pub(super) type Socket = WebSocketStream<TokioIo<Upgraded>>;
+/// Its sending half.
+pub(super) type Sender = SplitSink<Socket, Message>;
+/// Its receiving half.
+pub(super) type Receiver = SplitStream<Socket>;
 
-/// How the exit code reaches the client.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) enum Ending {
-    /// As a failure with an `ExitCode` cause.
-    ByCode,
-    /// Always a success (attach).
-    Quiet,
-    /// With this Status: the session could not begin.
-    Refused(Value),
+/// How bytes are written into messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Coding {
+    /// As they are, in binary messages.
+    Binary,
+    /// As base64, in text messages.
+    Base64,
 }
 
-/// A handshake that has been read.
-#[derive(Debug)]
-pub(super) struct Handshake {
-    upgrade: OnUpgrade,
-    accept: String,
-    protocol: &'static str,
+/// Whether a request asks for WebSocket.
+pub(super) fn is_asked(headers: &HeaderMap) -> bool {
+    super::upgrade::wants(headers, "websocket") && headers.contains_key(SEC_WEBSOCKET_KEY)
 }
 
-impl Handshake {
-    /// Reads the handshake of a request.
-    pub(super) fn of(call: &Call) -> Result<Self, ApiError> {
-        let headers = &call.headers;
-        let upgrade = text(headers, &UPGRADE).to_ascii_lowercase();
-        if upgrade.contains("spdy") {
-            let what =
-                "SPDY streams (use a client that speaks WebSocket, such as kubectl 1.31 or later)";
-            return Err(ApiError::not_yet(what));
+/// The first protocol that the client offers and the server speaks: its place in `known`. A client
+/// that offers none gets the one named `""`, where there is one.
+pub(super) fn choose(headers: &HeaderMap, known: &[&'static str]) -> Result<usize, ApiError> {
+    let offered = super::upgrade::list(headers, &SEC_WEBSOCKET_PROTOCOL);
+    let place = |name: &str| known.iter().position(|one| *one == name);
+    let found = match offered.as_slice() {
+        [] => place(""),
+        many => many.iter().find_map(|name| place(name)),
+    };
+    found.ok_or_else(|| {
+        let spoken: Vec<_> = known.iter().filter(|name| !name.is_empty()).collect();
+        ApiError::bad_request(format!(
+            "unable to upgrade connection: none of the protocols {offered:?} is supported; this server speaks {spoken:?}"
+        ))
+    })
+}
+
+/// The answer that switches to WebSocket with `protocol` (none if empty).
+pub(super) fn switching(call: &Call, protocol: &'static str) -> Result<Response, ApiError> {
+    let key = call.headers.get(SEC_WEBSOCKET_KEY);
+    let key = key.ok_or_else(|| ApiError::bad_request("Upgrade request required"))?;
+    let accept = derive_accept_key(key.as_bytes());
+    let mut response = http::Response::new(full(Bytes::new()));
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = response.headers_mut();
+    headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    let accept = HeaderValue::from_str(&accept).map_err(ApiError::internal)?;
+    headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
+    if !protocol.is_empty() {
+        headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(protocol));
+    }
+    Ok(response)
+}
+
+/// Speaks WebSocket on a connection that has switched to it.
+pub(super) async fn speak(upgraded: Upgraded) -> (Sender, Receiver) {
+    let mut config = WebSocketConfig::default();
+    config.max_message_size = Some(LONGEST);
+    config.max_frame_size = Some(LONGEST);
+    let io = TokioIo::new(upgraded);
+    let socket = WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await;
+    socket.split()
+}
+
+/// Whether a message was sent; `false` once the client has left.
+pub(super) async fn say(sender: &mut Sender, message: Message) -> bool {
+    sender.send(message).await.is_ok()
+}
+
+/// Says that nothing more comes, then waits a little for the client to hang up: without that, its
+/// last reads could fail.
+pub(super) async fn close(mut sender: Sender, mut receiver: Receiver) {
+    // Clients take a close without a code for a broken connection.
+    let frame = CloseFrame {
+        code: CloseCode::Normal,
+        reason: Utf8Bytes::default(),
+    };
+    if say(&mut sender, Message::Close(Some(frame))).await {
+        let hung_up = async { while let Some(Ok(_)) = receiver.next().await {} };
+        let _either = tokio::time::timeout(LINGER, hung_up).await;
+    }
+}
+
+impl Coding {
+    /// A message with bytes of a channel.
+    pub(super) fn channel(self, channel: u8, bytes: &[u8]) -> Message {
+        match self {
+            Self::Binary => {
+                let mut frame = Vec::with_capacity(bytes.len() + 1);
+                frame.push(channel);
+                frame.extend_from_slice(bytes);
+                Message::Binary(frame.into())
+            }
+            Self::Base64 => {
+                let mut text = char::from(b'0'.saturating_add(channel)).to_string();
+                STANDARD.encode_string(bytes, &mut text);
+                Message::Text(text.into())
+            }
         }
-        let key = headers.get(SEC_WEBSOCKET_KEY);
-        let (true, Some(key)) = (upgrade.contains("websocket"), key) else {
-            return Err(ApiError::bad_request("Upgrade request required"));
-        };
-        let offered = text(headers, &SEC_WEBSOCKET_PROTOCOL);
-        let offered: Vec<&str> = offered.split(',').map(str::trim).collect();
-        let protocol = PROTOCOLS.into_iter().find(|p| offered.contains(p)).ok_or_else(|| {
-            ApiError::bad_request(format!(
-                "unable to upgrade connection: none of the protocols {offered:?} is supported; this server speaks {PROTOCOLS:?}"
-            ))
-        })?;
-        let taken = call.upgrade.lock().take();
-        let upgrade =
-            taken.ok_or_else(|| ApiError::internal("the connection was taken over already"))?;
-        Ok(Self {
-            upgrade,
-            accept: derive_accept_key(key.as_bytes()),
-            protocol,
-        })
     }
 
-    /// Switches protocols and carries the session, or the reason why there is none: kubectl
-    /// would take a refused upgrade for a server that does not speak WebSocket.
-    pub(super) fn carry(
-        self,
-        session: Result<Session, ApiError>,
-        ending: Ending,
-    ) -> Result<Response, ApiError> {
-        let accept = HeaderValue::from_str(&self.accept).map_err(ApiError::internal)?;
-        let upgrade = self.upgrade;
-        tokio::spawn(async move {
-            match (upgrade.await, session) {
-                (Ok(upgraded), Ok(session)) => pump(upgraded, session, ending).await,
-                (Ok(upgraded), Err(why)) => refuse(upgraded, &why).await,
-                (Err(error), _) => {
-                    tracing::debug!(%error, "a stream's connection was not upgraded");
+    /// A message that is nothing but bytes.
+    pub(super) fn plain(self, bytes: Bytes) -> Message {
+        match self {
+            Self::Binary => Message::Binary(bytes),
+            Self::Base64 => Message::Text(STANDARD.encode(&bytes).into()),
+        }
+    }
+
+    /// The channel and the bytes of a client's message; `None` for what carries nothing.
+    pub(super) fn read(self, message: &Message) -> Option<(u8, Bytes)> {
+        let bytes: Bytes = match message {
+            Message::Binary(bytes) => bytes.clone(),
+            Message::Text(text) => text.clone().into(),
+            Message::Ping(_) | Message::Pong(_) | Message::Close(_) | Message::Frame(_) => {
+                return None;
+            }
+        };
+        let (channel, rest) = bytes.split_first()?;
+        match self {
+            Self::Binary => Some((*channel, bytes.slice(1..))),
+            Self::Base64 => {
+                let decoded = STANDARD.decode(rest).ok()?;
+                Some((channel.checked_sub(b'0')?, decoded.into()))
+            }
+        }
+    }
+}
+
+/// A connection that carries another protocol's bytes in binary messages, as those bytes; and the
+/// work of moving them, which ends with either side.
+pub(super) fn tunnel(upgraded: Upgraded) -> (DuplexStream, impl Future<Output = ()> + Send) {
+    let (near, far) = tokio::io::duplex(TUNNEL);
+    let work = async move {
+        let (mut sender, mut receiver) = speak(upgraded).await;
+        let (mut from_near, mut to_near) = tokio::io::split(far);
+        let incoming = async {
+            while let Some(Ok(message)) = receiver.next().await {
+                let bytes = match message {
+                    Message::Binary(bytes) => bytes,
+                    Message::Close(_) => break,
+                    Message::Text(_) | Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => {
+                        continue;
+                    }
+                };
+                if to_near.write_all(&bytes).await.is_err() {
+                    break;
                 }
             }
-        });
-        let mut response = http::Response::new(full(Bytes::new()));
-        *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-        let headers = response.headers_mut();
-        headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
-        headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
-        headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
-        headers.insert(
-            SEC_WEBSOCKET_PROTOCOL,
-            HeaderValue::from_static(self.protocol),
-        );
-        Ok(response)
-    }
-}
-
-fn text(headers: &HeaderMap, name: &HeaderName) -> String {
-    let values = headers.get_all(name).iter().filter_map(|v| v.to_str().ok());
-    values.collect::<Vec<_>>().join(",")
-}
-
-/// Ends a session that could not begin.
-async fn refuse(upgraded: Upgraded, why: &ApiError) {
-    let (input, _) = mpsc::channel(1);
-    let (_, output) = mpsc::channel(1);
-    let (ended, exit) = oneshot::channel();
-    drop(ended);
-    let session = Session {
-        input,
-        output,
-        exit,
-    };
-    pump(upgraded, session, Ending::Refused(why.to_status())).await;
-}
-
-/// Moves bytes both ways until the process ends or the client leaves.
-async fn pump(upgraded: Upgraded, session: Session, ending: Ending) {
-    let io = TokioIo::new(upgraded);
-    let socket = WebSocketStream::from_raw_socket(io, Role::Server, None).await;
-    let (mut to_client, mut from_client) = socket.split();
-    let Session {
-        input,
-        mut output,
-        exit,
-    } = session;
-    let outgoing = async {
-        while let Some(chunk) = output.recv().await {
-            let (channel, bytes) = match chunk {
-                Output::Stdout(bytes) => (STDOUT, bytes),
-                Output::Stderr(bytes) => (STDERR, bytes),
-            };
-            to_client.send(message(channel, &bytes)).await?;
-        }
-        let status = exit_status(exit.await.ok(), &ending);
-        to_client
-            .send(message(ERROR, status.to_string().as_bytes()))
-            .await?;
-        // Clients take a close without a code for a broken connection.
-        let frame = CloseFrame {
-            code: CloseCode::Normal,
-            reason: Utf8Bytes::default(),
+            // The other side sees the end; it may not care any more.
+            let _gone = to_near.shutdown().await;
         };
-        to_client.send(Message::Close(Some(frame))).await?;
-        to_client.flush().await
-    };
-    let incoming = async {
-        let mut input = Some(input);
-        while let Some(Ok(received)) = from_client.next().await {
-            if received.is_close() {
-                break;
+        let outgoing = async {
+            let mut buffer = bytes::BytesMut::new();
+            loop {
+                buffer.reserve(TUNNEL / 2);
+                match from_near.read_buf(&mut buffer).await {
+                    Ok(0) | Err(_) => return,
+                    Ok(_) => {}
+                }
+                let message = Message::Binary(buffer.split().freeze());
+                if !say(&mut sender, message).await {
+                    return;
+                }
             }
-            let Some(event) = event(&received) else {
-                continue;
-            };
-            // A process that no longer reads is no reason to end the session.
-            if let Some(sender) = &input
-                && sender.send(event).await.is_err()
-            {
-                input = None;
-            }
+        };
+        let left = tokio::select! {
+            biased;
+            () = incoming => true,
+            () = outgoing => false,
+        };
+        if !left {
+            close(sender, receiver).await;
         }
     };
-    tokio::pin!(outgoing, incoming);
-    tokio::select! {
-        biased;
-        sent = &mut outgoing => {
-            if let Err(error) = sent {
-                tracing::debug!(%error, "a stream's client went away");
-                return;
-            }
-        }
-        () = &mut incoming => return,
-    }
-    // The client answers the close; without waiting, its last reads could fail.
-    tokio::time::timeout(std::time::Duration::from_secs(5), incoming)
-        .await
-        .unwrap_or_default();
-}
-
-fn message(channel: u8, bytes: &[u8]) -> Message {
-    let mut frame = Vec::with_capacity(bytes.len() + 1);
-    frame.push(channel);
-    frame.extend_from_slice(bytes);
-    Message::Binary(frame.into())
-}
-
-/// What a message from the client means; `None` for what carries nothing.
-fn event(message: &Message) -> Option<Input> {
-    let bytes: &[u8] = match message {
-        Message::Binary(bytes) => bytes,
-        Message::Text(text) => text.as_bytes(),
-        Message::Ping(_) | Message::Pong(_) | Message::Close(_) | Message::Frame(_) => return None,
-    };
-    let (channel, rest) = bytes.split_first()?;
-    match *channel {
-        STDIN if rest.is_empty() => None,
-        STDIN => Some(Input::Stdin(Bytes::copy_from_slice(rest))),
-        RESIZE => {
-            let size: Value = serde_json::from_slice(rest).ok()?;
-            let cells =
-                |key: &str| meta::integer(&size, &[key]).and_then(|n| u16::try_from(n).ok());
-            Some(Input::Resize {
-                width: cells("Width")?,
-                height: cells("Height")?,
-            })
-        }
-        CLOSE if rest == [STDIN] => Some(Input::CloseStdin),
-        _ => None,
-    }
-}
-
-/// The Status that ends a session.
-fn exit_status(code: Option<i32>, ending: &Ending) -> Value {
-    match (code, ending) {
-        (_, Ending::Refused(status)) => status.clone(),
-        (Some(0), _) | (_, Ending::Quiet) => json!({"metadata": {}, "status": "Success"}),
-        (Some(code), Ending::ByCode) => json!({
-            "metadata": {}, "status": "Failure", "reason": "NonZeroExitCode",
-            "message": format!("command terminated with non-zero exit code: {code}"),
-            "details": {"causes": [{"reason": "ExitCode", "message": code.to_string()}]},
-        }),
-        (None, Ending::ByCode) => {
-            ApiError::internal("the session ended without an exit code").to_status()
-        }
-    }
+    (near, work)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rstest::rstest;
 
-    #[test]
-    fn channels_carry_input_sizes_and_the_end_of_stdin() {
-        let binary = |bytes: &[u8]| event(&Message::Binary(bytes.to_vec().into()));
-        assert_eq!(binary(b"\x00hi"), Some(Input::Stdin("hi".into())));
-        let resize = binary(b"\x04{\"Width\":80,\"Height\":24}");
-        assert_eq!(
-            resize,
-            Some(Input::Resize {
-                width: 80,
-                height: 24
-            })
-        );
-        assert_eq!(binary(&[255, 0]), Some(Input::CloseStdin));
-        assert_eq!(binary(b"\x04nonsense"), None);
-        assert_eq!(binary(b""), None);
+    #[rstest]
+    #[case::binary(Coding::Binary, Message::Binary(vec![1, b'h', b'i'].into()))]
+    #[case::base64(Coding::Base64, Message::Text("1aGk=".into()))]
+    fn a_channel_and_its_bytes_are_one_message(#[case] coding: Coding, #[case] message: Message) {
+        assert_eq!(coding.channel(1, b"hi"), message);
+        assert_eq!(coding.read(&message), Some((1, Bytes::from("hi"))));
     }
 
-    #[test]
-    fn exit_codes_become_causes() {
-        assert_eq!(exit_status(Some(0), &Ending::ByCode)["status"], "Success");
-        let failed = exit_status(Some(3), &Ending::ByCode);
-        assert_eq!(failed["details"]["causes"][0]["message"], "3");
-        assert_eq!(exit_status(Some(3), &Ending::Quiet)["status"], "Success");
+    #[rstest]
+    #[case::empty(Coding::Binary, Message::Binary(Bytes::new()))]
+    #[case::ping(Coding::Binary, Message::Ping(Bytes::from("x")))]
+    #[case::no_base64(Coding::Base64, Message::Text("0%%%".into()))]
+    #[case::no_channel(Coding::Base64, Message::Text("\u{1}aGk=".into()))]
+    fn what_carries_nothing_is_passed_over(#[case] coding: Coding, #[case] message: Message) {
+        assert_eq!(coding.read(&message), None);
+    }
+
+    #[rstest]
+    #[case::the_clients_first_choice(&["v4.channel.k8s.io, v5.channel.k8s.io"], Some(1))]
+    #[case::in_several_headers(&["nonsense", "v5.channel.k8s.io"], Some(2))]
+    #[case::none_is_offered(&[], Some(0))]
+    #[case::none_is_known(&["nonsense"], None)]
+    fn the_protocol_is_agreed_on(#[case] offered: &[&'static str], #[case] want: Option<usize>) {
+        let mut headers = HeaderMap::new();
+        for one in offered {
+            headers.append(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(one));
+        }
+        let known = ["", "v4.channel.k8s.io", "v5.channel.k8s.io"];
+        assert_eq!(choose(&headers, &known).ok(), want);
     }
 }

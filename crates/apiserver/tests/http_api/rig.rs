@@ -10,6 +10,10 @@ use plimsoll_apiserver::store::{Options, Store};
 use plimsoll_apiserver::{ApiServer, Body, ClusterSettings, Config};
 use plimsoll_clock::Clock;
 use serde_json::{Value, json};
+use std::convert::Infallible;
+use tokio::io::DuplexStream;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tower::ServiceExt;
 
 pub(crate) struct Rig {
@@ -178,6 +182,66 @@ impl Rig {
             body: response.into_body(),
             buffer: Vec::new(),
         }
+    }
+
+    /// A connection that speaks HTTP/1.1 and may switch protocols.
+    pub(crate) fn connection(&self) -> DuplexStream {
+        let (ours, theirs) = tokio::io::duplex(64 * 1024);
+        let (server, identity) = (self.server.clone(), self.identity.clone());
+        let service = hyper::service::service_fn(move |request| {
+            let (server, identity) = (server.clone(), identity.clone());
+            async move { Ok::<_, Infallible>(server.handle(Some(identity), request).await) }
+        });
+        let io = hyper_util::rt::TokioIo::new(theirs);
+        let connection = hyper::server::conn::http1::Builder::new();
+        tokio::spawn(connection.serve_connection(io, service).with_upgrades());
+        ours
+    }
+
+    /// A WebSocket, and the protocol that was agreed on; `offered` may be empty.
+    pub(crate) async fn websocket(
+        &self,
+        path: &str,
+        offered: &str,
+    ) -> (WebSocketStream<DuplexStream>, String) {
+        self.try_websocket(path, offered).await.unwrap()
+    }
+
+    /// As [`Rig::websocket`], or the code of the refusal.
+    pub(crate) async fn try_websocket(
+        &self,
+        path: &str,
+        offered: &str,
+    ) -> Result<(WebSocketStream<DuplexStream>, String), u16> {
+        let mut request = format!("ws://localhost{path}")
+            .into_client_request()
+            .unwrap();
+        let name = "sec-websocket-protocol";
+        if !offered.is_empty() {
+            request.headers_mut().insert(name, offered.parse().unwrap());
+        }
+        match tokio_tungstenite::client_async(request, self.connection()).await {
+            Ok((socket, answer)) => {
+                let chosen = answer.headers().get(name);
+                let chosen = chosen.map_or("", |value| value.to_str().unwrap());
+                Ok((socket, chosen.to_owned()))
+            }
+            Err(tokio_tungstenite::tungstenite::Error::Http(answer)) => {
+                Err(answer.status().as_u16())
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// Says that the container of a pod runs, as a node agent would.
+    pub(crate) async fn started(&self, pod: &str) {
+        let status = json!({"status": {"podIP": "10.244.0.5", "containerStatuses": [{
+            "name": "main", "state": {"running": {}}, "ready": true, "restartCount": 0,
+            "image": "nginx", "imageID": "",
+        }]}});
+        self.patch(&format!("{PODS}/{pod}/status"), "strategic-merge", &status)
+            .await
+            .expect(200);
     }
 
     /// A ConfigMap in `default`.

@@ -42,6 +42,14 @@ impl Pool {
         Ipv4Addr::from(self.base + 1).into()
     }
 
+    /// Whether an address is in the range.
+    pub fn contains(&self, ip: IpAddr) -> bool {
+        match ip {
+            IpAddr::V4(ip) => u32::from(ip).wrapping_sub(self.base) < self.size,
+            IpAddr::V6(_) => false,
+        }
+    }
+
     /// An address nobody uses; `None` when all are in use.
     pub fn take(&mut self) -> Option<IpAddr> {
         let usable = self.size - 3;
@@ -76,6 +84,7 @@ mod tests {
         let mut pool = Pool::new("10.244.1.0/29").unwrap();
         let first = pool.take().unwrap();
         assert_eq!(first.to_string(), "10.244.1.2");
+        assert!(pool.contains(first) && !pool.contains("10.244.1.8".parse().unwrap()));
         pool.free(first);
         let rest: Vec<String> = (0..5).map(|_| pool.take().unwrap().to_string()).collect();
         assert_eq!(

@@ -7,8 +7,11 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::BoxStream;
-use plimsoll_api::node::{ContainerRef, LogOptions, NodeBackend, Session, StreamOptions};
+use plimsoll_api::node::{
+    Connection, ContainerRef, Destination, LogOptions, NodeBackend, Session, StreamOptions,
+};
 use plimsoll_api::status::ApiError;
+use std::io;
 
 impl Agents {
     fn find(&self, wanted: &ContainerRef) -> Result<(PodEntry, ContainerEntry), ApiError> {
@@ -124,5 +127,9 @@ impl NodeBackend for Agents {
         let (entry, id) = self.running(&container)?;
         let session = entry.runtime.attach(&id, options.stdin).await;
         session.map_err(|e| ApiError::internal(format!("error attaching to container: {e}")))
+    }
+
+    async fn connect(&self, to: Destination) -> io::Result<Connection> {
+        self.dial(to).await
     }
 }

@@ -1,11 +1,13 @@
 //! Which containers run where: read by logs, exec, attach and by usage sampling.
 
+use super::Node;
 use super::state::{PodState, Run};
 use super::view::Pod;
 use crate::runtime::Runtime;
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -36,6 +38,8 @@ pub(crate) struct ContainerEntry {
 #[derive(Debug, Clone)]
 pub(crate) struct PodEntry {
     pub(crate) uid: Arc<str>,
+    pub(crate) node: Arc<Node>,
+    pub(crate) address: Option<IpAddr>,
     pub(crate) runtime: Arc<dyn Runtime>,
     pub(crate) containers: Vec<ContainerEntry>,
     pub(crate) logs: PathBuf,
@@ -88,6 +92,17 @@ impl Board {
             .pods
             .get(&(namespace.into(), pod.into()))
             .cloned()
+    }
+
+    /// The pods of a node.
+    pub(crate) fn of_node(&self, node: &str) -> Vec<(PodName, PodEntry)> {
+        let inner = self.0.lock();
+        let pods = inner
+            .pods
+            .iter()
+            .filter(|(_, entry)| entry.node.name == node);
+        pods.map(|(name, entry)| (name.clone(), entry.clone()))
+            .collect()
     }
 
     /// Calls with every running container: pod, container, container ID, start.

@@ -402,6 +402,8 @@ impl Worker {
         let due = self.report.start_if_due(&self.site, &self.state, now);
         let entry = PodEntry {
             uid: self.pod().metadata.uid.as_str().into(),
+            node: Arc::clone(&self.site.node),
+            address: operate::address(self.pod(), &self.state, &self.site.node),
             runtime: Arc::clone(&self.site.node.runtime),
             containers: Vec::new(),
             logs: self.site.logs(),

@@ -172,7 +172,8 @@ impl ClusterNetwork {
         Netlink::open()?.delete_link(index(&pod.link)?)
     }
 
-    fn in_namespace<T>(
+    /// Does something inside another network.
+    pub(crate) fn in_namespace<T>(
         &self,
         netns: impl AsFd,
         work: impl FnOnce() -> Result<T, Fault>,

@@ -113,6 +113,8 @@ pub(crate) enum Order {
     Socket {
         purpose: Purpose,
         address: SocketAddr,
+        /// The pod in whose network it is made; the cluster's if none.
+        pod_uid: Option<String>,
     },
 }
 

@@ -6,7 +6,7 @@ use super::fault::{Doing, Fault};
 use super::governor::{self, Account};
 use super::network::{ClusterNetwork, PodNetwork, open_socket};
 use super::program::{self, Joined, Started};
-use super::protocol::{Answer, ExecOrder, Order, Refusal, StartOrder};
+use super::protocol::{Answer, ExecOrder, Order, Purpose, Refusal, StartOrder};
 use super::rootfs::{Overlay, Rootfs};
 use crate::runtime::{Counters, Exit, Limits, NodeSlice, SandboxSpec};
 use nix::sys::signal::{Signal, kill};
@@ -14,7 +14,7 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use std::collections::BTreeMap;
 use std::fs;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -105,8 +105,16 @@ impl State {
             }
             Order::Resize { task, limits } => self.resize(task, limits).map(|()| done)?,
             Order::Counters => Ok((self.count(), Vec::new())),
-            Order::Socket { purpose, address } => {
-                Ok((Answer::Done, vec![open_socket(purpose, address)?]))
+            Order::Socket {
+                purpose,
+                address,
+                pod_uid,
+            } => {
+                let socket = match pod_uid {
+                    Some(uid) => self.open_inside(uid, purpose, address)?,
+                    None => open_socket(purpose, address)?,
+                };
+                Ok((Answer::Done, vec![socket]))
             }
         }
     }
@@ -154,6 +162,19 @@ impl State {
             self.cgroups.remove(&pod_group(&sandbox.spec));
         }
         let _gone = fs::remove_dir_all(self.pod_directory(uid));
+    }
+
+    fn open_inside(
+        &self,
+        uid: String,
+        purpose: Purpose,
+        address: SocketAddr,
+    ) -> Result<OwnedFd, Refusal> {
+        let sandbox = self.sandboxes.get(&uid);
+        let sandbox = sandbox.ok_or(Refusal::NoSuchSandbox(uid))?;
+        let netns = &sandbox.network.netns;
+        let work = || open_socket(purpose, address);
+        Ok(self.network.in_namespace(netns, work)?)
     }
 
     fn pod_directory(&self, uid: &str) -> PathBuf {

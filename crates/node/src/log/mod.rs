@@ -6,7 +6,7 @@ pub(crate) use stream::stream;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use jiff::Timestamp;
-use plimsoll_api::node::LogOptions;
+use plimsoll_api::node::{LogOptions, LogStream};
 use std::collections::VecDeque;
 use std::path::Path;
 
@@ -23,6 +23,7 @@ pub(crate) fn remove(directory: &Path) {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Entry<'a> {
     time: &'a str,
+    stream: LogStream,
     ends_line: bool,
     text: &'a [u8],
 }
@@ -32,12 +33,15 @@ fn parse(line: &[u8]) -> Option<Entry<'_>> {
     let mut parts = line.splitn(4, |b| *b == b' ');
     let (time, stream, tag) = (parts.next()?, parts.next()?, parts.next()?);
     let text = parts.next().unwrap_or_default();
-    if stream != b"stdout" && stream != b"stderr" {
-        return None;
-    }
+    let stream = match stream {
+        b"stdout" => LogStream::Stdout,
+        b"stderr" => LogStream::Stderr,
+        _ => return None,
+    };
     let ends_line = tag.first() == Some(&b'F');
     Some(Entry {
         time: std::str::from_utf8(time).ok()?,
+        stream,
         ends_line,
         text,
     })
@@ -48,6 +52,7 @@ fn parse(line: &[u8]) -> Option<Entry<'_>> {
 struct Filter {
     since: Option<Timestamp>,
     timestamps: bool,
+    stream: LogStream,
     left: Option<u64>,
     in_line: bool,
 }
@@ -58,6 +63,7 @@ impl Filter {
         Self {
             since,
             timestamps,
+            stream: options.stream,
             left: options.limit_bytes,
             in_line: false,
         }
@@ -70,6 +76,9 @@ impl Filter {
 
     fn add(&mut self, line: &[u8], out: &mut BytesMut) {
         let Some(entry) = parse(line) else { return };
+        if self.stream != LogStream::All && self.stream != entry.stream {
+            return;
+        }
         if self
             .since
             .is_some_and(|since| entry.time.parse::<Timestamp>().is_ok_and(|t| t < since))
@@ -166,6 +175,18 @@ mod tests {
     fn tail_counts_lines_not_entries(#[case] lines: u64, #[case] want: &str) {
         let options = LogOptions {
             tail_lines: Some(lines),
+            ..LogOptions::default()
+        };
+        assert_eq!(shown(&options), want);
+    }
+
+    #[rstest::rstest]
+    #[case(LogStream::All, "one\ntwo\nthree\n")]
+    #[case(LogStream::Stdout, "one\nthree\n")]
+    #[case(LogStream::Stderr, "two\n")]
+    fn one_stream_can_be_asked_for(#[case] stream: LogStream, #[case] want: &str) {
+        let options = LogOptions {
+            stream,
             ..LogOptions::default()
         };
         assert_eq!(shown(&options), want);

@@ -19,7 +19,7 @@ use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
@@ -326,13 +326,19 @@ struct ClusterSockets {
 }
 
 impl ClusterSockets {
-    async fn socket(&self, purpose: Purpose, address: SocketAddr) -> io::Result<OwnedFd> {
+    async fn socket(
+        &self,
+        purpose: Purpose,
+        address: SocketAddr,
+        pod_uid: Option<&str>,
+    ) -> io::Result<OwnedFd> {
         use crate::launcher::Refusal;
-        let (result, fds) = self
-            .launcher
-            .ask(Order::Socket { purpose, address })
-            .await
-            .map_err(io::Error::other)?;
+        let order = Order::Socket {
+            purpose,
+            address,
+            pod_uid: pod_uid.map(str::to_owned),
+        };
+        let (result, fds) = self.launcher.ask(order).await.map_err(io::Error::other)?;
         match result {
             Ok(_) => fds
                 .into_iter()
@@ -350,26 +356,41 @@ impl ClusterSockets {
 #[async_trait]
 impl Network for ClusterSockets {
     async fn listen(&self, address: SocketAddr) -> io::Result<tokio::net::TcpListener> {
-        let socket = self.socket(Purpose::Listen, address).await?;
+        let socket = self.socket(Purpose::Listen, address, None).await?;
         tokio::net::TcpListener::from_std(socket.into())
     }
 
     async fn bind_udp(&self, address: SocketAddr) -> io::Result<tokio::net::UdpSocket> {
-        let socket = self.socket(Purpose::Datagram, address).await?;
+        let socket = self.socket(Purpose::Datagram, address, None).await?;
         tokio::net::UdpSocket::from_std(socket.into())
     }
 
     async fn connect(&self, address: SocketAddr) -> io::Result<tokio::net::TcpStream> {
-        let socket = self.socket(Purpose::Connect, address).await?;
-        let socket = tokio::net::TcpSocket::from_std_stream(socket.into());
-        let stream = socket.connect(address).await?;
-        stream.set_nodelay(true)?;
-        Ok(stream)
+        let socket = self.socket(Purpose::Connect, address, None).await?;
+        finish(socket, address).await
+    }
+
+    async fn connect_inside(
+        &self,
+        pod_uid: &str,
+        address: SocketAddr,
+    ) -> io::Result<tokio::net::TcpStream> {
+        let inside = SocketAddr::from((Ipv4Addr::LOCALHOST, address.port()));
+        let socket = self.socket(Purpose::Connect, inside, Some(pod_uid)).await?;
+        finish(socket, inside).await
     }
 
     fn reachable_from_host(&self) -> bool {
         self.launcher.greeting().reachable_from_host
     }
+}
+
+/// Connects a socket that was made elsewhere.
+async fn finish(socket: OwnedFd, address: SocketAddr) -> io::Result<tokio::net::TcpStream> {
+    let socket = tokio::net::TcpSocket::from_std_stream(socket.into());
+    let stream = socket.connect(address).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
 }
 
 fn stdio(tty: bool, stdin: bool) -> Stdio {

@@ -295,6 +295,16 @@ pub trait Network: Send + Sync + std::fmt::Debug {
     /// Connects to a pod.
     async fn connect(&self, address: SocketAddr) -> std::io::Result<tokio::net::TcpStream>;
 
+    /// Connects to a port on the loopback interface of a pod, whose own address is `address`'s.
+    /// Where pods have no network of their own, that is their address.
+    async fn connect_inside(
+        &self,
+        _pod_uid: &str,
+        address: SocketAddr,
+    ) -> std::io::Result<tokio::net::TcpStream> {
+        self.connect(address).await
+    }
+
     /// Whether the host's own shell reaches pod and Service addresses.
     fn reachable_from_host(&self) -> bool;
 }

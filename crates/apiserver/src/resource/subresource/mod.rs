@@ -23,15 +23,16 @@ pub(super) async fn serve(call: &Call) -> Result<Response, ApiError> {
         .kind
         .subresource(name)
         .ok_or_else(ApiError::no_such_resource)?;
-    if !known.verbs.contains(&call.verb) {
+    let asks = name == "proxy" && call.verb == "options";
+    if !known.verbs.contains(&call.verb) && !asks {
         return Err(ApiError::method_not_allowed());
     }
     match (name, call.verb) {
         ("log", _) => streams::log::read(call).await,
-        ("exec", _) => streams::exec::open(call, streams::exec::Purpose::Exec).await,
-        ("attach", _) => streams::exec::open(call, streams::exec::Purpose::Attach).await,
-        ("portforward", _) => Err(ApiError::not_yet("port-forward")),
-        ("proxy", _) => Err(ApiError::not_yet("the proxy subresource")),
+        ("exec", _) => streams::exec::open(call, streams::exec::Purpose::Exec),
+        ("attach", _) => streams::exec::open(call, streams::exec::Purpose::Attach),
+        ("portforward", _) => streams::portforward::open(call),
+        ("proxy", _) => streams::proxy::serve(call).await,
         ("scale", verb) => scale::serve(call, verb).await,
         ("binding", _) => binding::create(call).await,
         ("eviction", _) => eviction::create(call).await,
