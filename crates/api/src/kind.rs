@@ -2,7 +2,7 @@
 
 use crate::custom::{self, Custom};
 use crate::decode::{self, Decoded, FieldValidation};
-use crate::schema::TypeId;
+use crate::schema::{Node, TypeId};
 use crate::status::{ApiError, FieldError};
 use serde_json::Value;
 use std::borrow::Cow;
@@ -273,6 +273,14 @@ impl Kind {
             self.version.to_string()
         } else {
             format!("{}/{}", self.group, self.version)
+        }
+    }
+
+    /// How values of the kind merge.
+    pub fn node(&self) -> Node<'_> {
+        match &self.custom {
+            Some(custom) => Node::Object(&custom.written_schema),
+            None => Node::of(self.schema),
         }
     }
 

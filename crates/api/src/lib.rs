@@ -5,6 +5,7 @@
 //! Objects travel as [`serde_json::Value`] while they are being changed and as bytes otherwise.
 //! Nothing here does I/O.
 
+pub mod apply;
 pub mod convert;
 pub mod custom;
 pub mod decode;

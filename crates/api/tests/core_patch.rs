@@ -92,14 +92,23 @@ fn a_disruption_budgets_selector_is_replaced() {
 
 #[rstest]
 #[case(json!([]), "a strategic merge patch must be an object")]
-#[case(json!({"$patch": "explode"}), "unknown patch directive \"explode\" for $patch")]
+#[case(json!({"$patch": "explode"}), "unknown patch type: explode in map: map[$patch:explode]")]
 #[case(pod(&json!({"containers": [{"image": "x"}]})),
-    "map: {\"image\":\"x\"} does not contain declared merge key: name")]
-#[case(pod(&json!({"containers": ["x"]})), "map: \"x\" does not contain declared merge key: name")]
+    "map: map[image:x] does not contain declared merge key: name")]
+#[case(pod(&json!({"containers": ["x"]})), "map: x does not contain declared merge key: name")]
 #[case(pod(&json!({"$setElementOrder/containers": [{"name": "a"}], "containers": [{"name": "b"}]})),
-    "containers: the patch has {\"name\":\"b\"}, which its $setElementOrder list lacks")]
+    "The order in patch list:\n[map[name:b]]\n doesn't match $setElementOrder list:\n[map[name:a]]\n")]
+#[case(pod(&json!({"$setElementOrder/containers": [{"name": "a"}, {"name": "b"}],
+    "containers": [{"name": "b"}, {"name": "a"}]})),
+    "The order in patch list:\n[map[name:b] map[name:a]]\n doesn't match $setElementOrder list:\n[map[name:a] map[name:b]]\n")]
+#[case(pod(&json!({"$setElementOrder/containers": 1})), "invalid patch format of setElementOrder list")]
+#[case(pod(&json!({"$deleteFromPrimitiveList/x": 1})), "invalid patch format of primitive list")]
+#[case(pod(&json!({"containers": [{"name": "a", "$patch": "merge"}]})),
+    "merging lists cannot yet be specified in the patch")]
+#[case(pod(&json!({"containers": [{"name": "a", "$patch": "fly"}]})),
+    "unknown patch type: fly in map: map[$patch:fly name:a]")]
 #[case(pod(&json!({"$retainKeys": ["a"], "nodeName": "x"})),
-    "nodeName: the patch sets it, but its $retainKeys list lacks it")]
+    "invalid patch format of retainKeys")]
 fn a_malformed_strategic_patch_is_refused(#[case] change: Value, #[case] why: &str) {
     let error = patch::strategic(ty("Pod"), &json!({}), &change).unwrap_err();
     assert_eq!((error.code, error.message.as_str()), (400, why));

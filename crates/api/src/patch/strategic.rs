@@ -1,6 +1,7 @@
 //! Strategic merge patches.
 
 use super::order;
+use crate::apply::go_plain;
 use crate::schema::{self, FieldDef, FieldType, Item, Shape, TypeDef, TypeId};
 use serde_json::{Map, Value};
 
@@ -9,17 +10,21 @@ use serde_json::{Map, Value};
 pub(super) enum Refusal {
     #[error("a strategic merge patch must be an object")]
     NotAnObject,
-    #[error("unknown patch directive {0} for $patch")]
-    Directive(Value),
+    #[error("unknown patch type: {0} in map: {1}")]
+    Directive(String, String),
+    #[error("merging lists cannot yet be specified in the patch")]
+    MergeElement,
     #[error("map: {element} does not contain declared merge key: {key}")]
-    NoMergeKey { element: Value, key: &'static str },
-    #[error("{0} must be a list")]
-    NotAList(String),
-    #[error("{field}: the patch has {item}, which its $setElementOrder list lacks")]
-    NotInOrder { field: String, item: Value },
-    #[error("{0}: the patch sets it, but its $retainKeys list lacks it")]
-    NotRetained(String),
+    NoMergeKey { element: String, key: &'static str },
+    #[error("invalid patch format of {0}")]
+    Format(&'static str),
+    #[error("The order in patch list:\n{patch}\n doesn't match $setElementOrder list:\n{order}\n")]
+    NotInOrder { patch: String, order: String },
 }
+
+const RETAIN_FORMAT: Refusal = Refusal::Format("retainKeys");
+const ORDER_FORMAT: Refusal = Refusal::Format("setElementOrder list");
+const DELETE_FORMAT: Refusal = Refusal::Format("primitive list");
 
 const PATCH: &str = "$patch";
 const RETAIN: &str = "$retainKeys";
@@ -94,14 +99,17 @@ fn merge_object(
             return Ok(replacement);
         }
         Some((Some("delete"), _)) => return Ok(Object::new()),
-        Some((_, other)) => return Err(Refusal::Directive(other.clone())),
+        Some((_, other)) => {
+            return Err(Refusal::Directive(
+                go_plain(other),
+                go_plain(&Value::Object(patch.clone())),
+            ));
+        }
     }
     retain_keys(&mut original, patch)?;
     for (directive, values) in patch {
         if let Some(key) = directive.strip_prefix(DELETE) {
-            let values = values
-                .as_array()
-                .ok_or_else(|| Refusal::NotAList(directive.clone()))?;
+            let values = values.as_array().ok_or(DELETE_FORMAT)?;
             if let Some(Value::Array(list)) = original.get_mut(key) {
                 list.retain(|item| !values.contains(item));
             }
@@ -110,12 +118,7 @@ fn merge_object(
     for (key, value) in patch.iter().filter(|(key, _)| !is_directive(key)) {
         let known = Known::of(row, key);
         let before = original.get(key).cloned();
-        match merge_value(
-            before,
-            value,
-            patch.get(&format!("{ORDER}{key}")),
-            (key, known),
-        )? {
+        match merge_value(before, value, patch.get(&format!("{ORDER}{key}")), known)? {
             Some(value) => drop(original.insert(key.clone(), value)),
             None => drop(original.shift_remove(key)),
         }
@@ -132,13 +135,11 @@ fn retain_keys(original: &mut Object, patch: &Object) -> Result<(), Refusal> {
     let Some(retain) = patch.get(RETAIN) else {
         return Ok(());
     };
-    let retain = retain
-        .as_array()
-        .ok_or_else(|| Refusal::NotAList(RETAIN.to_owned()))?;
+    let retain = retain.as_array().ok_or(RETAIN_FORMAT)?;
     let kept = |key: &str| retain.iter().any(|r| r.as_str() == Some(key));
     for (key, value) in patch {
         if !is_directive(key) && !value.is_null() && !kept(key) {
-            return Err(Refusal::NotRetained(key.clone()));
+            return Err(RETAIN_FORMAT);
         }
     }
     original.retain(|key, _| kept(key));
@@ -150,7 +151,7 @@ fn merge_value(
     before: Option<Value>,
     patch: &Value,
     order: Option<&Value>,
-    (key, known): (&str, Known),
+    known: Known,
 ) -> Result<Option<Value>, Refusal> {
     Ok(Some(match (before, patch) {
         (_, Value::Null) => return Ok(None),
@@ -166,7 +167,7 @@ fn merge_value(
                 Some(Value::Array(list)) => list,
                 _ => Vec::new(),
             };
-            Value::Array(merge_list(&before, patch, order, (key, known))?)
+            Value::Array(merge_list(&before, patch, order, known)?)
         }
         (_, value) => value.clone(),
     }))
@@ -176,7 +177,7 @@ fn merge_list(
     before: &[Value],
     patch: &[Value],
     order: Option<&Value>,
-    (key, known): (&str, Known),
+    known: Known,
 ) -> Result<Vec<Value>, Refusal> {
     let merge_key = known.merge_key();
     let merged = match merge_key {
@@ -190,16 +191,15 @@ fn merge_list(
     let Some(order) = order else {
         return Ok(order::arrange(merged, &patch, before, merge_key));
     };
-    let order = order
-        .as_array()
-        .ok_or_else(|| Refusal::NotAList(format!("{ORDER}{key}")))?;
-    if let Some(item) = patch
+    let order = order.as_array().ok_or(ORDER_FORMAT)?;
+    let positions: Option<Vec<usize>> = patch
         .iter()
-        .find(|p| order::position(order, p, merge_key).is_none())
-    {
+        .map(|item| order::position(order, item, merge_key))
+        .collect();
+    if positions.is_none_or(|positions| !positions.is_sorted()) {
         return Err(Refusal::NotInOrder {
-            field: key.to_owned(),
-            item: item.clone(),
+            patch: go_plain(&Value::Array(patch)),
+            order: go_plain(&Value::Array(order.clone())),
         });
     }
     Ok(order::arrange(merged, order, before, merge_key))
@@ -246,7 +246,7 @@ fn merge_elements(
     let mut set = Vec::new();
     for item in patch {
         let no_key = || Refusal::NoMergeKey {
-            element: item.clone(),
+            element: go_plain(item),
             key: merge_key,
         };
         let id = item
@@ -254,7 +254,14 @@ fn merge_elements(
             .filter(|id| !id.is_null())
             .ok_or_else(no_key)?;
         let fields = item.as_object().ok_or_else(no_key)?;
-        if directive(item).as_deref() == Some("delete") {
+        match directive(item).as_deref() {
+            Some("merge") => return Err(Refusal::MergeElement),
+            Some(other) if other != "delete" => {
+                return Err(Refusal::Directive(other.to_owned(), go_plain(item)));
+            }
+            Some(_) | None => {}
+        }
+        if directive(item).is_some() {
             list.retain(|old| old.get(merge_key) != Some(id));
             continue;
         }
@@ -291,9 +298,7 @@ fn reorder_untouched(
         let Some(key) = directive.strip_prefix(ORDER) else {
             continue;
         };
-        let order = order
-            .as_array()
-            .ok_or_else(|| Refusal::NotAList(directive.clone()))?;
+        let order = order.as_array().ok_or(ORDER_FORMAT)?;
         if patch.contains_key(key) {
             continue;
         }

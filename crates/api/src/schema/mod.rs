@@ -4,10 +4,13 @@
 
 #[rustfmt::skip]
 mod fields;
+mod node;
 #[rustfmt::skip]
 mod resources;
 #[rustfmt::skip]
 mod types;
+
+pub use node::{Atom, Keys, Node, Relation, Scalar};
 
 /// Index of a type in the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
