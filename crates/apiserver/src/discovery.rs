@@ -9,10 +9,17 @@ use http::header::{CACHE_CONTROL, ETAG, HeaderValue, IF_NONE_MATCH, VARY};
 use http::{HeaderMap, StatusCode};
 use plimsoll_api::discovery;
 use plimsoll_api::local::LocalGroup;
+use plimsoll_api::meta;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::fmt::Write;
 use std::sync::Arc;
+
+/// Content type of aggregated discovery.
+const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
+/// The same for clients of Kubernetes 1.26 to 1.29.
+const AGGREGATED_BETA: &str =
+    "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList";
 
 /// Answers a discovery path.
 pub(crate) fn answer(
@@ -25,9 +32,16 @@ pub(crate) fn answer(
     let locals: Vec<Arc<dyn LocalGroup>> = server.0.locals.read().clone();
     let cluster = &server.0.cluster;
     let body = match (route, &wanted.shape) {
-        (Route::CoreVersions | Route::Groups, Shape::Discovery(content_type)) => {
+        (Route::CoreVersions | Route::Groups, Shape::Discovery(version)) => {
             let core = *route == Route::CoreVersions;
-            let body = discovery::aggregated(&kinds, &locals, core);
+            let mut body = discovery::aggregated(&kinds, &locals, core);
+            let api_version = format!("apidiscovery.k8s.io/{version}");
+            meta::as_object(&mut body).insert("apiVersion".into(), api_version.into());
+            let content_type = if *version == "v2" {
+                AGGREGATED
+            } else {
+                AGGREGATED_BETA
+            };
             return cached(&body, content_type, headers);
         }
         (Route::CoreVersions, _) => {

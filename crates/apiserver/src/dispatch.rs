@@ -3,10 +3,11 @@
 use crate::auth::{Attributes, Identity, impersonate};
 use crate::call::Call;
 use crate::http::body;
-use crate::http::negotiate::{self, Wanted};
+use crate::http::negotiate::{self, Offer, Wanted};
 use crate::http::query::Query;
 use crate::http::respond::{self, Response};
 use crate::http::route::{Route, route};
+use crate::resource::present::protobuf_type;
 use crate::server::ApiServer;
 use crate::{discovery, local, maintenance, openapi, resource, system};
 use http::request::Parts;
@@ -28,10 +29,13 @@ where
     let upgrade = hyper::upgrade::on(&mut request);
     let (parts, request_body) = request.into_parts();
     let audit_id = server.0.random.audit_id();
+    let query = Query::parse(parts.uri.query().unwrap_or_default());
+    let failing = negotiate::for_failure(&parts.headers, &query);
     let mut warnings = Vec::new();
     let mut counted = ("other", String::new());
     let outcome = async {
-        let incoming = Incoming::new(impersonate(&server, who?, &parts.headers)?, &parts)?;
+        let identity = impersonate(&server, who?, &parts.headers)?;
+        let incoming = Incoming::new(&server, identity, &parts, query)?;
         counted = (incoming.verb, incoming.resource());
         incoming.authorize(&server, &parts)?;
         let Some(kind) = incoming.kind(&server)? else {
@@ -67,7 +71,7 @@ where
         outcome
     }
     .await;
-    let mut response = outcome.unwrap_or_else(|error| respond::failure(&error));
+    let mut response = outcome.unwrap_or_else(|error| respond::failure(&error, &failing));
     respond::complete(&mut response, &audit_id, &warnings);
     server
         .0
@@ -86,13 +90,16 @@ struct Incoming {
 }
 
 impl Incoming {
-    fn new(identity: Identity, parts: &Parts) -> Result<Self, ApiError> {
-        let query = Query::parse(parts.uri.query().unwrap_or_default());
+    fn new(
+        server: &ApiServer,
+        identity: Identity,
+        parts: &Parts,
+        query: Query,
+    ) -> Result<Self, ApiError> {
         let route = route(parts.uri.path());
         let verb = verb(&parts.method, &route, &query);
-        // Only objects are strict about the answer's type: other paths answer text or upgrade.
-        let strict = matches!(&route, Route::Resource(p) if p.subresource.is_none());
-        let wanted = match negotiate::wanted(&parts.headers, &query) {
+        let (offer, strict) = offer(server, &route, verb);
+        let wanted = match negotiate::wanted(&parts.headers, &query, offer) {
             Err(error) if strict => return Err(error),
             Err(_) => negotiate::plain_json(),
             Ok(wanted) => wanted,
@@ -177,12 +184,12 @@ impl Incoming {
                     &parts.headers,
                 ))
             }
-            Route::OpenApiIndex => Ok(openapi::index(server)),
+            Route::OpenApiIndex => Ok(openapi::index(server, &parts.headers)),
             Route::OpenApi(path) => {
                 Ok(openapi::document(server, path, &self.query, &parts.headers))
             }
             Route::Other(path) if path.trim_end_matches('/') == "/openapi/v2" => {
-                Ok(openapi::version_two(&parts.headers))
+                Ok(openapi::version_two(server, &parts.headers))
             }
             Route::Other(path) if maintenance::owns(path) => {
                 maintenance::answer(server, &parts.method, path).await
@@ -190,6 +197,27 @@ impl Incoming {
             Route::Other(path) => Ok(system::answer(server, path, &self.query, &self.wanted)),
         }
     }
+}
+
+/// Subresources that answer text or turn into streams, and so say nothing about their types.
+const STREAMS: [&str; 5] = ["attach", "exec", "log", "portforward", "proxy"];
+
+/// What a path can answer with, and whether it refuses to answer with anything else.
+fn offer(server: &ApiServer, route: &Route, verb: &str) -> (Offer, bool) {
+    let Route::Resource(path) = route else {
+        return (Offer::BuiltIn, false);
+    };
+    let kinds = server.kinds();
+    let kind = kinds.find(&path.group, &path.version, &path.plural);
+    let built_in = kind.is_some_and(|kind| protobuf_type(kind).is_some());
+    let offer = match (built_in, verb == "watch") {
+        (true, false) => Offer::BuiltIn,
+        (true, true) => Offer::BuiltInWatch,
+        (false, false) => Offer::Custom,
+        (false, true) => Offer::CustomWatch,
+    };
+    let streams = |name: &String| STREAMS.contains(&name.as_str());
+    (offer, !path.subresource.as_ref().is_some_and(streams))
 }
 
 fn verb(method: &Method, route: &Route, query: &Query) -> &'static str {

@@ -38,7 +38,7 @@ pub(crate) async fn read(
     let answer = group.read(request).await?;
     let body = match &wanted.shape {
         Shape::Table(version, include) => table(server, &resource, answer, version, *include),
-        Shape::Object | Shape::Metadata | Shape::Discovery(_) => answer,
+        Shape::Object | Shape::Metadata(_) | Shape::Discovery(_) => answer,
     };
     Ok(Some(respond::value(200, wanted, &body)))
 }

@@ -1,6 +1,7 @@
-//! `/openapi/v3`: schemas for clients that validate and explain.
+//! `/openapi/v3` and `/openapi/v2`: schemas for clients that validate and explain.
 
 use crate::discovery::hash;
+use crate::http::negotiate;
 use crate::http::query::Query;
 use crate::http::respond::{self, Response, not_found_page};
 use crate::server::ApiServer;
@@ -13,12 +14,18 @@ use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
 use plimsoll_api::kind::Kinds;
 use plimsoll_api::openapi;
-use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// How long a document named by its hash may be kept.
 const YEAR: SignedDuration = SignedDuration::from_hours(365 * 24);
+
+/// Documents are kept up to this many bytes; beyond it they are made anew when asked for.
+const KEPT_BYTES: usize = 12 << 20;
+
+/// What kubectl asks for, and what it then gets: upstream's answer has no `@`, which is not legal
+/// in a media type.
+const GNOSTIC: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
 
 /// Documents made so far, by the kinds they were made from.
 #[derive(Debug, Default)]
@@ -29,32 +36,34 @@ pub(crate) struct Documents {
 #[derive(Debug)]
 struct Made {
     kinds: Arc<Kinds>,
-    by_path: BTreeMap<String, (Bytes, String)>,
+    by_path: BTreeMap<String, Bytes>,
+    bytes: usize,
 }
 
 impl Documents {
-    /// The document at `path` (`apis/apps/v1`) and its hash, made on first use.
-    fn get(&self, server: &ApiServer, path: &str) -> Option<(Bytes, String)> {
-        let kinds = server.kinds();
-        let (group, version) = paths(&kinds).remove(path)?;
-        let mut made = self.made.lock();
-        if made.as_ref().is_none_or(|m| !Arc::ptr_eq(&m.kinds, &kinds)) {
-            *made = Some(Made {
-                kinds: Arc::clone(&kinds),
-                by_path: BTreeMap::new(),
-            });
+    /// The document under a name, made by `make` on first use.
+    fn get(&self, kinds: &Arc<Kinds>, name: &str, make: impl FnOnce() -> Vec<u8>) -> Bytes {
+        let mut slot = self.made.lock();
+        let known = slot.take().filter(|old| Arc::ptr_eq(&old.kinds, kinds));
+        let mut current = known.unwrap_or_else(|| Made {
+            kinds: Arc::clone(kinds),
+            by_path: BTreeMap::new(),
+            bytes: 0,
+        });
+        let document = match current.by_path.get(name) {
+            Some(document) => document.clone(),
+            None => Bytes::from(make()),
+        };
+        if !current.by_path.contains_key(name) {
+            if current.bytes + document.len() > KEPT_BYTES {
+                current.by_path.clear();
+                current.bytes = 0;
+            }
+            current.bytes += document.len();
+            current.by_path.insert(name.to_owned(), document.clone());
         }
-        let known = made
-            .as_mut()?
-            .by_path
-            .entry(path.to_owned())
-            .or_insert_with(|| {
-                let document = openapi::v3(&kinds, &group, &version);
-                let bytes: Bytes = serde_json::to_vec(&document).unwrap_or_default().into();
-                let tag = hash(&bytes);
-                (bytes, tag)
-            });
-        Some(known.clone())
+        *slot = Some(current);
+        document
     }
 }
 
@@ -77,43 +86,32 @@ fn paths(kinds: &Kinds) -> BTreeMap<String, (String, String)> {
         .collect()
 }
 
-/// `/openapi/v2` without a single definition. kubectl turns to it for kinds that are not served,
-/// and goes on to say so when they are not in it either; without it, it says something else.
-pub(crate) fn version_two(headers: &HeaderMap) -> Response {
-    const TITLE: &str = "Kubernetes";
-    const VERSION: &str = "v1.36.2";
-    let accept = headers.get(ACCEPT).and_then(|v| v.to_str().ok());
-    if !accept.is_some_and(|types| types.contains("proto-openapi.spec.v2")) {
-        let document = json!({
-            "swagger": "2.0", "info": {"title": TITLE, "version": VERSION}, "paths": {},
-            "definitions": {},
-        });
-        return respond::plain(200, "application/json", document.to_string());
-    }
-    // openapi.v2.Document in protobuf: swagger = 1, info = 2 with title = 1 and version = 2.
-    let field = |number: u8, bytes: &[u8]| {
-        let length = u8::try_from(bytes.len()).unwrap_or_default();
-        [&[number << 3 | 2, length], bytes].concat()
+/// `/openapi/v2`: every version in one document, as JSON or in gnostic's protobuf.
+pub(crate) fn version_two(server: &ApiServer, headers: &HeaderMap) -> Response {
+    let kinds = server.kinds();
+    let make = || {
+        let documents = paths(&kinds).into_values();
+        openapi::v2(documents.map(|(group, version)| openapi::v3(&kinds, &group, &version)))
     };
-    let info = [field(1, TITLE.as_bytes()), field(2, VERSION.as_bytes())].concat();
-    let document = [field(1, b"2.0"), field(2, &info)].concat();
-    let media = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
-    respond::plain(200, media, document)
+    let accept = headers.get(ACCEPT).and_then(|v| v.to_str().ok());
+    let documents = &server.0.documents;
+    let (media, bytes) = if accept.is_some_and(|types| types.contains("proto-openapi.spec.v2")) {
+        let make = || openapi::gnostic(&make());
+        (GNOSTIC, documents.get(&kinds, "v2.pb", make))
+    } else {
+        let make = || serde_json::to_vec(&make()).unwrap_or_default();
+        ("application/json", documents.get(&kinds, "v2.json", make))
+    };
+    let tag = hash(&bytes);
+    tagged(headers, media, &tag, bytes)
 }
 
-/// The list of documents, each with its hash.
-pub(crate) fn index(server: &ApiServer) -> Response {
-    let documents = &server.0.documents;
-    let list: serde_json::Map<String, serde_json::Value> = paths(&server.kinds())
-        .into_keys()
-        .filter_map(|path| {
-            let (_, tag) = documents.get(server, &path)?;
-            let url = format!("/openapi/v3/{path}?hash={tag}");
-            Some((path, json!({"serverRelativeURL": url})))
-        })
-        .collect();
-    let body = serde_json::to_vec(&json!({"paths": list})).unwrap_or_default();
-    respond::plain(200, "application/json", body)
+/// The list of documents, each with its hash. Makes none of them.
+pub(crate) fn index(server: &ApiServer, headers: &HeaderMap) -> Response {
+    let body = openapi::index(&server.kinds());
+    let bytes = Bytes::from(serde_json::to_vec(&body).unwrap_or_default());
+    let tag = hash(&bytes);
+    tagged(headers, "application/json", &tag, bytes)
 }
 
 /// One document.
@@ -123,10 +121,12 @@ pub(crate) fn document(
     query: &Query,
     headers: &HeaderMap,
 ) -> Response {
-    let Some((bytes, tag)) = server.0.documents.get(server, path) else {
+    let kinds = server.kinds();
+    let Some((group, version)) = paths(&kinds).remove(path) else {
         return not_found_page();
     };
-    let asked = query.get("hash");
+    let tag = openapi::hash(&kinds, path);
+    let asked = query.get("hash").filter(|asked| !asked.is_empty());
     if asked.is_some_and(|asked| asked != tag) {
         let mut moved = respond::plain(301, "text/plain; charset=utf-8", Bytes::new());
         if let Ok(url) = HeaderValue::from_str(&format!("/openapi/v3/{path}?hash={tag}")) {
@@ -134,30 +134,40 @@ pub(crate) fn document(
         }
         return moved;
     }
-    let quoted = format!("\"{tag}\"");
-    let known = headers.get(IF_NONE_MATCH).and_then(|v| v.to_str().ok());
-    let mut response = if known == Some(quoted.as_str()) {
-        respond::plain(304, "application/json", Bytes::new())
-    } else {
-        let mut wanted = crate::http::negotiate::plain_json();
-        let accepts = headers
-            .get(http::header::ACCEPT_ENCODING)
-            .and_then(|v| v.to_str().ok());
-        wanted.gzip = accepts.is_some_and(|e| e.contains("gzip"));
-        respond::json(200, &wanted, bytes)
+    let make = || {
+        let document = openapi::v3(&kinds, &group, &version);
+        serde_json::to_vec(&document).unwrap_or_default()
     };
-    let answer = response.headers_mut();
-    answer.insert(VARY, HeaderValue::from_static("Accept"));
-    if let Ok(value) = HeaderValue::from_str(&quoted) {
-        answer.insert(ETAG, value);
-    }
+    let bytes = server.0.documents.get(&kinds, path, make);
+    let mut response = tagged(headers, "application/json", &tag, bytes);
     if asked.is_some() {
+        let answer = response.headers_mut();
         answer.insert(CACHE_CONTROL, HeaderValue::from_static("public, immutable"));
         let until = server.now().checked_add(YEAR).unwrap_or(Timestamp::MAX);
         let text = jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&until);
         if let Some(value) = text.ok().and_then(|t| HeaderValue::from_str(&t).ok()) {
             answer.insert(EXPIRES, value);
         }
+    }
+    response
+}
+
+/// An answer that clients keep and ask about by its tag.
+fn tagged(headers: &HeaderMap, media: &'static str, tag: &str, bytes: Bytes) -> Response {
+    let quoted = format!("\"{tag}\"");
+    let known = headers.get(IF_NONE_MATCH).and_then(|v| v.to_str().ok());
+    let known = known.is_some_and(|tags| tags.split(',').any(|t| t.trim() == quoted));
+    let mut response = if known {
+        respond::plain(304, media, Bytes::new())
+    } else {
+        let mut wanted = negotiate::plain_json();
+        wanted.gzip = negotiate::gzip(headers);
+        respond::whole(200, &wanted, media, bytes)
+    };
+    let answer = response.headers_mut();
+    answer.append(VARY, HeaderValue::from_static("Accept"));
+    if let Ok(value) = HeaderValue::from_str(&quoted) {
+        answer.insert(ETAG, value);
     }
     response
 }

@@ -1,11 +1,17 @@
-//! OpenAPI v3 documents, generated from the schema tables and the table of kinds.
+//! OpenAPI documents (v3, v2 and v2 as protobuf), generated from the schema tables and the table of kinds.
 //!
 //! Clients use them to learn which operations check fields (`fieldValidation` on PATCH), how lists
 //! merge in a strategic merge patch, and for `kubectl explain`.
 
 mod descriptions;
+mod gnostic;
+mod parameters;
 mod paths;
 mod schemas;
+mod swagger;
+
+pub use gnostic::encode as gnostic;
+pub use swagger::v2;
 
 use crate::kind::{Kind, Kinds};
 use crate::schema;

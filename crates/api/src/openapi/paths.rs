@@ -1,200 +1,387 @@
 //! Operations.
 
+use super::parameters::{self, DELETE, LIST, PATCH, WRITE};
 use super::schemas::reference;
 use crate::kind::{Kind, Subresource};
 use crate::schema;
 use serde_json::{Map, Value, json};
 
-const WRITE: [&str; 4] = ["dryRun", "fieldManager", "fieldValidation", "pretty"];
-const PATCH: [&str; 5] = [
-    "dryRun",
-    "fieldManager",
-    "fieldValidation",
-    "force",
-    "pretty",
+const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.";
+const JSON_TYPES: [&str; 3] = [
+    "application/json",
+    "application/yaml",
+    "application/vnd.kubernetes.protobuf",
 ];
-const LIST: [&str; 11] = [
-    "allowWatchBookmarks",
-    "continue",
-    "fieldSelector",
-    "labelSelector",
-    "limit",
-    "pretty",
-    "resourceVersion",
-    "resourceVersionMatch",
-    "sendInitialEvents",
-    "timeoutSeconds",
-    "watch",
+const STREAM_TYPES: [&str; 2] = [
+    "application/json;stream=watch",
+    "application/vnd.kubernetes.protobuf;stream=watch",
 ];
-const DELETE: [&str; 6] = [
-    "dryRun",
-    "gracePeriodSeconds",
-    "ignoreStoreReadErrorWithClusterBreakingPotential",
-    "orphanDependents",
-    "pretty",
-    "propagationPolicy",
-];
-const PATCH_TYPES: [&str; 5] = [
+const PATCH_TYPES: [&str; 4] = [
     "application/apply-patch+yaml",
     "application/json-patch+json",
     "application/merge-patch+json",
     "application/strategic-merge-patch+json",
-    "application/apply-patch+cbor",
 ];
 
-/// (HTTP method, action, query parameters).
-type Operation = (&'static str, &'static str, &'static [&'static str]);
+/// One operation of a path.
+#[derive(Debug, Clone, Copy)]
+struct Operation {
+    method: &'static str,
+    /// `x-kubernetes-action`.
+    action: &'static str,
+    /// Query parameters.
+    query: &'static [&'static str],
+}
+
+const fn operation(
+    method: &'static str,
+    action: &'static str,
+    query: &'static [&'static str],
+) -> Operation {
+    Operation {
+        method,
+        action,
+        query,
+    }
+}
+
+/// What a path is about: one of these per path.
+#[derive(Debug, Clone, Copy)]
+struct Place<'a> {
+    kind: &'a Kind,
+    sub: Option<&'a Subresource>,
+    /// Path parameters.
+    parameters: &'a [&'static str],
+    /// What operation ids end in.
+    suffix: &'static str,
+}
 
 /// Adds the paths of a kind and its subresources.
 pub(super) fn of_kind(kind: &Kind, all: &mut Map<String, Value>) {
     let root = super::path_of(kind);
-    let place = if kind.namespaced {
-        "/namespaces/{namespace}"
+    let (within, parameters, named): (&str, &[&str], &[&str]) = if kind.namespaced {
+        (
+            "/namespaces/{namespace}",
+            &["namespace"],
+            &["name", "namespace"],
+        )
     } else {
-        ""
+        ("", &[], &["name"])
     };
-    let collection = format!("/{root}{place}/{}", kind.plural);
+    let collection = format!("{within}/{}", kind.plural);
     let item = format!("{collection}/{{name}}");
-    if kind.namespaced && kind.allows("list") {
-        let everywhere = format!("/{root}/{}", kind.plural);
-        all.insert(everywhere, path(kind, &everywhere_operations(kind), &[]));
-    }
-    let parameters: &[&str] = if kind.namespaced { &["namespace"] } else { &[] };
-    let named: &[&str] = if kind.namespaced {
-        &["name", "namespace"]
-    } else {
-        &["name"]
+    let place = Place {
+        kind,
+        sub: None,
+        parameters,
+        suffix: "",
     };
-    all.insert(
-        collection,
-        path(kind, &collection_operations(kind), parameters),
-    );
-    if ["get", "update", "patch", "delete"]
-        .iter()
-        .any(|verb| kind.allows(verb))
-    {
-        all.insert(item.clone(), path(kind, &item_operations(kind), named));
+    let one = Place {
+        parameters: named,
+        ..place
+    };
+    let everywhere = Place {
+        parameters: &[],
+        suffix: "ForAllNamespaces",
+        ..place
+    };
+    if kind.namespaced && kind.allows("list") {
+        let list = [operation("get", "list", &LIST)];
+        add(all, format!("/{root}/{}", kind.plural), everywhere, &list);
+    }
+    let operations = collection_operations(kind);
+    add(all, format!("/{root}{collection}"), place, &operations);
+    let operations = item_operations(kind);
+    if !operations.is_empty() {
+        add(all, format!("/{root}{item}"), one, &operations);
     }
     for sub in &kind.subresources {
-        all.insert(format!("{item}/{}", sub.name), subresource(sub, named));
+        let about = Place {
+            sub: Some(sub),
+            ..one
+        };
+        let path = format!("/{root}{item}/{}", sub.name);
+        add(all, path, about, &subresource_operations(sub));
     }
-}
-
-fn everywhere_operations(kind: &Kind) -> Vec<Operation> {
-    if kind.allows("list") {
-        vec![("get", "list", &LIST)]
-    } else {
-        Vec::new()
+    if kind.allows("watch") {
+        let lists = [operation("get", "watchlist", &LIST)];
+        if kind.namespaced {
+            let path = format!("/{root}/watch/{}", kind.plural);
+            add(all, path, everywhere, &lists);
+        }
+        add(all, format!("/{root}/watch{collection}"), place, &lists);
+        let single = [operation("get", "watch", &LIST)];
+        add(all, format!("/{root}/watch{item}"), one, &single);
     }
 }
 
 fn collection_operations(kind: &Kind) -> Vec<Operation> {
-    let all: [(&str, Operation); 3] = [
-        ("list", ("get", "list", &LIST)),
-        ("create", ("post", "post", &WRITE)),
-        ("deletecollection", ("delete", "deletecollection", &DELETE)),
+    let all = [
+        ("list", operation("get", "list", &LIST)),
+        ("create", operation("post", "post", &WRITE)),
+        (
+            "deletecollection",
+            operation("delete", "deletecollection", &parameters::DELETE_MANY),
+        ),
     ];
-    allowed(kind, &all)
+    allowed(&all, |verb| kind.allows(verb))
 }
 
 fn item_operations(kind: &Kind) -> Vec<Operation> {
-    let all: [(&str, Operation); 4] = [
-        ("get", ("get", "get", &["pretty"])),
-        ("update", ("put", "put", &WRITE)),
-        ("patch", ("patch", "patch", &PATCH)),
-        ("delete", ("delete", "delete", &DELETE)),
+    let all = [
+        ("get", operation("get", "get", &["pretty"])),
+        ("update", operation("put", "put", &WRITE)),
+        ("patch", operation("patch", "patch", &PATCH)),
+        ("delete", operation("delete", "delete", &DELETE)),
     ];
-    allowed(kind, &all)
+    allowed(&all, |verb| kind.allows(verb))
 }
 
-fn allowed(kind: &Kind, all: &[(&str, Operation)]) -> Vec<Operation> {
-    all.iter()
-        .filter(|(verb, _)| kind.allows(verb))
-        .map(|(_, operation)| *operation)
-        .collect()
-}
-
-fn path(kind: &Kind, operations: &[Operation], parameters: &[&str]) -> Value {
-    let gvk = json!({"group": kind.group, "kind": kind.kind, "version": kind.version});
-    let body = schema::get(kind.schema).name;
-    let list = schema::by_kind(&kind.group, &kind.version, &format!("{}List", kind.kind));
-    let list = list.map_or(body, |id| schema::get(id).name);
-    let mut out = Map::new();
-    for operation in operations {
-        let answer = if operation.1 == "list" { list } else { body };
-        out.insert(
-            operation.0.into(),
-            describe(operation, &gvk, [body, answer]),
-        );
+fn subresource_operations(sub: &Subresource) -> Vec<Operation> {
+    let query: &'static [&'static str] = match sub.name.as_ref() {
+        "exec" => &parameters::EXEC,
+        "attach" => &parameters::ATTACH,
+        "portforward" => &["ports"],
+        "proxy" => &["path"],
+        "log" => &parameters::LOG,
+        _ => &["pretty"],
+    };
+    if streams(sub) {
+        let all = [
+            ("get", operation("get", "connect", query)),
+            ("create", operation("post", "connect", query)),
+            ("update", operation("put", "connect", query)),
+            ("patch", operation("patch", "connect", query)),
+            ("delete", operation("delete", "connect", query)),
+        ];
+        return allowed(&all, |verb| sub.verbs.contains(&verb));
     }
-    out.insert("parameters".into(), in_path(parameters));
-    Value::Object(out)
+    let all = [
+        ("get", operation("get", "get", query)),
+        ("update", operation("put", "put", &WRITE)),
+        ("patch", operation("patch", "patch", &PATCH)),
+        ("create", operation("post", "post", &WRITE)),
+    ];
+    allowed(&all, |verb| sub.verbs.contains(&verb))
 }
 
-fn subresource(sub: &Subresource, parameters: &[&str]) -> Value {
-    let (group, version, kind) = &sub.response;
-    let gvk = json!({"group": group, "kind": kind, "version": version});
-    let body = schema::by_kind(group, version, kind).map_or("", |id| schema::get(id).name);
-    let all: [(&str, Operation); 4] = [
-        ("get", ("get", "get", &["pretty"])),
-        ("update", ("put", "put", &WRITE)),
-        ("patch", ("patch", "patch", &PATCH)),
-        ("create", ("post", "post", &WRITE)),
-    ];
-    let streams = matches!(
+fn streams(sub: &Subresource) -> bool {
+    matches!(
         sub.name.as_ref(),
         "attach" | "exec" | "portforward" | "proxy"
-    );
-    let mut out = Map::new();
-    for (verb, (method, action, query)) in all {
-        if sub.verbs.contains(&verb) {
-            let action = if streams { "connect" } else { action };
-            let query: &'static [&'static str] = if streams { &[] } else { query };
-            out.insert(
-                method.into(),
-                describe(&(method, action, query), &gvk, [body, body]),
-            );
-        }
-    }
-    out.insert("parameters".into(), in_path(parameters));
-    Value::Object(out)
+    )
 }
 
-fn describe(operation: &Operation, gvk: &Value, [body, answer]: [&str; 2]) -> Value {
-    let (method, action, query) = *operation;
+fn allowed(all: &[(&str, Operation)], allows: impl Fn(&str) -> bool) -> Vec<Operation> {
+    let found = all.iter().filter(|(verb, _)| allows(verb));
+    found.map(|(_, operation)| *operation).collect()
+}
+
+fn add(all: &mut Map<String, Value>, path: String, place: Place<'_>, operations: &[Operation]) {
     let mut out = Map::new();
-    out.insert("x-kubernetes-action".into(), action.into());
-    out.insert("x-kubernetes-group-version-kind".into(), gvk.clone());
-    out.insert(
-        "parameters".into(),
-        query.iter().map(|name| parameter(name)).collect(),
-    );
-    if action != "connect" && !body.is_empty() {
-        let patch = "io.k8s.apimachinery.pkg.apis.meta.v1.Patch";
-        let content = match method {
-            "post" | "put" => Some(content(&["*/*"], body)),
-            "patch" if schema::by_name(patch).is_some() => Some(content(&PATCH_TYPES, patch)),
-            "patch" => Some(content(&PATCH_TYPES, body)),
-            _ => None,
+    for operation in operations {
+        out.insert(operation.method.into(), place.describe(*operation));
+    }
+    out.insert("parameters".into(), parameters::in_path(place.parameters));
+    all.insert(path, Value::Object(out));
+}
+
+impl Place<'_> {
+    fn describe(&self, operation: Operation) -> Value {
+        let (group, version, kind) = match self.sub {
+            Some(sub) => (&sub.response.0, &sub.response.1, &sub.response.2),
+            None => (&self.kind.group, &self.kind.version, &self.kind.kind),
         };
-        if let Some(content) = content {
-            out.insert(
-                "requestBody".into(),
-                json!({"content": content, "required": true}),
-            );
+        let mut out = Map::new();
+        out.insert("tags".into(), json!([self.tag()]));
+        out.insert("description".into(), self.sentence(operation).into());
+        out.insert("operationId".into(), self.id(operation).into());
+        if operation.action.starts_with("watch") {
+            out.insert("deprecated".into(), true.into());
+        }
+        let query = operation.query.iter().map(|name| parameters::query(name));
+        out.insert("parameters".into(), query.collect());
+        if let Some(body) = self.request(operation) {
+            out.insert("requestBody".into(), body);
+        }
+        out.insert("responses".into(), self.responses(operation));
+        out.insert("x-kubernetes-action".into(), operation.action.into());
+        out.insert(
+            "x-kubernetes-group-version-kind".into(),
+            json!({"group": group, "kind": kind, "version": version}),
+        );
+        Value::Object(out)
+    }
+
+    /// The type of the objects that are sent here; empty where nothing is known of them.
+    fn body(&self) -> &'static str {
+        match self.sub {
+            Some(sub) => {
+                let (group, version, kind) = &sub.response;
+                schema::by_kind(group, version, kind).map_or("", |id| schema::get(id).name)
+            }
+            None => schema::get(self.kind.schema).name,
         }
     }
-    let ok = if action == "connect" || answer.is_empty() {
-        json!({"description": "OK"})
-    } else {
-        let types = ["application/json", "application/yaml"];
-        json!({"description": "OK", "content": content(&types, answer)})
-    };
-    out.insert(
-        "responses".into(),
-        json!({"200": ok, "401": {"description": "Unauthorized"}}),
-    );
-    Value::Object(out)
+
+    fn request(&self, operation: Operation) -> Option<Value> {
+        let patch = format!("{META}Patch");
+        let (types, name): (&[&str], &str) = match (operation.action, operation.method) {
+            ("connect", _) => return None,
+            (_, "post" | "put") => (&["*/*"], self.body()),
+            (_, "patch") => (&PATCH_TYPES, &patch),
+            (_, "delete") => (
+                &["*/*"],
+                "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions",
+            ),
+            (_, _) => return None,
+        };
+        if name.is_empty() {
+            return None;
+        }
+        // Only the options of a deletion may be left out.
+        let required = operation.method != "delete";
+        let content = content(types, name);
+        Some(if required {
+            json!({"content": content, "required": true})
+        } else {
+            json!({"content": content})
+        })
+    }
+
+    fn responses(&self, operation: Operation) -> Value {
+        let list = format!("{}List", self.kind.kind);
+        let list = schema::by_kind(&self.kind.group, &self.kind.version, &list);
+        let answer = match operation.action {
+            "list" => list.map_or(self.body(), |id| schema::get(id).name),
+            "watch" | "watchlist" => "io.k8s.apimachinery.pkg.apis.meta.v1.WatchEvent",
+            "delete" if !deletes_to_object(self.kind) => {
+                "io.k8s.apimachinery.pkg.apis.meta.v1.Status"
+            }
+            "deletecollection" => "io.k8s.apimachinery.pkg.apis.meta.v1.Status",
+            _ => self.body(),
+        };
+        let text = matches!(self.sub, Some(sub) if sub.name == "log");
+        let named = |what: &str| {
+            let mut types: Vec<&str> = JSON_TYPES.to_vec();
+            if operation.action == "list" {
+                types.extend(STREAM_TYPES);
+            }
+            if operation.action == "connect" {
+                json!({"description": what, "content": {"*/*": {"schema": {"type": "string"}}}})
+            } else if text {
+                json!({"description": what, "content": {"text/plain": {"schema": {"type": "string"}}}})
+            } else if answer.is_empty() {
+                json!({"description": what})
+            } else {
+                json!({"description": what, "content": content(&types, answer)})
+            }
+        };
+        let mut out = Map::new();
+        out.insert("200".into(), named("OK"));
+        match operation.action {
+            "post" => {
+                out.insert("201".into(), named("Created"));
+                out.insert("202".into(), named("Accepted"));
+            }
+            "put" | "patch" => {
+                out.insert("201".into(), named("Created"));
+            }
+            "delete" => {
+                out.insert("202".into(), named("Accepted"));
+            }
+            _ => {}
+        }
+        out.insert("401".into(), json!({"description": "Unauthorized"}));
+        Value::Object(out)
+    }
+
+    fn tag(&self) -> String {
+        let mut words = group_words(&self.kind.group).into_iter();
+        let first = words.next().unwrap_or_default();
+        let rest: String = words.map(|word| capital(&word)).collect();
+        format!("{first}{rest}_{}", self.kind.version)
+    }
+
+    /// An id that generated clients name their functions by, e.g. `readCoreV1NamespacedPodStatus`.
+    fn id(&self, operation: Operation) -> String {
+        let verb = match operation.action {
+            "post" => "create",
+            "get" => "read",
+            "put" => "replace",
+            "deletecollection" => "deleteCollection",
+            "watchlist" => "watch",
+            other => other,
+        };
+        let group: String = group_words(&self.kind.group)
+            .iter()
+            .map(|word| capital(word))
+            .collect();
+        let scope = if self.kind.namespaced && self.suffix.is_empty() {
+            "Namespaced"
+        } else {
+            ""
+        };
+        let list = if operation.action == "watchlist" {
+            "List"
+        } else {
+            ""
+        };
+        let method = if operation.action == "connect" {
+            capital(operation.method)
+        } else {
+            String::new()
+        };
+        let version = capital(&self.kind.version);
+        let sub = self.sub.map(|sub| capital(&sub.name)).unwrap_or_default();
+        let (kind, suffix) = (&self.kind.kind, self.suffix);
+        format!("{verb}{group}{version}{method}{scope}{kind}{sub}{list}{suffix}")
+    }
+
+    fn sentence(&self, operation: Operation) -> String {
+        let kind = &self.kind.kind;
+        let of = match self.sub {
+            Some(sub) => format!("the {} of a {kind}", sub.name),
+            None => format!("a {kind}"),
+        };
+        match operation.action {
+            "list" => format!("Lists or watches objects of kind {kind}."),
+            "post" => format!("Creates {of}."),
+            "get" => format!("Reads {of}."),
+            "put" => format!("Replaces {of}."),
+            "patch" => format!("Changes parts of {of}."),
+            "delete" => format!("Deletes {of}."),
+            "deletecollection" => format!("Deletes the selected objects of kind {kind}."),
+            "watchlist" => format!("Watches {kind} objects; list with watch=true instead."),
+            "watch" => format!(
+                "Watches one {kind}; list with watch=true and a field selector on its name instead."
+            ),
+            _ => format!("Connects to {of}."),
+        }
+    }
+}
+
+/// Kinds whose deletion answers with the object.
+fn deletes_to_object(kind: &Kind) -> bool {
+    matches!(
+        kind.kind.as_ref(),
+        "Pod" | "Service" | "ServiceAccount" | "PersistentVolumeClaim" | "PersistentVolume"
+    )
+}
+
+/// The words of a group's name in tags and ids.
+fn group_words(group: &str) -> Vec<String> {
+    if group.is_empty() {
+        return vec!["core".into()];
+    }
+    let short = group.strip_suffix(".k8s.io").unwrap_or(group);
+    short.split(['.', '-']).map(str::to_owned).collect()
+}
+
+fn capital(word: &str) -> String {
+    let mut letters = word.chars();
+    let first = letters.next().map(|c| c.to_ascii_uppercase());
+    first.into_iter().chain(letters).collect()
 }
 
 fn content(types: &[&str], body: &str) -> Value {
@@ -203,28 +390,4 @@ fn content(types: &[&str], body: &str) -> Value {
         .map(|name| ((*name).to_owned(), json!({"schema": reference(body)})))
         .collect();
     Value::Object(entries)
-}
-
-fn parameter(name: &str) -> Value {
-    let kind = match name {
-        "limit" | "timeoutSeconds" | "gracePeriodSeconds" => "integer",
-        "allowWatchBookmarks"
-        | "sendInitialEvents"
-        | "watch"
-        | "force"
-        | "orphanDependents"
-        | "ignoreStoreReadErrorWithClusterBreakingPotential" => "boolean",
-        _ => "string",
-    };
-    json!({"name": name, "in": "query", "schema": {"type": kind, "uniqueItems": true}})
-}
-
-fn in_path(names: &[&str]) -> Value {
-    let of = |name: &&str| {
-        json!({
-            "name": name, "in": "path", "required": true,
-            "schema": {"type": "string", "uniqueItems": true},
-        })
-    };
-    names.iter().map(of).collect()
 }

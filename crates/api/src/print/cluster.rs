@@ -1,7 +1,7 @@
 //! Events, policy, access control, quotas and the small kinds.
 
 use super::duration::{duration, seconds_between};
-use super::{AGE, Cells, GENERIC, NAME, age, column, count, generic, number, or_none};
+use super::{AGE, Cells, NAME, age, column, count, number, or_none, platform};
 use super::{text, wide};
 use crate::kind::Column;
 use crate::meta;
@@ -18,7 +18,7 @@ pub(super) fn core(kind: &str) -> Layout {
         "Secret" => (SECRET, secret),
         "ResourceQuota" => (QUOTA, quota),
         "LimitRange" => (CREATED, created),
-        _ => (GENERIC, generic),
+        _ => platform::layout("", kind),
     }
 }
 
@@ -30,14 +30,14 @@ pub(super) fn others(group: &str, kind: &str) -> Layout {
         ("scheduling.k8s.io", "PriorityClass") => (PRIORITY, priority),
         ("rbac.authorization.k8s.io", "Role" | "ClusterRole")
         | ("apiextensions.k8s.io", "CustomResourceDefinition") => (CREATED, created),
-        ("rbac.authorization.k8s.io", _) => (BINDING, binding),
+        ("rbac.authorization.k8s.io", "RoleBinding" | "ClusterRoleBinding") => (BINDING, binding),
         ("apiregistration.k8s.io", _) => (SERVICE, api_service),
-        ("certificates.k8s.io", _) => (SIGNING, signing),
+        ("certificates.k8s.io", "CertificateSigningRequest") => (SIGNING, signing),
         (_, "MutatingWebhookConfiguration" | "ValidatingWebhookConfiguration") => {
             (WEBHOOKS, webhooks)
         }
         (_, "ValidatingAdmissionPolicy") => (VALIDATION, validation),
-        _ => (GENERIC, generic),
+        _ => platform::layout(group, kind),
     }
 }
 

@@ -2,14 +2,17 @@
 
 mod autoscaling;
 mod cluster;
+mod describe;
 mod duration;
 mod network;
 mod node;
+mod platform;
 mod pod;
 mod selector;
 mod storage;
 mod workload;
 
+pub use describe::{column as column_description, row_conditions};
 pub use duration::{duration, since};
 pub use pod::qos as pod_qos;
 pub use selector::{labels_text, selector_text};

@@ -16,6 +16,8 @@ use crate::status::ApiError;
 use serde_json::Value;
 use wire::{Reader, Wire};
 
+pub(crate) use wire::{put_bytes, put_nested, put_varint};
+
 /// What every Kubernetes protobuf body starts with.
 const MAGIC: &[u8] = b"k8s\0";
 /// Deepest nesting of messages.
@@ -133,26 +135,122 @@ fn name_type(object: &mut Value, envelope: &Envelope<'_>) {
     }
 }
 
+/// The schema type of an `apiVersion` and a `kind`.
+pub fn type_of(api_version: &str, kind: &str) -> Option<TypeId> {
+    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+    schema::by_kind(group, version, kind)
+}
+
+/// The type of schemas inside custom resource definitions.
+fn json_schema_props() -> TypeId {
+    const NAME: &str = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaProps";
+    static FOUND: std::sync::OnceLock<TypeId> = std::sync::OnceLock::new();
+    *FOUND.get_or_init(|| schema::by_name(NAME).unwrap_or(TypeId(u16::MAX)))
+}
+
 /// Encodes an object as a message. Fields the schema does not know are left out.
 ///
 /// # Errors
 ///
 /// 500 when a value does not have the type the schema says (stored objects always do).
 pub fn encode(ty: TypeId, object: &Value) -> Result<Vec<u8>, ApiError> {
-    write::message(ty, object).map_err(|field| {
-        ApiError::internal(format!("field {field} does not fit its protobuf type"))
-    })
+    let mut out = Vec::new();
+    write::value(ty, object, &mut out).map_err(|error| unfit(ty, &error))?;
+    Ok(out)
+}
+
+/// Encodes the JSON text of an object as a message and appends it to `out`, without a tree in
+/// between. Fields the schema does not know are left out.
+///
+/// # Errors
+///
+/// As for [`encode`], and 500 for text that is not JSON.
+pub fn transcode(ty: TypeId, json: &[u8], out: &mut Vec<u8>) -> Result<(), ApiError> {
+    let mut source = serde_json::Deserializer::from_slice(json);
+    write::value(ty, &mut source, out).map_err(|error| unfit(ty, &error))
+}
+
+/// Encodes the metadata in an object's JSON text as a `PartialObjectMetadata` message.
+///
+/// # Errors
+///
+/// As for [`transcode`].
+pub fn transcode_metadata(json: &[u8], out: &mut Vec<u8>) -> Result<(), ApiError> {
+    let mut source = serde_json::Deserializer::from_slice(json);
+    let row = schema::partial_object_metadata();
+    write::message(row, &mut source, out)
+        .map_err(|error| ApiError::internal(format!("metadata as protobuf: {error}")))
+}
+
+fn unfit(ty: TypeId, error: &serde_json::Error) -> ApiError {
+    let kind = schema::get(ty).short_name();
+    ApiError::internal(format!("a {kind} does not fit protobuf: {error}"))
 }
 
 /// Wraps a message as a body.
 pub fn encode_envelope(api_version: &str, kind: &str, raw: &[u8]) -> Vec<u8> {
-    let mut type_meta = Vec::new();
-    wire::put_bytes(&mut type_meta, 1, api_version.as_bytes());
-    wire::put_bytes(&mut type_meta, 2, kind.as_bytes());
-    let mut body = MAGIC.to_vec();
-    wire::put_bytes(&mut body, 1, &type_meta);
-    wire::put_bytes(&mut body, 2, raw);
-    wire::put_bytes(&mut body, 3, b"");
-    wire::put_bytes(&mut body, 4, b"");
+    let mut body = Vec::with_capacity(raw.len() + api_version.len() + kind.len() + 24);
+    body.extend_from_slice(MAGIC);
+    put_type(&mut body, api_version, kind);
+    put_bytes(&mut body, 2, raw);
+    body.extend_from_slice(UNSAID);
     body
+}
+
+/// The wrapper's content encoding and type, which nobody says.
+const UNSAID: &[u8] = b"\x1a\x00\x22\x00";
+
+fn put_type(out: &mut Vec<u8>, api_version: &str, kind: &str) {
+    put_nested(out, 1, |out| {
+        put_bytes(out, 1, api_version.as_bytes());
+        put_bytes(out, 2, kind.as_bytes());
+    });
+}
+
+/// What goes before and after the items of a list's body. `length` is that of all items as
+/// [`put_item`] writes them, in bytes.
+///
+/// Every list type has its metadata in field 1 and its items in field 2.
+pub fn list_envelope(
+    api_version: &str,
+    kind: &str,
+    metadata: &[u8],
+    length: usize,
+) -> (Vec<u8>, &'static [u8]) {
+    let mut about = Vec::with_capacity(metadata.len() + 4);
+    put_bytes(&mut about, 1, metadata);
+    let mut head = MAGIC.to_vec();
+    put_type(&mut head, api_version, kind);
+    put_varint(&mut head, 2 << 3 | 2);
+    put_varint(&mut head, (about.len() + length) as u64);
+    head.extend_from_slice(&about);
+    (head, UNSAID)
+}
+
+/// One item of a list, with its tag and length, written by `write`.
+///
+/// # Errors
+///
+/// What `write` fails with; `out` may hold a part of the item then.
+pub fn put_item<E>(
+    out: &mut Vec<u8>,
+    write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+) -> Result<(), E> {
+    let mut outcome = Ok(());
+    put_nested(out, 2, |out| outcome = write(out));
+    outcome
+}
+
+/// An event of a watch: a length of four bytes, big-endian, and a `WatchEvent` whose object is a
+/// whole body. The event itself has no wrapper.
+pub fn watch_frame(event: &str, body: &[u8]) -> Vec<u8> {
+    let mut frame = Vec::with_capacity(body.len() + event.len() + 24);
+    frame.extend_from_slice(&[0; 4]);
+    put_bytes(&mut frame, 1, event.as_bytes());
+    put_nested(&mut frame, 2, |out| put_bytes(out, 1, body));
+    let length = u32::try_from(frame.len() - 4).unwrap_or(u32::MAX);
+    if let Some(head) = frame.get_mut(..4) {
+        head.copy_from_slice(&length.to_be_bytes());
+    }
+    frame
 }

@@ -286,10 +286,7 @@ impl Place {
 
     /// The unions of JSON schema: a schema, or a list, a boolean, a list of strings.
     fn schema_or(self, shape: Shape, raw: &[u8]) -> Result<Option<Value>, Malformed> {
-        let ty = schema::by_name(
-            "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaProps",
-        )
-        .unwrap_or(TypeId(u16::MAX));
+        let ty = super::json_schema_props();
         let place = self.deeper(self.name)?;
         let (mut schema, mut list, mut allows) = (None, Vec::new(), None);
         let mut reader = Reader::new(raw);

@@ -106,7 +106,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-pub(super) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
+pub(crate) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
     loop {
         let low = u8::try_from(value & 0x7f).unwrap_or_default();
         value >>= 7;
@@ -128,8 +128,38 @@ pub(super) fn put_double(out: &mut Vec<u8>, number: u16, value: f64) {
     out.extend_from_slice(&value.to_le_bytes());
 }
 
-pub(super) fn put_bytes(out: &mut Vec<u8>, number: u16, value: &[u8]) {
+pub(crate) fn put_bytes(out: &mut Vec<u8>, number: u16, value: &[u8]) {
     put_varint(out, u64::from(number) << 3 | 2);
     put_varint(out, value.len() as u64);
     out.extend_from_slice(value);
+}
+
+/// A field whose content is written by `write`, with its length in front.
+pub(crate) fn put_nested(out: &mut Vec<u8>, number: u16, write: impl FnOnce(&mut Vec<u8>)) {
+    put_varint(out, u64::from(number) << 3 | 2);
+    let start = out.len();
+    // Most messages are shorter than 128 bytes, so that one byte is enough for the length.
+    out.push(0);
+    write(out);
+    let length = out.len() - start - 1;
+    let mut prefix = [0_u8; 10];
+    let mut used = 0;
+    let mut rest = length;
+    for byte in &mut prefix {
+        let low = u8::try_from(rest & 0x7f).unwrap_or_default();
+        rest >>= 7;
+        used += 1;
+        *byte = if rest == 0 { low } else { low | 0x80 };
+        if rest == 0 {
+            break;
+        }
+    }
+    if used > 1 {
+        let end = out.len();
+        out.resize(end + used - 1, 0);
+        out.copy_within(start + 1..end, start + used);
+    }
+    if let (Some(to), Some(from)) = (out.get_mut(start..start + used), prefix.get(..used)) {
+        to.copy_from_slice(from);
+    }
 }

@@ -12,6 +12,8 @@ mod types;
 
 pub use node::{Atom, Keys, Node, Relation, Scalar};
 
+use std::sync::OnceLock;
+
 /// Index of a type in the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TypeId(pub u16);
@@ -315,5 +317,22 @@ pub fn by_kind(group: &str, version: &str, kind: &str) -> Option<TypeId> {
         matches!(kind, "DeleteOptions" | "WatchEvent")
             .then(|| find(("", "v1", kind)))
             .flatten()
+    })
+}
+
+/// `PartialObjectMetadata`, which has no definition of its own: the metadata in field 1.
+pub fn partial_object_metadata() -> &'static TypeDef {
+    static FIELDS: OnceLock<[FieldDef; 1]> = OnceLock::new();
+    static ROW: OnceLock<TypeDef> = OnceLock::new();
+    ROW.get_or_init(|| {
+        let metadata = by_name("io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta");
+        let metadata = FieldType::One(metadata.map_or(Item::String, Item::Type));
+        TypeDef {
+            name: "io.k8s.apimachinery.pkg.apis.meta.v1.PartialObjectMetadata",
+            shape: Shape::Object,
+            atomic: false,
+            fields: FIELDS.get_or_init(|| [FieldDef::plain("metadata", metadata, 0, 1)]),
+            gvk: None,
+        }
     })
 }

@@ -5,5 +5,6 @@ pub(crate) mod negotiate;
 pub(crate) mod query;
 pub(crate) mod respond;
 pub(crate) mod route;
+pub(crate) mod yaml;
 
 pub use body::Body;

@@ -22,10 +22,80 @@ pub(crate) enum Shape {
     Object,
     /// A `meta.k8s.io` Table of the given version.
     Table(&'static str, Include),
-    /// `PartialObjectMetadata` (`…List` for lists).
-    Metadata,
-    /// Aggregated discovery, with its content type.
+    /// `PartialObjectMetadata` (`…List` for lists) of the given version.
+    Metadata(&'static str),
+    /// Aggregated discovery of the given version.
     Discovery(&'static str),
+}
+
+/// How an answer is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Encoding {
+    /// `application/json`.
+    Json,
+    /// `application/yaml`.
+    Yaml,
+    /// `application/vnd.kubernetes.protobuf`.
+    Protobuf,
+}
+
+impl Encoding {
+    /// The media type of a whole answer.
+    pub(crate) fn media_type(self) -> &'static str {
+        match self {
+            Self::Json => "application/json",
+            Self::Yaml => "application/yaml",
+            Self::Protobuf => "application/vnd.kubernetes.protobuf",
+        }
+    }
+
+    /// The media type of a watch.
+    pub(crate) fn stream_type(self) -> &'static str {
+        match self {
+            Self::Json | Self::Yaml => "application/json",
+            Self::Protobuf => "application/vnd.kubernetes.protobuf;stream=watch",
+        }
+    }
+}
+
+/// What can be offered to a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Offer {
+    /// Objects of built-in kinds: every encoding.
+    BuiltIn,
+    /// Custom and local kinds: protobuf only for their metadata.
+    Custom,
+    /// A watch of a built-in kind: no YAML, which has no frames.
+    BuiltInWatch,
+    /// A watch of a custom kind.
+    CustomWatch,
+}
+
+impl Offer {
+    fn encodings(self) -> &'static [Encoding] {
+        match self {
+            Self::BuiltIn => &[Encoding::Json, Encoding::Yaml, Encoding::Protobuf],
+            Self::Custom => &[Encoding::Json, Encoding::Yaml],
+            Self::BuiltInWatch => &[Encoding::Json, Encoding::Protobuf],
+            Self::CustomWatch => &[Encoding::Json],
+        }
+    }
+
+    fn watches(self) -> bool {
+        matches!(self, Self::BuiltInWatch | Self::CustomWatch)
+    }
+
+    /// Whether a form can be written in an encoding of this offer.
+    fn has(self, encoding: Encoding, shape: &Shape) -> bool {
+        match (encoding, shape) {
+            // Cells have any type, which protobuf does not have.
+            (Encoding::Protobuf, Shape::Table(..) | Shape::Discovery(_)) => false,
+            // Metadata looks the same whatever the kind.
+            (Encoding::Protobuf, Shape::Metadata(_)) => true,
+            (Encoding::Yaml, _) if self.watches() => false,
+            (_, _) => self.encodings().contains(&encoding),
+        }
+    }
 }
 
 /// What a request wants back.
@@ -33,25 +103,20 @@ pub(crate) enum Shape {
 pub(crate) struct Wanted {
     /// The form.
     pub(crate) shape: Shape,
-    /// Content type of a plain answer.
-    pub(crate) content_type: &'static str,
+    /// How it is written.
+    pub(crate) encoding: Encoding,
     /// Indented for people.
     pub(crate) pretty: bool,
     /// Whether the client can unpack gzip.
     pub(crate) gzip: bool,
 }
 
-const JSON: &str = "application/json";
-const YAML: &str = "application/yaml";
-const DISCOVERY_V2: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
-
 /// Reads `Accept` and its companions. Nothing acceptable is an error 406.
-pub(crate) fn wanted(headers: &HeaderMap, query: &super::query::Query) -> Result<Wanted, ApiError> {
-    let text = |name| {
-        headers
-            .get(name)
-            .and_then(|v: &http::HeaderValue| v.to_str().ok())
-    };
+pub(crate) fn wanted(
+    headers: &HeaderMap,
+    query: &super::query::Query,
+    offer: Offer,
+) -> Result<Wanted, ApiError> {
     let accept: Vec<&str> = headers
         .get_all(ACCEPT)
         .iter()
@@ -63,72 +128,146 @@ pub(crate) fn wanted(headers: &HeaderMap, query: &super::query::Query) -> Result
         "Object" => Include::Object,
         _ => Include::Metadata,
     };
-    let (shape, content_type) = if joined.trim().is_empty() {
-        (Shape::Object, JSON)
+    let (shape, encoding) = if joined.trim().is_empty() {
+        (Shape::Object, Encoding::Json)
     } else {
-        joined
-            .split(',')
-            .find_map(|item| accepted(item, include))
-            .ok_or_else(not_acceptable)?
+        let ranges = ranges(&joined);
+        let mut served = ranges.iter().filter_map(|r| r.served(include, offer));
+        served.next().ok_or_else(|| not_acceptable(offer))?
     };
-    let agent = text(USER_AGENT).unwrap_or_default();
-    let for_people = ["curl", "Wget", "wget", "Mozilla"]
-        .iter()
-        .any(|a| agent.starts_with(a));
-    Ok(Wanted {
-        shape,
-        content_type,
-        pretty: query
-            .get("pretty")
-            .map_or(for_people, |_| query.flag("pretty")),
-        gzip: text(ACCEPT_ENCODING).is_some_and(|e| e.contains("gzip")),
-    })
+    let mut plain = plain_json();
+    (plain.shape, plain.encoding) = (shape, encoding);
+    plain.gzip = gzip(headers);
+    plain.pretty = query
+        .get("pretty")
+        .map_or_else(|| for_people(headers), |_| query.flag("pretty"));
+    Ok(plain)
 }
 
 /// Compact JSON objects, for answers that do not negotiate.
 pub(crate) fn plain_json() -> Wanted {
     Wanted {
         shape: Shape::Object,
-        content_type: JSON,
+        encoding: Encoding::Json,
         pretty: false,
         gzip: false,
     }
 }
 
-fn accepted(item: &str, include: Include) -> Option<(Shape, &'static str)> {
+/// How to write a failure to this client: in an encoding it accepts, or else in JSON.
+pub(crate) fn for_failure(headers: &HeaderMap, query: &super::query::Query) -> Wanted {
+    let mut wanted = wanted(headers, query, Offer::BuiltIn).unwrap_or_else(|_| plain_json());
+    wanted.shape = Shape::Object;
+    wanted
+}
+
+/// Whether the client can unpack gzip.
+pub(crate) fn gzip(headers: &HeaderMap) -> bool {
+    let refused = |part: &str| part.split_once("q=").is_some_and(|(_, q)| quality(q) == 0);
+    headers
+        .get_all(ACCEPT_ENCODING)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|part| part.trim_start().starts_with("gzip") && !refused(part))
+}
+
+fn for_people(headers: &HeaderMap) -> bool {
+    let agent = headers.get(USER_AGENT).and_then(|v| v.to_str().ok());
+    let people = ["curl", "Wget", "wget", "Mozilla"];
+    agent.is_some_and(|agent| people.iter().any(|person| agent.starts_with(person)))
+}
+
+/// One entry of `Accept`.
+#[derive(Debug, Default)]
+struct Range<'a> {
+    kind: &'a str,
+    sub: &'a str,
+    form: &'a str,
+    group: &'a str,
+    version: &'a str,
+    /// In thousandths.
+    quality: u16,
+}
+
+/// The entries of `Accept`, the most wanted first; among equals, wildcards last.
+fn ranges(accept: &str) -> Vec<Range<'_>> {
+    let mut ranges: Vec<Range<'_>> = accept.split(',').filter_map(range).collect();
+    ranges.sort_by_key(|r| (std::cmp::Reverse(r.quality), r.kind == "*", r.sub == "*"));
+    ranges
+}
+
+fn range(item: &str) -> Option<Range<'_>> {
     let mut parts = item.split(';').map(str::trim);
-    let content_type = match parts.next()? {
-        "application/json" | "*/*" | "application/*" => JSON,
-        "application/yaml" => YAML,
-        _ => return None,
+    let (kind, sub) = parts.next()?.split_once('/')?;
+    let quality = 1000;
+    let mut range = Range {
+        kind,
+        sub,
+        quality,
+        ..Range::default()
     };
-    let (mut form, mut group, mut version) = ("", "", "");
     for (key, value) in parts.filter_map(|p| p.split_once('=')) {
+        let value = value.trim();
         match key.trim() {
-            "as" => form = value.trim(),
-            "g" => group = value.trim(),
-            "v" => version = value.trim(),
+            "as" => range.form = value,
+            "g" => range.group = value,
+            "v" => range.version = value,
+            "q" => range.quality = self::quality(value),
             _ => {}
         }
     }
-    match (form, group, version) {
-        ("", _, _) => Some((Shape::Object, content_type)),
-        ("Table", "meta.k8s.io", "v1") => Some((Shape::Table("v1", include), content_type)),
-        ("Table", "meta.k8s.io", "v1beta1") => {
-            Some((Shape::Table("v1beta1", include), content_type))
+    Some(range)
+}
+
+/// A `q` value in thousandths.
+fn quality(text: &str) -> u16 {
+    let value: f32 = text.trim().parse().unwrap_or(1.0);
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "clamped to 0..=1000"
+    )]
+    let thousandths = (value.clamp(0.0, 1.0) * 1000.0) as u16;
+    thousandths
+}
+
+impl Range<'_> {
+    /// What this entry gets; `None` if it cannot be served.
+    fn served(&self, include: Include, offer: Offer) -> Option<(Shape, Encoding)> {
+        let shape = self.shape(include)?;
+        let all = [Encoding::Json, Encoding::Yaml, Encoding::Protobuf];
+        let matches = |encoding: &Encoding| {
+            let wild = self.sub == "*" && matches!(self.kind, "*" | "application");
+            let same = encoding.media_type().split_once('/') == Some((self.kind, self.sub));
+            (wild || same) && offer.has(*encoding, &shape)
+        };
+        let encoding = all.into_iter().find(matches)?;
+        Some((shape, encoding))
+    }
+
+    fn shape(&self, include: Include) -> Option<Shape> {
+        let version = |known: &[&'static str]| known.iter().copied().find(|v| *v == self.version);
+        match (self.form, self.group) {
+            ("", _) => Some(Shape::Object),
+            ("Table", "meta.k8s.io") => {
+                version(&["v1", "v1beta1"]).map(|version| Shape::Table(version, include))
+            }
+            ("PartialObjectMetadata" | "PartialObjectMetadataList", "meta.k8s.io") => {
+                version(&["v1", "v1beta1"]).map(Shape::Metadata)
+            }
+            ("APIGroupDiscoveryList", "apidiscovery.k8s.io") => {
+                version(&["v2", "v2beta1"]).map(Shape::Discovery)
+            }
+            (_, _) => None,
         }
-        ("PartialObjectMetadata" | "PartialObjectMetadataList", "meta.k8s.io", "v1") => {
-            Some((Shape::Metadata, content_type))
-        }
-        ("APIGroupDiscoveryList", "apidiscovery.k8s.io", "v2") => {
-            Some((Shape::Discovery(DISCOVERY_V2), DISCOVERY_V2))
-        }
-        (_, _, _) => None,
     }
 }
 
-fn not_acceptable() -> ApiError {
-    let message = "only the following media types are accepted: application/json, application/yaml";
+fn not_acceptable(offer: Offer) -> ApiError {
+    let types: Vec<&str> = offer.encodings().iter().map(|e| e.media_type()).collect();
+    let types = types.join(", ");
+    let message = format!("only the following media types are accepted: {types}");
     ApiError::new(406, "NotAcceptable", message)
 }
 
@@ -138,27 +277,111 @@ mod tests {
     use super::*;
     use rstest::rstest;
 
+    const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
+    const TABLE: Shape = Shape::Table("v1", Include::Metadata);
+    const OBJECT: Shape = Shape::Object;
+
+    fn asked(accept: &str, offer: Offer) -> Result<(Shape, Encoding), ApiError> {
+        let mut headers = HeaderMap::new();
+        headers.insert(ACCEPT, accept.parse().unwrap());
+        wanted(&headers, &Query::default(), offer).map(|w| (w.shape, w.encoding))
+    }
+
     #[rstest]
     #[case::kubectl_get(
         "application/json;as=Table;v=v1;g=meta.k8s.io,application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json",
-        Some(Shape::Table("v1", Include::Metadata))
+        TABLE,
+        Encoding::Json
     )]
     #[case::protobuf_first(
         "application/vnd.kubernetes.protobuf,application/json",
-        Some(Shape::Object)
+        OBJECT,
+        Encoding::Protobuf
     )]
-    #[case::protobuf_or_anything("application/vnd.kubernetes.protobuf, */*", Some(Shape::Object))]
-    #[case::only_protobuf("application/vnd.kubernetes.protobuf", None)]
-    #[case::metadata(
-        "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1",
-        Some(Shape::Metadata)
+    #[case::protobuf_or_anything(
+        "application/vnd.kubernetes.protobuf, */*",
+        OBJECT,
+        Encoding::Protobuf
     )]
-    #[case::nothing("", Some(Shape::Object))]
-    fn the_first_form_that_can_be_served_wins(#[case] accept: &str, #[case] shape: Option<Shape>) {
+    #[case::only_protobuf(PROTOBUF, OBJECT, Encoding::Protobuf)]
+    #[case::anything("*/*", OBJECT, Encoding::Json)]
+    #[case::any_application("application/*", OBJECT, Encoding::Json)]
+    #[case::yaml("application/yaml", OBJECT, Encoding::Yaml)]
+    #[case::quality("application/json;q=0.5,application/yaml", OBJECT, Encoding::Yaml)]
+    #[case::wildcards_last("*/*,application/yaml", OBJECT, Encoding::Yaml)]
+    #[case::no_protobuf_tables(
+        "application/vnd.kubernetes.protobuf;as=Table;v=v1;g=meta.k8s.io,application/json",
+        OBJECT,
+        Encoding::Json
+    )]
+    #[case::metadata_as_protobuf(
+        "application/vnd.kubernetes.protobuf;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1",
+        Shape::Metadata("v1"),
+        Encoding::Protobuf
+    )]
+    #[case::nothing("", OBJECT, Encoding::Json)]
+    #[case::unknown_then_known("text/html,application/json", OBJECT, Encoding::Json)]
+    #[case::discovery(
+        "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList,application/json",
+        Shape::Discovery("v2"),
+        Encoding::Json
+    )]
+    #[case::old_discovery(
+        "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList",
+        Shape::Discovery("v2beta1"),
+        Encoding::Json
+    )]
+    fn the_most_wanted_form_that_can_be_served_wins(
+        #[case] accept: &str,
+        #[case] shape: Shape,
+        #[case] encoding: Encoding,
+    ) {
+        assert_eq!(asked(accept, Offer::BuiltIn).unwrap(), (shape, encoding));
+    }
+
+    #[rstest]
+    #[case::custom_kinds(
+        PROTOBUF,
+        Offer::Custom,
+        "accepted: application/json, application/yaml"
+    )]
+    #[case::yaml_watches(
+        "application/yaml",
+        Offer::BuiltInWatch,
+        "accepted: application/json, application/vnd.kubernetes.protobuf"
+    )]
+    #[case::unknown_types("text/html", Offer::BuiltIn, "application/vnd.kubernetes.protobuf")]
+    #[case::unknown_forms(
+        "application/json;as=Chart;v=v1;g=meta.k8s.io",
+        Offer::BuiltIn,
+        "application/json"
+    )]
+    fn what_cannot_be_served_is_refused(
+        #[case] accept: &str,
+        #[case] offer: Offer,
+        #[case] said: &str,
+    ) {
+        let error = asked(accept, offer).unwrap_err();
+        assert_eq!((error.code, error.reason), (406, "NotAcceptable"));
+        assert!(error.message.contains(said), "{}", error.message);
+    }
+
+    #[test]
+    fn the_metadata_of_custom_kinds_may_be_protobuf() {
+        let accept =
+            "application/vnd.kubernetes.protobuf;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
+        let got = asked(accept, Offer::CustomWatch).unwrap();
+        assert_eq!(got, (Shape::Metadata("v1"), Encoding::Protobuf));
+    }
+
+    #[rstest]
+    #[case("gzip", true)]
+    #[case("deflate, gzip;q=0.5", true)]
+    #[case("gzip;q=0", false)]
+    #[case("br", false)]
+    fn gzip_is_used_where_it_is_understood(#[case] accept: &str, #[case] understood: bool) {
         let mut headers = HeaderMap::new();
-        headers.insert(ACCEPT, accept.parse().unwrap());
-        let got = wanted(&headers, &Query::default());
-        assert_eq!(got.as_ref().ok().map(|w| w.shape.clone()), shape);
-        assert_eq!(got.err().map(|e| e.code), shape.is_none().then_some(406));
+        headers.insert(ACCEPT_ENCODING, accept.parse().unwrap());
+        assert_eq!(gzip(&headers), understood);
     }
 }

@@ -1,14 +1,17 @@
 //! Store events in the form one watcher asked for.
 
 use super::filter::Filter;
-use super::present::{Head, Rows, bytes_of, parse, partial, to_served};
-use crate::http::negotiate::Shape;
+use super::present::{
+    Head, Rows, bytes_of, parse, partial_bytes, protobuf_object, served_bytes, to_served,
+};
+use crate::http::negotiate::{Encoding, Shape};
+use crate::http::respond;
 use crate::server::ApiServer;
 use crate::store::{Change, Entry, Event};
 use bytes::Bytes;
 use plimsoll_api::kind::Kind;
-use plimsoll_api::meta;
 use plimsoll_api::status::ApiError;
+use plimsoll_api::{meta, protobuf};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -18,6 +21,7 @@ pub(crate) struct Feed {
     pub(crate) server: ApiServer,
     pub(crate) kind: Arc<Kind>,
     pub(crate) shape: Shape,
+    pub(crate) encoding: Encoding,
     pub(crate) filter: Filter,
     pub(crate) namespace: Option<Arc<str>>,
     /// Whether column definitions have been sent (tables only).
@@ -29,7 +33,7 @@ impl Feed {
     pub(crate) fn initial(&mut self, entry: &Entry) -> Option<Bytes> {
         self.filter
             .matches(entry)
-            .then(|| self.line("ADDED", &entry.json))
+            .then(|| self.own("ADDED", &entry.json))
     }
 
     /// A step of history; `None` if this watcher does not see it.
@@ -51,7 +55,7 @@ impl Feed {
         match (event.change, before, self.filter.matches(&event.entry)) {
             (Change::Delete, true, _) | (Change::Put, true, true) => Some(self.natural(event)),
             (Change::Put, false, true) if event.previous.is_none() => Some(self.natural(event)),
-            (Change::Put, false, true) => Some(self.line("ADDED", &event.entry.json)),
+            (Change::Put, false, true) => Some(self.own("ADDED", &event.entry.json)),
             (Change::Put, true, false) => self.left(event),
             (Change::Delete | Change::Put, false, _) => None,
         }
@@ -64,7 +68,7 @@ impl Feed {
             "resourceVersion".into(),
             event.entry.revision.to_string().into(),
         );
-        Some(self.line("DELETED", &bytes_of(&object)))
+        Some(self.own("DELETED", &bytes_of(&object)))
     }
 
     /// The event as it happened, from the frame all watchers share if the form allows.
@@ -75,29 +79,47 @@ impl Feed {
             (Change::Put, Some(_)) => "MODIFIED",
         };
         if self.shape == Shape::Object && self.kind.is_served_as_stored(&event.entry.json) {
-            return event
-                .frame
-                .get_or_init(|| frame(kind, &event.entry.json))
+            let shared = match self.encoding {
+                Encoding::Json | Encoding::Yaml => &event.frame,
+                Encoding::Protobuf => &event.protobuf,
+            };
+            return shared
+                .get_or_init(|| self.line(kind, &event.entry.json))
                 .clone();
         }
-        self.line(kind, &event.entry.json)
+        self.own(kind, &event.entry.json)
     }
 
-    fn line(&mut self, event: &str, json: &Bytes) -> Bytes {
-        if self.shape == Shape::Object && self.kind.is_served_as_stored(json) {
-            return frame(event, json);
+    /// A line for this watcher alone.
+    fn own(&mut self, event: &str, json: &Bytes) -> Bytes {
+        let line = self.line(event, json);
+        self.head_sent = true;
+        line
+    }
+
+    fn line(&self, event: &str, json: &Bytes) -> Bytes {
+        let body = self.body(json).unwrap_or_else(|error| {
+            // Stored objects fit their schema; one that does not must not end the watch.
+            tracing::error!(%error, "an object could not be written to a watch");
+            bytes_of(&Value::Null)
+        });
+        frame(self.encoding, event, &body)
+    }
+
+    fn body(&self, json: &Bytes) -> Result<Bytes, ApiError> {
+        if self.encoding == Encoding::Protobuf {
+            return protobuf_object(&self.kind, &self.shape, json);
         }
-        let object = to_served(&self.kind, parse(json).unwrap_or_default());
-        let object = match self.shape.clone() {
-            Shape::Object | Shape::Discovery(_) => object,
-            Shape::Metadata => partial(object),
+        match self.shape.clone() {
+            Shape::Object | Shape::Discovery(_) => served_bytes(&self.kind, json),
+            Shape::Metadata(version) => partial_bytes(version, json),
             Shape::Table(version, include) => {
-                let now = self.server.now();
+                let object = to_served(&self.kind, parse(json)?);
                 let rows = Rows {
                     kind: &self.kind,
                     version,
                     include,
-                    now,
+                    now: self.server.now(),
                 };
                 let head = if self.head_sent {
                     Head::Omitted
@@ -105,12 +127,10 @@ impl Feed {
                     Head::Shown
                 };
                 let about = meta::text(&object, &["metadata", "resourceVersion"]).to_owned();
-                let table = rows.table(&json!({"resourceVersion": about}), vec![object], head);
-                self.head_sent = true;
-                table
+                let about = json!({"resourceVersion": about});
+                Ok(bytes_of(&rows.table(&about, vec![object], head)))
             }
-        };
-        frame(event, &bytes_of(&object))
+        }
     }
 
     /// A bookmark at `revision`; `initial` marks the end of the initial events.
@@ -123,21 +143,19 @@ impl Feed {
             meta::object_mut(&mut object, &["metadata", "annotations"])
                 .insert("k8s.io/initial-events-end".into(), "true".into());
         }
-        let object = match self.shape {
-            Shape::Object | Shape::Discovery(_) => object,
-            Shape::Metadata => partial(object),
-            Shape::Table(version, include) => {
-                let now = self.server.now();
-                Rows {
-                    kind: &self.kind,
-                    version,
-                    include,
-                    now,
-                }
-                .bookmark(object)
-            }
-        };
-        frame("BOOKMARK", &bytes_of(&object))
+        if let Shape::Table(version, include) = self.shape {
+            let rows = Rows {
+                kind: &self.kind,
+                version,
+                include,
+                now: self.server.now(),
+            };
+            return frame(self.encoding, "BOOKMARK", &bytes_of(&rows.bookmark(object)));
+        }
+        if self.shape == Shape::Object && self.encoding != Encoding::Protobuf {
+            return frame(self.encoding, "BOOKMARK", &bytes_of(&object));
+        }
+        self.line("BOOKMARK", &bytes_of(&object))
     }
 }
 
@@ -151,17 +169,24 @@ pub(crate) enum Initial {
 }
 
 /// The last line of a watch that cannot go on.
-pub(crate) fn failure(error: &ApiError) -> Bytes {
-    let status: Value = error.to_status();
-    frame("ERROR", &bytes_of(&status))
+pub(crate) fn failure(error: &ApiError, encoding: Encoding) -> Bytes {
+    let status = bytes_of(&error.to_status());
+    let body = match encoding {
+        Encoding::Json | Encoding::Yaml => status,
+        Encoding::Protobuf => respond::protobuf_of(&status).unwrap_or_default().into(),
+    };
+    frame(encoding, "ERROR", &body)
 }
 
-fn frame(event: &str, json: &[u8]) -> Bytes {
-    let mut out = Vec::with_capacity(json.len() + 40);
+fn frame(encoding: Encoding, event: &str, body: &[u8]) -> Bytes {
+    if encoding == Encoding::Protobuf {
+        return protobuf::watch_frame(event, body).into();
+    }
+    let mut out = Vec::with_capacity(body.len() + 40);
     out.extend_from_slice(b"{\"type\":\"");
     out.extend_from_slice(event.as_bytes());
     out.extend_from_slice(b"\",\"object\":");
-    out.extend_from_slice(json);
+    out.extend_from_slice(body);
     out.extend_from_slice(b"}\n");
     out.into()
 }

@@ -9,6 +9,7 @@ pub(crate) mod feed;
 pub(crate) mod filter;
 pub(crate) mod idle;
 pub(crate) mod metadata;
+pub(crate) mod options;
 pub(crate) mod paging;
 pub(crate) mod patch;
 pub(crate) mod present;
@@ -49,7 +50,7 @@ pub(crate) async fn serve(call: &Call) -> Result<Response, ApiError> {
         }
     }
     match call.verb {
-        "get" => read::get(call),
+        "get" => read::get(call).await,
         "list" => read::list(call).await,
         "watch" => watch::open(call).await,
         "create" => create::create(call).await,

@@ -1,13 +1,15 @@
 //! Stored objects in the form a client asked for.
 
-use crate::http::negotiate::{Include, Shape, Wanted};
+use crate::http::negotiate::{Encoding, Include, Shape, Wanted};
 use crate::http::respond::{self, Response};
 use crate::store::Entry;
 use bytes::Bytes;
 use jiff::Timestamp;
 use plimsoll_api::kind::{Column, Kind};
-use plimsoll_api::meta;
+use plimsoll_api::schema::{self, TypeId};
 use plimsoll_api::status::ApiError;
+use plimsoll_api::{meta, print, protobuf};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
@@ -59,6 +61,14 @@ pub(crate) fn bytes_of(value: &Value) -> Bytes {
     serde_json::to_vec(value).unwrap_or_default().into()
 }
 
+/// The protobuf type of a kind; `None` for custom kinds, which have none.
+pub(crate) fn protobuf_type(kind: &Kind) -> Option<TypeId> {
+    if kind.custom.is_some() {
+        return None;
+    }
+    schema::by_kind(&kind.group, &kind.version, &kind.kind).filter(|ty| *ty == kind.schema)
+}
+
 /// One object as an answer.
 pub(crate) fn object(
     code: u16,
@@ -67,9 +77,14 @@ pub(crate) fn object(
     json: &Bytes,
     now: Timestamp,
 ) -> Result<Response, ApiError> {
+    if wanted.encoding == Encoding::Protobuf {
+        let body = protobuf_object(kind, &wanted.shape, json)?;
+        let media = wanted.encoding.media_type();
+        return Ok(respond::whole(code, wanted, media, body));
+    }
     let bytes = match &wanted.shape {
         Shape::Object | Shape::Discovery(_) => served_bytes(kind, json)?,
-        Shape::Metadata => bytes_of(&partial(parse(json)?)),
+        Shape::Metadata(version) => partial_bytes(version, json)?,
         Shape::Table(version, include) => {
             let object = to_served(kind, parse(json)?);
             let meta =
@@ -86,6 +101,31 @@ pub(crate) fn object(
     Ok(respond::json(code, wanted, bytes))
 }
 
+/// One object as a protobuf body.
+pub(crate) fn protobuf_object(kind: &Kind, shape: &Shape, json: &Bytes) -> Result<Bytes, ApiError> {
+    let mut raw = Vec::with_capacity(json.len() / 2);
+    put_protobuf(kind, shape, json, &mut raw)?;
+    let body = if let Shape::Metadata(version) = shape {
+        let api_version = format!("meta.k8s.io/{version}");
+        protobuf::encode_envelope(&api_version, "PartialObjectMetadata", &raw)
+    } else {
+        protobuf::encode_envelope(&kind.api_version(), &kind.kind, &raw)
+    };
+    Ok(body.into())
+}
+
+fn put_protobuf(
+    kind: &Kind,
+    shape: &Shape,
+    json: &Bytes,
+    out: &mut Vec<u8>,
+) -> Result<(), ApiError> {
+    if matches!(shape, Shape::Metadata(_)) {
+        return protobuf::transcode_metadata(json, out);
+    }
+    protobuf::transcode(kind.schema, &served_bytes(kind, json)?, out)
+}
+
 /// A list as an answer.
 pub(crate) fn list(
     kind: &Kind,
@@ -94,23 +134,26 @@ pub(crate) fn list(
     about: &ListMeta,
     now: Timestamp,
 ) -> Result<Response, ApiError> {
+    let about = about.to_value();
+    if wanted.encoding == Encoding::Protobuf {
+        return protobuf_list(kind, wanted, entries, &about);
+    }
     let each = |form: &dyn Fn(&Bytes) -> Result<Bytes, ApiError>| {
         let items = entries.iter().map(|entry| form(&entry.json));
         items.collect::<Result<Vec<Bytes>, ApiError>>()
     };
-    let about = about.to_value();
     let (head, items) = match &wanted.shape {
         Shape::Object | Shape::Discovery(_) => {
             let name = kind.list_kind();
             let head = json!({"kind": name, "apiVersion": kind.api_version(), "metadata": about});
             (head, each(&|json| served_bytes(kind, json))?)
         }
-        Shape::Metadata => {
+        Shape::Metadata(version) => {
             let head = json!({
-                "kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1",
-                "metadata": about,
+                "kind": "PartialObjectMetadataList",
+                "apiVersion": format!("meta.k8s.io/{version}"), "metadata": about,
             });
-            (head, each(&|json| Ok(bytes_of(&partial(parse(json)?))))?)
+            (head, each(&|json| partial_bytes(version, json))?)
         }
         Shape::Table(version, include) => {
             let rows = Rows {
@@ -135,6 +178,65 @@ pub(crate) fn list(
     open.pop();
     open.extend_from_slice(format!(",\"{list}\":[").as_bytes());
     Ok(respond::parts(wanted, open, items, b"]}"))
+}
+
+/// Items of a protobuf list are gathered into chunks of about this many bytes.
+const CHUNK: usize = 256 * 1024;
+
+fn protobuf_list(
+    kind: &Kind,
+    wanted: &Wanted,
+    entries: &[Arc<Entry>],
+    about: &Value,
+) -> Result<Response, ApiError> {
+    let mut chunks = Vec::new();
+    let mut chunk = Vec::new();
+    for entry in entries {
+        protobuf::put_item(&mut chunk, |out| {
+            put_protobuf(kind, &wanted.shape, &entry.json, out)
+        })?;
+        if chunk.len() >= CHUNK {
+            chunks.push(Bytes::from(std::mem::take(&mut chunk)));
+            chunk.reserve(CHUNK);
+        }
+    }
+    chunks.push(chunk.into());
+    let (api_version, name) = if let Shape::Metadata(version) = &wanted.shape {
+        (
+            format!("meta.k8s.io/{version}"),
+            "PartialObjectMetadataList".to_owned(),
+        )
+    } else {
+        (kind.api_version(), format!("{}List", kind.kind))
+    };
+    let meta_type = schema::by_name("io.k8s.apimachinery.pkg.apis.meta.v1.ListMeta");
+    let meta_type = meta_type.ok_or_else(|| ApiError::internal("no schema for ListMeta"))?;
+    let metadata = protobuf::encode(meta_type, about)?;
+    let length = chunks.iter().map(Bytes::len).sum();
+    let (head, tail) = protobuf::list_envelope(&api_version, &name, &metadata, length);
+    let length = length + head.len() + tail.len();
+    let parts = std::iter::once(Bytes::from(head))
+        .chain(chunks)
+        .chain(std::iter::once(Bytes::from_static(tail)));
+    let media = wanted.encoding.media_type();
+    Ok(respond::chunks(wanted, media, length, parts))
+}
+
+/// The JSON of an object's metadata alone, without reading the rest into memory.
+pub(crate) fn partial_bytes(version: &str, json: &[u8]) -> Result<Bytes, ApiError> {
+    #[derive(serde::Deserialize)]
+    struct Object<'a> {
+        #[serde(borrow)]
+        metadata: &'a RawValue,
+    }
+    let object: Object<'_> = serde_json::from_slice(json)
+        .map_err(|e| ApiError::internal(format!("stored object: {e}")))?;
+    let head = format!(
+        "{{\"kind\":\"PartialObjectMetadata\",\"apiVersion\":\"meta.k8s.io/{version}\",\"metadata\":"
+    );
+    Ok([head.as_bytes(), object.metadata.get().as_bytes(), b"}"]
+        .concat()
+        .into())
 }
 
 /// Only the metadata of an object.
@@ -179,7 +281,16 @@ impl Rows<'_> {
     /// One row.
     fn row(&self, object: Value) -> Value {
         let cells = self.kind.cells(&object, self.now);
-        row(&cells, object, self.include)
+        let conditions = if self.kind.is("", "Pod") {
+            print::row_conditions("Pod", &object)
+        } else {
+            None
+        };
+        let mut row = row(&cells, object, self.include);
+        if let Some(conditions) = conditions {
+            meta::as_object(&mut row).insert("conditions".into(), conditions);
+        }
+        row
     }
 
     /// A Table whose only row is a bookmark.
@@ -199,8 +310,8 @@ impl Rows<'_> {
 pub(crate) fn columns(columns: &[Column]) -> Value {
     let definition = |c: &Column| {
         json!({
-            "name": c.name, "type": c.kind, "format": c.format, "description": "",
-            "priority": c.priority,
+            "name": c.name, "type": c.kind, "format": c.format,
+            "description": print::column_description(&c.name), "priority": c.priority,
         })
     };
     Value::Array(columns.iter().map(definition).collect())

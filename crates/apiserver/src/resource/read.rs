@@ -1,21 +1,26 @@
 //! GET of one object and of lists.
 
 use super::filter::Filter;
+use super::options::{self, ListOptions, Match};
 use super::paging::Position;
 use super::present::{self, ListMeta};
 use crate::call::Call;
+use crate::http::negotiate::Shape;
 use crate::http::respond::{self, Response};
 use crate::store::{Entry, ListQuery, Page, StoreError};
-use plimsoll_api::status::{ApiError, FieldError};
-use serde_json::{Value, json};
+use plimsoll_api::meta;
+use plimsoll_api::status::ApiError;
+use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// How long a read waits for a revision that has not happened yet.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// Answers one object.
-pub(crate) fn get(call: &Call) -> Result<Response, ApiError> {
+/// Answers one object, no older than `resourceVersion`.
+pub(crate) async fn get(call: &Call) -> Result<Response, ApiError> {
+    let revision = options::revision(call.query.text("resourceVersion"))?;
+    reached(call, revision).await?;
     let entry = call
         .server
         .store()
@@ -27,23 +32,22 @@ pub(crate) fn get(call: &Call) -> Result<Response, ApiError> {
 /// Answers a list or a page of one.
 pub(crate) async fn list(call: &Call) -> Result<Response, ApiError> {
     let filter = Filter::parse(call)?;
-    if call.query.get("sendInitialEvents").is_some() {
-        let why = "sendInitialEvents is forbidden for list";
-        return Err(invalid_options(FieldError::forbidden(
-            "sendInitialEvents",
-            why,
-        )));
-    }
-    let limit: usize = call.query.number("limit").unwrap_or(0);
-    let mut query = start(call, limit).await?;
+    let options = ListOptions::of(call)?;
+    let mut query = start(call, &options).await?;
     // With a selector the store cannot know where a page ends.
-    query.limit = if filter.is_everything() { limit } else { 0 };
+    query.limit = if filter.is_everything() {
+        options.limit
+    } else {
+        0
+    };
     let page = match call.server.store().list(&query) {
         Ok(page) => page,
-        Err(error @ StoreError::Compacted { .. }) => return Ok(expired(&query, &error)),
+        Err(error @ (StoreError::Compacted { .. } | StoreError::Future { .. })) => {
+            return Ok(expired(call, &query, &error));
+        }
         Err(error) => return Err(crate::call::refused(&call.kind, "", &error)),
     };
-    let (entries, about) = cut(page, &filter, limit);
+    let (entries, about) = cut(page, &filter, options.limit);
     present::list(
         &call.kind,
         &call.wanted,
@@ -83,75 +87,27 @@ fn cut(page: Page, filter: &Filter, limit: usize) -> (Vec<Arc<Entry>>, ListMeta)
     (entries, about)
 }
 
-/// Where and when the list is read, from continue, resourceVersion and resourceVersionMatch.
-async fn start(call: &Call, limit: usize) -> Result<ListQuery, ApiError> {
+/// Where and when the list is read.
+async fn start(call: &Call, options: &ListOptions) -> Result<ListQuery, ApiError> {
     let mut query = ListQuery {
         resource: Arc::clone(&call.kind.storage),
         namespace: call.path.namespace.as_deref().map(Into::into),
         ..ListQuery::default()
     };
-    let version = call.query.text("resourceVersion");
-    let matching = call.query.text("resourceVersionMatch");
-    if let Some(token) = call.query.get("continue").filter(|token| !token.is_empty()) {
-        if !version.is_empty() && version != "0" {
-            let message = "specifying resource version is not allowed when using continue";
-            return Err(ApiError::bad_request(message));
-        }
-        let position = Position::decode(token)?;
-        (query.revision, query.after) = (position.revision, Some(position.after));
+    if let Some(position) = &options.position {
+        query.revision = position.revision;
+        query.after = Some(position.after.clone());
         return Ok(query);
     }
-    check_match(version, matching)?;
-    let revision = revision(version)?;
-    if revision == 0 {
+    if options.revision == 0 {
         return Ok(query);
     }
-    reached(call, revision).await?;
-    if matching == "Exact" || (matching.is_empty() && limit > 0) {
-        query.revision = Some(revision);
+    reached(call, options.revision).await?;
+    let paged = options.matching == Match::Unset && options.limit > 0;
+    if options.matching == Match::Exact || paged {
+        query.revision = Some(options.revision);
     }
     Ok(query)
-}
-
-fn check_match(version: &str, matching: &str) -> Result<(), ApiError> {
-    let field = "resourceVersionMatch";
-    match matching {
-        "Exact" | "NotOlderThan" if version.is_empty() => {
-            Err(invalid_options(FieldError::forbidden(
-                field,
-                "resourceVersionMatch is forbidden unless resourceVersion is provided",
-            )))
-        }
-        "Exact" if version == "0" => Err(invalid_options(FieldError::forbidden(
-            field,
-            "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"",
-        ))),
-        "" | "Exact" | "NotOlderThan" => Ok(()),
-        other => {
-            let allowed = ["Exact", "NotOlderThan"];
-            Err(invalid_options(FieldError::not_supported(
-                field,
-                &json!(other),
-                &allowed,
-            )))
-        }
-    }
-}
-
-/// A refusal of list or watch options.
-pub(crate) fn invalid_options(error: FieldError) -> ApiError {
-    ApiError::invalid("meta.k8s.io", "ListOptions", "", &[error])
-}
-
-/// A resourceVersion as a number; 0 when unset.
-pub(crate) fn revision(text: &str) -> Result<u64, ApiError> {
-    if text.is_empty() {
-        return Ok(0);
-    }
-    text.parse().map_err(|_| {
-        let why = "resource version must be a number";
-        invalid_options(FieldError::invalid("resourceVersion", &json!(text), why))
-    })
 }
 
 /// Waits for a revision that a client has seen elsewhere; 504 if it does not come.
@@ -180,20 +136,23 @@ pub(crate) async fn reached(call: &Call, revision: u64) -> Result<(), ApiError> 
 }
 
 /// 410 with a token that goes on at the newest revision instead.
-fn expired(query: &ListQuery, error: &StoreError) -> Response {
-    let failure = ApiError::expired(format!(
-        "The provided continue parameter is too old to display a consistent list result ({error}). \
-         Start a new list, or use the continue token of this answer to go on with an inconsistent one."
-    ));
-    let mut status = failure.to_status();
+fn expired(call: &Call, query: &ListQuery, error: &StoreError) -> Response {
+    let message = if query.after.is_some() {
+        format!(
+            "The provided continue parameter is too old to display a consistent list result \
+             ({error}). Start a new list, or use the continue token of this answer to go on with \
+             an inconsistent one."
+        )
+    } else {
+        format!("The resourceVersion for the provided list is too old: {error}.")
+    };
+    let mut status = ApiError::expired(message).to_status();
     if let Some(after) = query.after.clone() {
-        let token = Position {
-            revision: None,
-            after,
-        }
-        .encode();
-        plimsoll_api::meta::object_mut(&mut status, &["metadata"])
-            .insert("continue".into(), Value::String(token));
+        let revision = None;
+        let token = Position { revision, after }.encode();
+        meta::object_mut(&mut status, &["metadata"]).insert("continue".into(), token.into());
     }
-    respond::plain(410, "application/json", present::bytes_of(&status))
+    let mut wanted = call.wanted.clone();
+    wanted.shape = Shape::Object;
+    respond::value(410, &wanted, &status)
 }

@@ -2,14 +2,16 @@
 
 use super::feed::{Feed, Initial, failure};
 use super::filter::Filter;
-use super::read::{invalid_options, reached, revision};
+use super::options::WatchOptions;
+use super::read::reached;
 use crate::call::{Call, refused};
 use crate::http::body;
+use crate::http::negotiate::Encoding;
 use crate::http::respond::{self, Response};
 use crate::server::ApiServer;
-use crate::store::{Entry, Event, ListQuery, StoreError, Watch};
+use crate::store::{Entry, Event, ListQuery, Page, StoreError, Watch};
 use bytes::Bytes;
-use plimsoll_api::status::{ApiError, FieldError};
+use plimsoll_api::status::ApiError;
 use serde_json::json;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -38,82 +40,56 @@ enum Bookmarks {
 /// Opens a watch.
 pub(crate) async fn open(call: &Call) -> Result<Response, ApiError> {
     let filter = Filter::parse(call)?;
-    let initial_events = initial_events(call)?;
-    let from = revision(call.query.text("resourceVersion"))?;
-    let wants = call.query.flag("allowWatchBookmarks");
-    let bookmarks = match (wants, initial_events == Some(true) || from == 0) {
-        (false, _) => Bookmarks::None,
-        (true, true) if initial_events != Some(false) => Bookmarks::WithInitialEnd,
-        (true, _) => Bookmarks::Periodic,
+    let options = WatchOptions::of(call)?;
+    if options.revision > 0 {
+        reached(call, options.revision).await?;
+    }
+    let encoding = call.wanted.encoding;
+    let opened = match begin(call, &options) {
+        Ok(opened) => opened,
+        Err(error @ (StoreError::Compacted { .. } | StoreError::Future { .. })) => {
+            return Ok(ended(&too_old(&error), encoding));
+        }
+        Err(error) => return Err(refused(&call.kind, "", &error)),
     };
-    let namespace: Option<Arc<str>> = call.path.namespace.as_deref().map(Into::into);
     let feed = Feed {
         server: call.server.clone(),
         kind: Arc::clone(&call.kind),
         shape: call.wanted.shape.clone(),
+        encoding,
         filter,
-        namespace: namespace.clone(),
+        namespace: call.path.namespace.as_deref().map(Into::into),
         head_sent: false,
     };
-    let store = call.server.store();
-    let with_state = initial_events.unwrap_or(from == 0);
-    if from > 0 {
-        reached(call, from).await?;
-    }
-    let stream = if with_state {
-        let resource = Arc::clone(&call.kind.storage);
-        let query = ListQuery {
-            resource,
-            namespace,
-            ..ListQuery::default()
-        };
-        let opened = store
-            .list_and_watch(&query)
-            .map_err(|e| refused(&call.kind, "", &e))?;
-        Stream::new(call, feed, opened, bookmarks)
-    } else {
-        let from = if from == 0 { store.revision() } else { from };
-        match store.watch(&call.kind.storage, from) {
-            Ok(watch) => {
-                let page = crate::store::Page {
-                    revision: from,
-                    entries: Vec::new(),
-                    remaining: 0,
-                };
-                let bookmarks = if wants {
-                    Bookmarks::Periodic
-                } else {
-                    Bookmarks::None
-                };
-                Stream::new(call, feed, (page, watch), bookmarks)
-            }
-            Err(error) => return Ok(ended(&too_old(&error))),
-        }
-    };
+    let stream = Stream::new(feed, opened, &options);
     let chunks = futures::stream::unfold(stream, |mut stream| async move {
         let chunk = stream.next().await?;
         Some((chunk, stream))
     });
-    Ok(respond::streaming("application/json", body::stream(chunks)))
+    let media = encoding.stream_type();
+    Ok(respond::streaming(media, body::stream(chunks)))
 }
 
-/// `sendInitialEvents`, and the options that must come with it.
-fn initial_events(call: &Call) -> Result<Option<bool>, ApiError> {
-    let matching = call.query.text("resourceVersionMatch");
-    let field = "resourceVersionMatch";
-    match call.query.get("sendInitialEvents") {
-        None if matching.is_empty() => Ok(None),
-        None => {
-            let why =
-                "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided";
-            Err(invalid_options(FieldError::forbidden(field, why)))
-        }
-        Some(_) if matching == "NotOlderThan" => Ok(Some(call.query.flag("sendInitialEvents"))),
-        Some(_) => {
-            let why = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan";
-            Err(invalid_options(FieldError::forbidden(field, why)))
-        }
+/// The state a watch begins with, and the events after it.
+fn begin(call: &Call, options: &WatchOptions) -> Result<(Page, Watch), StoreError> {
+    let store = call.server.store();
+    if options.with_state() {
+        return store.list_and_watch(&ListQuery {
+            resource: Arc::clone(&call.kind.storage),
+            namespace: call.path.namespace.as_deref().map(Into::into),
+            ..ListQuery::default()
+        });
     }
+    let revision = match options.revision {
+        0 => store.revision(),
+        revision => revision,
+    };
+    let page = Page {
+        revision,
+        entries: Vec::new(),
+        remaining: 0,
+    };
+    Ok((page, store.watch(&call.kind.storage, revision)?))
 }
 
 fn too_old(error: &StoreError) -> ApiError {
@@ -128,8 +104,8 @@ fn too_old(error: &StoreError) -> ApiError {
 }
 
 /// A watch that fails at once: 200, then one ERROR line.
-fn ended(error: &ApiError) -> Response {
-    respond::streaming("application/json", body::full(failure(error)))
+fn ended(error: &ApiError, encoding: Encoding) -> Response {
+    respond::streaming(encoding.stream_type(), body::full(failure(error, encoding)))
 }
 
 /// The state of an open watch.
@@ -148,22 +124,19 @@ struct Stream {
 }
 
 impl Stream {
-    fn new(
-        call: &Call,
-        feed: Feed,
-        (page, watch): (crate::store::Page, Watch),
-        bookmarks: Bookmarks,
-    ) -> Self {
-        let seconds = call
-            .query
-            .number::<u32>("timeoutSeconds")
-            .filter(|s| *s > 0);
-        let seconds = seconds
-            .unwrap_or_else(|| TIMEOUT_SECONDS + call.server.0.random.below(TIMEOUT_SECONDS));
+    fn new(feed: Feed, (page, watch): (Page, Watch), options: &WatchOptions) -> Self {
+        let server = feed.server.clone();
+        let some_time = || TIMEOUT_SECONDS + server.0.random.below(TIMEOUT_SECONDS);
+        let seconds = options.timeout_seconds.unwrap_or_else(some_time);
+        let bookmarks = match (options.bookmarks, options.with_state()) {
+            (false, _) => Bookmarks::None,
+            (true, true) => Bookmarks::WithInitialEnd,
+            (true, false) => Bookmarks::Periodic,
+        };
         let now = Instant::now();
-        call.server.0.metrics.watching(1);
+        server.0.metrics.watching(1);
         let mut stream = Self {
-            server: call.server.clone(),
+            server,
             feed,
             initial: page.entries.into_iter(),
             initial_end: (bookmarks == Bookmarks::WithInitialEnd).then_some(page.revision),
@@ -233,7 +206,7 @@ impl Stream {
                 Ok(None) => break,
                 Err(error) => {
                     self.broken = true;
-                    lines.push(Some(failure(&too_old(&error))));
+                    lines.push(Some(failure(&too_old(&error), self.feed.encoding)));
                     break;
                 }
             }

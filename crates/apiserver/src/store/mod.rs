@@ -109,6 +109,8 @@ pub struct Event {
     pub previous: Option<Arc<Entry>>,
     /// `{"type":"MODIFIED","object":…}\n` in the stored version, made by the first watcher that needs it.
     pub frame: OnceLock<Bytes>,
+    /// The same as a protobuf frame.
+    pub protobuf: OnceLock<Bytes>,
 }
 
 /// How to open a store.

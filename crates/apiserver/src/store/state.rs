@@ -136,6 +136,7 @@ fn event(change: Change, entry: Arc<Entry>, previous: Option<Arc<Entry>>) -> Arc
         entry,
         previous,
         frame: OnceLock::new(),
+        protobuf: OnceLock::new(),
     })
 }
 

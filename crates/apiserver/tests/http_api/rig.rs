@@ -87,9 +87,14 @@ impl Lines {
 
 impl Rig {
     pub(crate) async fn new() -> Self {
+        Self::with_history(Options::ephemeral()).await
+    }
+
+    /// A server whose store keeps as much history as `options` say.
+    pub(crate) async fn with_history(options: Options) -> Self {
         let clock = Clock::starting_at("2026-01-01T00:00:00Z".parse().unwrap());
         let server = ApiServer::new(Config {
-            store: Store::open(Options::ephemeral()).unwrap(),
+            store: Store::open(options).unwrap(),
             clock,
             kinds: kinds::built_in(),
             seed: 42,

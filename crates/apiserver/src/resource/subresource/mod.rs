@@ -38,7 +38,7 @@ pub(super) async fn serve(call: &Call) -> Result<Response, ApiError> {
         ("eviction", _) => eviction::create(call).await,
         ("token", _) => token::create(call),
         ("finalize", _) => finalize::update(call).await,
-        (_, "get") => super::read::get(call),
+        (_, "get") => super::read::get(call).await,
         ("status" | "approval", "update") => replace_status(call).await,
         ("status" | "approval", "patch") => patch::patch(call, Part::Status).await,
         ("resize", verb) => resize::serve(call, verb, resize::Part::Resources).await,
