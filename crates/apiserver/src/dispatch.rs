@@ -7,6 +7,7 @@ use crate::http::negotiate::{self, Offer, Wanted};
 use crate::http::query::Query;
 use crate::http::respond::{self, Response};
 use crate::http::route::{Route, route};
+use crate::metrics::Labels;
 use crate::resource::present::protobuf_type;
 use crate::server::ApiServer;
 use crate::{discovery, local, maintenance, openapi, resource, system};
@@ -31,12 +32,15 @@ where
     let audit_id = server.0.random.audit_id();
     let query = Query::parse(parts.uri.query().unwrap_or_default());
     let failing = negotiate::for_failure(&parts.headers, &query);
+    let is_head = parts.method == Method::HEAD;
     let mut warnings = Vec::new();
-    let mut counted = ("other", String::new());
+    let began = tokio::time::Instant::now();
+    let _in_flight = server.0.metrics.begin(&parts.method);
+    let mut counted = Labels::default();
     let outcome = async {
         let identity = impersonate(&server, who?, &parts.headers)?;
         let incoming = Incoming::new(&server, identity, &parts, query)?;
-        counted = (incoming.verb, incoming.resource());
+        counted = incoming.labels(&server);
         incoming.authorize(&server, &parts)?;
         let Some(kind) = incoming.kind(&server)? else {
             return incoming.answer_elsewhere(&server, &parts).await;
@@ -73,10 +77,11 @@ where
     .await;
     let mut response = outcome.unwrap_or_else(|error| respond::failure(&error, &failing));
     respond::complete(&mut response, &audit_id, &warnings);
-    server
-        .0
-        .metrics
-        .answered(counted.0, &counted.1, response.status().as_u16());
+    if is_head {
+        *response.body_mut() = body::full(bytes::Bytes::new());
+    }
+    let code = response.status().as_u16();
+    server.0.metrics.answered(&counted, code, began.elapsed());
     response
 }
 
@@ -113,11 +118,17 @@ impl Incoming {
         })
     }
 
-    fn resource(&self) -> String {
-        if let Route::Resource(path) = &self.route {
-            path.plural.clone()
-        } else {
-            String::new()
+    fn labels(&self, server: &ApiServer) -> Labels {
+        let Route::Resource(path) = &self.route else {
+            return Labels::of_path(self.verb);
+        };
+        let kinds = server.kinds();
+        match kinds.find(&path.group, &path.version, &path.plural) {
+            Some(kind) if self.query.text("dryRun").is_empty() => {
+                Labels::of_kind(self.verb, kind, path)
+            }
+            Some(kind) => Labels::of_kind(self.verb, kind, path).dry(),
+            None => Labels::of_path(self.verb),
         }
     }
 

@@ -1,9 +1,14 @@
 //! Short descriptions, in our own words, of the types and fields learners meet first.
 
+use super::glossary::TEXTS as MORE;
+
 /// The text for a type (`Pod`) or a field (`PodSpec.containers`).
 pub(super) fn of(name: &str) -> Option<&'static str> {
     if let Ok(index) = TEXTS.binary_search_by(|(key, _)| (*key).cmp(name)) {
         return TEXTS.get(index).map(|(_, text)| *text);
+    }
+    if let Ok(index) = MORE.binary_search_by(|(key, _)| (*key).cmp(name)) {
+        return MORE.get(index).map(|(_, text)| *text);
     }
     let (_, field) = name.split_once('.')?;
     let everywhere = EVERYWHERE.iter().find(|(key, _)| *key == field);
@@ -11,14 +16,27 @@ pub(super) fn of(name: &str) -> Option<&'static str> {
 }
 
 /// Fields that mean the same in every type.
-const EVERYWHERE: [(&str, &str); 5] = [
+const EVERYWHERE: [(&str, &str); 12] = [
     ("apiVersion", "Group and version of the kind, e.g. apps/v1."),
     ("kind", "What sort of object this is about."),
     (
         "metadata",
         "Name, labels, annotations and what the server knows about the object.",
     ),
+    ("items", "The objects."),
     ("spec", "What is wanted."),
+    (
+        "conditions",
+        "What is known about the state, one entry for each question.",
+    ),
+    ("message", "What a person should know about it."),
+    ("name", "The name."),
+    ("namespace", "The namespace."),
+    (
+        "observedGeneration",
+        "The generation that the status is about.",
+    ),
+    ("reason", "Why, in a word."),
     ("status", "What is the case; written by the cluster."),
 ];
 

@@ -4,6 +4,7 @@
 //! merge in a strategic merge patch, and for `kubectl explain`.
 
 mod descriptions;
+mod glossary;
 mod gnostic;
 mod parameters;
 mod paths;

@@ -309,7 +309,7 @@ impl Place<'_> {
             "post" => "create",
             "get" => "read",
             "put" => "replace",
-            "deletecollection" => "deleteCollection",
+            "deletecollection" => "delete",
             "watchlist" => "watch",
             other => other,
         };
@@ -327,10 +327,10 @@ impl Place<'_> {
         } else {
             ""
         };
-        let method = if operation.action == "connect" {
-            capital(operation.method)
-        } else {
-            String::new()
+        let method = match operation.action {
+            "connect" => capital(operation.method),
+            "deletecollection" => "Collection".to_owned(),
+            _ => String::new(),
         };
         let version = capital(&self.kind.version);
         let sub = self.sub.map(|sub| capital(&sub.name)).unwrap_or_default();

@@ -62,10 +62,8 @@ fn pod_template(object: &Value, _: Timestamp) -> Vec<Value> {
 const COMPONENT: &[Column] = &[NAME, text("Status"), text("Message"), text("Error")];
 
 fn component(object: &Value, _: Timestamp) -> Vec<Value> {
-    let conditions = meta::list(object, &["conditions"]).iter();
-    let healthy = conditions
-        .filter(|condition| meta::text(condition, &["type"]) == "Healthy")
-        .last();
+    let mut conditions = meta::list(object, &["conditions"]).iter();
+    let healthy = conditions.rfind(|condition| meta::text(condition, &["type"]) == "Healthy");
     let field = |key: &str| healthy.map_or("", |condition| meta::text(condition, &[key]));
     let status = match field("status") {
         "True" => "Healthy",

@@ -335,6 +335,11 @@ impl Store {
         self.shared.read(|state| state.by_owner(uid))
     }
 
+    /// How many objects each resource has, sorted by its storage name.
+    pub fn counts(&self) -> Vec<(Arc<str>, usize)> {
+        self.shared.read(State::counts)
+    }
+
     /// How much the store holds.
     pub fn stats(&self) -> Stats {
         self.shared.read(State::stats)

@@ -305,6 +305,14 @@ impl State {
         }
     }
 
+    /// How many objects each resource has.
+    pub(super) fn counts(&self) -> Vec<(Arc<str>, usize)> {
+        let found = self.resources.iter();
+        found
+            .map(|(name, resource)| (Arc::clone(name), resource.objects.len()))
+            .collect()
+    }
+
     /// Puts back an object from a snapshot: no event, no new revision.
     pub(super) fn restore(&mut self, entry: Arc<Entry>) {
         self.replace(&entry.key.clone(), Some(entry));

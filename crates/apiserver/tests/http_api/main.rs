@@ -9,9 +9,11 @@
 mod admission;
 mod custom;
 mod deletion;
+mod discovery;
 mod failures;
 mod kube_client;
 mod lists;
+mod openapi;
 mod pod_security;
 mod portforward;
 mod protobuf;

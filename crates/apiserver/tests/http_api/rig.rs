@@ -123,6 +123,15 @@ impl Rig {
         }
     }
 
+    /// The headers and bytes of a successful answer.
+    pub(crate) async fn raw(&self, request: Request<Full<Bytes>>) -> (http::HeaderMap, Bytes) {
+        let service = self.server.service(self.identity.clone());
+        let response = service.oneshot(request).await.unwrap();
+        assert_eq!(response.status(), 200);
+        let (parts, body) = response.into_parts();
+        (parts.headers, body.collect().await.unwrap().to_bytes())
+    }
+
     pub(crate) async fn call(
         &self,
         method: Method,

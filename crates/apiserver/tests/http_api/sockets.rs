@@ -221,6 +221,8 @@ async fn a_head_has_no_body_and_options_are_refused(#[case] alpn: &[u8]) {
 /// is told to start over.
 #[tokio::test]
 async fn a_stalled_watcher_is_dropped_and_others_go_on() {
+    // Far more than sockets and buffers in between take.
+    const COUNT: usize = 400;
     let mut options = Options::ephemeral();
     options.history_events = 50;
     let site = Site::new(options).await;
@@ -233,8 +235,6 @@ async fn a_stalled_watcher_is_dropped_and_others_go_on() {
         body: lively.into_body(),
         buffer: Vec::new(),
     };
-    // Far more than sockets and buffers in between take.
-    const COUNT: usize = 400;
     for n in 0..COUNT {
         large_map(&site, &format!("m{n}"), 64).await;
         let event = lively.next().await.unwrap();
