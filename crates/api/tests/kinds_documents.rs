@@ -237,11 +237,11 @@ fn a_plain_v1_autoscaler_becomes_a_cpu_metric() {
 #[test]
 fn selectable_fields_read_as_text() {
     let pod = json!({"spec": {"nodeName": "n", "hostNetwork": true}});
-    assert_eq!(kinds::field_value(&pod, &["spec", "nodeName"]), "n");
-    assert_eq!(kinds::field_value(&pod, &["spec", "hostNetwork"]), "true");
-    assert_eq!(
-        kinds::field_value(&pod, &["spec", "unschedulable"]),
-        "false"
-    );
-    assert_eq!(kinds::field_value(&pod, &["status", "phase"]), "");
+    let read = |path: [&'static str; 2]| {
+        kinds::field_value(&pod, &path.map(std::borrow::Cow::Borrowed)).into_owned()
+    };
+    assert_eq!(read(["spec", "nodeName"]), "n");
+    assert_eq!(read(["spec", "hostNetwork"]), "true");
+    assert_eq!(read(["spec", "unschedulable"]), "false");
+    assert_eq!(read(["status", "phase"]), "");
 }

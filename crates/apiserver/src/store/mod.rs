@@ -128,9 +128,9 @@ pub struct Options {
 
 impl Options {
     /// Events kept by default.
-    pub const HISTORY_EVENTS: usize = 20_000;
+    pub const HISTORY_EVENTS: usize = 100_000;
     /// Bytes kept by history by default.
-    pub const HISTORY_BYTES: usize = 16 << 20;
+    pub const HISTORY_BYTES: usize = 32 << 20;
 
     /// A store that lives in memory and ends with the process.
     pub fn ephemeral() -> Self {
