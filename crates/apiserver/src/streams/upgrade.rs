@@ -41,7 +41,7 @@ pub(super) fn choose_spdy(call: &Call, known: &[&'static str]) -> Result<usize, 
     if offered.is_empty() {
         let error =
             ApiError::bad_request("unable to upgrade: X-Stream-Protocol-Version is required");
-        return Err(Box::new(respond::failure(&error)));
+        return Err(Box::new(respond::failure(&error, &call.wanted)));
     }
     let place = |name: &String| known.iter().position(|one| one == name);
     if let Some(chosen) = offered.iter().find_map(place) {
