@@ -2,6 +2,7 @@
 
 use crate::admission::Indexes;
 use crate::admission::service::Allocator;
+use crate::admission::webhook::Webhooks;
 use crate::auth::{
     Attributes, Authenticator, Decision, Identity, Rbac, TokenError, TokenKey, Tokens,
     VerifiedToken,
@@ -102,6 +103,7 @@ pub(crate) struct Inner {
     pub(crate) documents: Documents,
     pub(crate) outbound: Outbound,
     pub(crate) custom: Registry,
+    pub(crate) webhooks: Webhooks,
 }
 
 impl ApiServer {
@@ -113,6 +115,7 @@ impl ApiServer {
         let liveness = move |token: &VerifiedToken| alive(&store, token);
         let allocator = Allocator::new(&config.store, &config.cluster);
         let outbound = Outbound::new(config.store.clone());
+        let webhooks = Webhooks::new(&config.store);
         let server = Self(Arc::new(Inner {
             admission: Indexes::new(&config.store),
             store: config.store,
@@ -128,6 +131,7 @@ impl ApiServer {
             metrics: Metrics::default(),
             documents: Documents::default(),
             outbound,
+            webhooks,
             custom: Registry::default(),
         }));
         custom::load(&server);

@@ -25,7 +25,8 @@ pub(crate) fn answer(server: &ApiServer, path: &str, query: &Query, wanted: &Wan
         "/healthz" | "/livez" | "/readyz" => health(path, query),
         "/metrics" => {
             let store = server.store();
-            let text = server.0.metrics.render(&store.stats(), &store.counts());
+            let mut text = server.0.metrics.render(&store.stats(), &store.counts());
+            text.push_str(&server.0.webhooks.render());
             respond::plain(200, "text/plain; version=0.0.4; charset=utf-8", text)
         }
         other => match other.split_once('/').map(|(_, rest)| rest.split_once('/')) {

@@ -14,6 +14,7 @@ mod restriction;
 mod runtime;
 pub(crate) mod service;
 mod storage;
+pub(crate) mod webhook;
 
 use crate::auth::rbac::escalation;
 use crate::resource::patch::Part;
@@ -24,6 +25,7 @@ use limits::LimitRange;
 use plimsoll_api::status::ApiError;
 use quota::{Books, Charge};
 use serde_json::Value;
+use webhook::{Rounds, Subject};
 
 /// What is about to happen to an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +36,30 @@ pub(crate) enum Operation {
     Update,
     /// It goes, or is marked to go.
     Delete,
+    /// Somebody opens a connection to it.
+    Connect,
+}
+
+impl Operation {
+    /// As rules and reviews spell it.
+    pub(crate) fn text(self) -> &'static str {
+        match self {
+            Self::Create => "CREATE",
+            Self::Update => "UPDATE",
+            Self::Delete => "DELETE",
+            Self::Connect => "CONNECT",
+        }
+    }
+
+    /// The kind of its options, if it has any.
+    pub(crate) fn options(self) -> Option<&'static str> {
+        match self {
+            Self::Create => Some("CreateOptions"),
+            Self::Update => Some("UpdateOptions"),
+            Self::Delete => Some("DeleteOptions"),
+            Self::Connect => None,
+        }
+    }
 }
 
 /// A write, as admission sees it. Who asks is `writer.identity`, dry runs are `writer.run`.
@@ -50,6 +76,31 @@ impl Request<'_> {
     /// Whether the object is this core kind.
     pub(crate) fn is_core(&self, kind: &str) -> bool {
         self.writer.kind.group.is_empty() && self.writer.kind.kind == kind
+    }
+
+    /// What webhooks are asked about; `None` for steps inside the server, and for subresources
+    /// whose handler asks about an object of its own (Scale, Binding, Eviction).
+    fn subject(&self) -> Option<Subject<'_>> {
+        let writer = self.writer;
+        let whole = ["ephemeralcontainers", "resize", "finalize"];
+        let subresource = match self.part {
+            Part::Main if writer.subresource.is_empty() => "",
+            Part::Status => writer.subresource,
+            Part::Other if whole.contains(&writer.subresource) => writer.subresource,
+            Part::Main | Part::Other | Part::Placement => return None,
+        };
+        Some(Subject {
+            server: writer.server,
+            identity: writer.identity,
+            run: writer.run,
+            warnings: writer.warnings,
+            kind: writer.kind,
+            subresource,
+            body: None,
+            namespace: self.namespace,
+            name: self.name,
+            operation: self.operation,
+        })
     }
 
     /// 403 about the object.
@@ -125,10 +176,26 @@ pub(crate) async fn mutate(
     old: Option<&Value>,
 ) -> Result<(), ApiError> {
     account::wait(request, object).await;
-    MUTATING
-        .iter()
-        .try_for_each(|plugin| plugin(request, object, old))?;
-    std::future::ready(Ok(())).await
+    built_in(request, object, old)?;
+    let Some(subject) = request.subject() else {
+        return Ok(());
+    };
+    let mut rounds = Rounds::default();
+    webhook::mutate(&subject, object, old, &mut rounds).await?;
+    if rounds.another() {
+        built_in(request, object, old)?;
+        webhook::mutate(&subject, object, old, &mut rounds).await?;
+    }
+    Ok(())
+}
+
+fn built_in(
+    request: &Request<'_>,
+    object: &mut Value,
+    old: Option<&Value>,
+) -> Result<(), ApiError> {
+    let mut steps = MUTATING.iter();
+    steps.try_for_each(|plugin| plugin(request, object, old))
 }
 
 /// Runs the steps that only agree or refuse, on an object that is valid: policies, webhooks, and
@@ -141,12 +208,33 @@ pub(crate) async fn validate(
     VALIDATING
         .iter()
         .try_for_each(|judge| judge(request, object, old))?;
-    std::future::ready(quota::charge(request, object)).await
+    if let Some(subject) = request.subject() {
+        webhook::validate(&subject, object, old).await?;
+    }
+    quota::charge(request, object)
 }
 
 /// Whether an object may be deleted at all.
 pub(crate) async fn delete(request: &Request<'_>, old: &Value) -> Result<(), ApiError> {
     namespace::may_be_deleted(request.writer.kind, request.name)?;
     restriction::check_deletion(request, old)?;
-    std::future::ready(Ok(())).await
+    if let Some(subject) = request.subject() {
+        subresource(&subject, &mut Value::Null, Some(old)).await?;
+    }
+    Ok(())
+}
+
+/// Asks about an object that is not stored as it is: a Scale, a Binding, the options of a
+/// connection, or nothing (a deletion).
+pub(crate) async fn subresource(
+    subject: &Subject<'_>,
+    object: &mut Value,
+    old: Option<&Value>,
+) -> Result<(), ApiError> {
+    let mut rounds = Rounds::default();
+    webhook::mutate(subject, object, old, &mut rounds).await?;
+    if rounds.another() {
+        webhook::mutate(subject, object, old, &mut rounds).await?;
+    }
+    webhook::validate(subject, object, old).await
 }

@@ -92,6 +92,7 @@ fn writer<'a>(
         server,
         identity,
         kind,
+        subresource: "",
         run: Run::Real,
         warnings,
     }

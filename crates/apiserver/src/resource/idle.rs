@@ -10,18 +10,10 @@ const REFUSED: &[(&str, &str)] = &[
         "admissionregistration.k8s.io",
         "MutatingAdmissionPolicyBinding",
     ),
-    (
-        "admissionregistration.k8s.io",
-        "MutatingWebhookConfiguration",
-    ),
     ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy"),
     (
         "admissionregistration.k8s.io",
         "ValidatingAdmissionPolicyBinding",
-    ),
-    (
-        "admissionregistration.k8s.io",
-        "ValidatingWebhookConfiguration",
     ),
     ("apiregistration.k8s.io", "APIService"),
 ];

@@ -35,6 +35,8 @@ pub(crate) struct Writer<'a> {
     pub(crate) identity: &'a Identity,
     /// The kind in the version the caller speaks.
     pub(crate) kind: &'a Arc<Kind>,
+    /// The subresource that the caller writes to, or empty.
+    pub(crate) subresource: &'a str,
     pub(crate) run: Run,
     /// Collects what becomes `Warning` headers.
     pub(crate) warnings: &'a Mutex<Vec<String>>,
@@ -62,6 +64,7 @@ impl<'a> Writer<'a> {
             server: &call.server,
             identity: &call.identity,
             kind: &call.kind,
+            subresource: call.path.subresource.as_deref().unwrap_or_default(),
             run,
             warnings: &call.warnings,
         }

@@ -27,4 +27,6 @@ mod spdy;
 mod streams;
 mod targets;
 mod watches;
+mod webhook_server;
+mod webhooks;
 mod writes;

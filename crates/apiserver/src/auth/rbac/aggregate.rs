@@ -104,6 +104,7 @@ impl ApiServer {
             server: self,
             identity: &identity,
             kind: &kind,
+            subresource: "",
             run: Run::Real,
             warnings: &warnings,
         };

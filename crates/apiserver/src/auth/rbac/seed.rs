@@ -67,6 +67,7 @@ impl ApiServer {
             server: self,
             identity: &identity,
             kind,
+            subresource: "",
             run: Run::Real,
             warnings: &warnings,
         };

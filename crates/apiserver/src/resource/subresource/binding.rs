@@ -1,5 +1,7 @@
 //! `binding`: how the scheduler puts a pod on a node.
 
+use crate::admission::webhook::Subject;
+use crate::admission::{self, Operation};
 use crate::call::Call;
 use crate::http::respond::{self, Response};
 use crate::resource::decode;
@@ -51,6 +53,15 @@ pub(crate) async fn create(call: &Call) -> Result<Response, ApiError> {
         kind: &pods,
         ..Writer::of(call, run)
     };
+    let mut binding = binding;
+    let subject = Subject {
+        kind: &pods,
+        subresource: "binding",
+        body: Some(("".into(), "v1".into(), "Binding".into())),
+        name: &pod,
+        ..Subject::of_call(call, run, Operation::Create)
+    };
+    admission::subresource(&subject, &mut binding, None).await?;
     let now = whole_seconds(call.server.now());
     let step = |old: &Value| bound(old, &binding, &now);
     writer

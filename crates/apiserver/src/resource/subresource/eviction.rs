@@ -1,6 +1,8 @@
 //! `eviction`: a deletion that disruption budgets may refuse.
 
 use super::binding::put_condition;
+use crate::admission::webhook::Subject;
+use crate::admission::{self, Operation};
 use crate::call::{Call, Run, dry_run};
 use crate::http::respond::{self, Response};
 use crate::resource::decode;
@@ -22,13 +24,15 @@ const IN_FLIGHT: usize = 2000;
 
 /// Evicts the pod the path names.
 pub(super) async fn create(call: &Call) -> Result<Response, ApiError> {
-    let eviction = decode::subresource(call, "eviction")?;
+    let mut eviction = decode::subresource(call, "eviction")?;
     let name = meta::name(&eviction);
     if !name.is_empty() && name != call.name() {
         return Err(ApiError::bad_request(
             "name in URL does not match name in Eviction object",
         ));
     }
+    let subject = Subject::of_call(call, call.run()?, Operation::Create);
+    admission::subresource(&subject, &mut eviction, None).await?;
     let options = eviction
         .get("deleteOptions")
         .cloned()

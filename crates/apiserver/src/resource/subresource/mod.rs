@@ -1,6 +1,7 @@
 //! Subresources.
 
 pub(crate) mod binding;
+mod connect;
 mod eviction;
 mod finalize;
 mod resize;
@@ -27,6 +28,7 @@ pub(super) async fn serve(call: &Call) -> Result<Response, ApiError> {
     if !known.verbs.contains(&call.verb) && !asks {
         return Err(ApiError::method_not_allowed());
     }
+    connect::admit(call, name).await?;
     match (name, call.verb) {
         ("log", _) => streams::log::read(call).await,
         ("exec", _) => streams::exec::open(call, streams::exec::Purpose::Exec),
@@ -36,7 +38,7 @@ pub(super) async fn serve(call: &Call) -> Result<Response, ApiError> {
         ("scale", verb) => scale::serve(call, verb).await,
         ("binding", _) => binding::create(call).await,
         ("eviction", _) => eviction::create(call).await,
-        ("token", _) => token::create(call),
+        ("token", _) => token::create(call).await,
         ("finalize", _) => finalize::update(call).await,
         (_, "get") => super::read::get(call).await,
         ("status" | "approval", "update") => replace_status(call).await,

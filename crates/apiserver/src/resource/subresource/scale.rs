@@ -1,5 +1,7 @@
 //! `scale`: an autoscaling/v1 Scale as a window on replicas.
 
+use crate::admission::webhook::Subject;
+use crate::admission::{self, Operation};
 use crate::call::Call;
 use crate::http::negotiate::Shape;
 use crate::http::respond::{self, Response};
@@ -49,8 +51,12 @@ async fn write(
     change: &(dyn Fn(&Value) -> Result<Value, ApiError> + Sync),
 ) -> Result<bytes::Bytes, ApiError> {
     let writer = Writer::of(call, call.run()?);
+    let admitted = admit(call, change).await?;
     let step = |old: &Value| {
-        let scale = change(&view(call, old)?)?;
+        let scale = match &admitted {
+            Some(scale) => scale.clone(),
+            None => change(&view(call, old)?)?,
+        };
         check(call, &scale)?;
         let mut object = old.clone();
         kinds::apply_scale(&call.kind.kind, &mut object, &scale);
@@ -65,6 +71,21 @@ async fn write(
         Ok(object)
     };
     writer.update(&call.key(), Part::Other, &step).await
+}
+
+/// Asks about the Scale as it is to be; the new one if it was changed on the way.
+async fn admit(
+    call: &Call,
+    change: &(dyn Fn(&Value) -> Result<Value, ApiError> + Sync),
+) -> Result<Option<Value>, ApiError> {
+    let entry = call.server.store().get(&call.key());
+    let entry = entry.ok_or_else(|| call.not_found())?;
+    let old = view(call, &parse(&entry.json)?)?;
+    let asked = change(&old)?;
+    let mut admitted = asked.clone();
+    let subject = Subject::of_call(call, call.run()?, Operation::Update);
+    admission::subresource(&subject, &mut admitted, Some(&old)).await?;
+    Ok((admitted != asked).then_some(admitted))
 }
 
 fn check(call: &Call, scale: &Value) -> Result<(), ApiError> {

@@ -1,5 +1,7 @@
 //! `serviceaccounts/token`: TokenRequest.
 
+use crate::admission::webhook::Subject;
+use crate::admission::{self, Operation};
 use crate::auth::TokenSpec;
 use crate::call::Call;
 use crate::http::respond::{self, Response};
@@ -19,8 +21,10 @@ const SHORTEST_SECONDS: i64 = 600;
 const LONGEST_SECONDS: i64 = 1 << 32;
 
 /// Issues a token for the account the path names.
-pub(super) fn create(call: &Call) -> Result<Response, ApiError> {
+pub(super) async fn create(call: &Call) -> Result<Response, ApiError> {
     let mut request = decode::subresource(call, "token")?;
+    let subject = Subject::of_call(call, call.run()?, Operation::Create);
+    admission::subresource(&subject, &mut request, None).await?;
     let account = call
         .server
         .store()
