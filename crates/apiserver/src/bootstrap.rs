@@ -14,12 +14,15 @@ use serde_json::{Value, json};
 type Seed = (&'static str, &'static str, &'static str, Value);
 
 /// Resources whose deletions make the seeds be looked after.
-const TENDED: [&str; 5] = [
+const TENDED: [&str; 8] = [
     "namespaces",
     "services",
     "endpoints",
     "discovery.k8s.io/endpointslices",
     "configmaps",
+    "flowcontrol.apiserver.k8s.io/flowschemas",
+    "flowcontrol.apiserver.k8s.io/prioritylevelconfigurations",
+    "networking.k8s.io/servicecidrs",
 ];
 
 impl ApiServer {
@@ -117,7 +120,20 @@ impl ApiServer {
             map.insert("kind".into(), kind.into());
             map.insert("apiVersion".into(), api_version.into());
         }
+        seeds.extend(crate::flow::seeds());
+        seeds.push(self.service_range());
         seeds
+    }
+
+    /// The range that addresses of Services come from.
+    fn service_range(&self) -> Seed {
+        let cluster = &self.0.cluster;
+        let range = format!("{}/{}", cluster.service_network, cluster.service_prefix);
+        let object = json!({
+            "kind": "ServiceCIDR", "apiVersion": "networking.k8s.io/v1",
+            "metadata": {"name": "kubernetes"}, "spec": {"cidrs": [range]},
+        });
+        ("networking.k8s.io", "servicecidrs", "", object)
     }
 
     /// Service `default/kubernetes` and where it leads.

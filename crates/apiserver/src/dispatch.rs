@@ -2,6 +2,7 @@
 
 use crate::auth::{Attributes, Identity, impersonate};
 use crate::call::Call;
+use crate::flow::{Class, Ticket};
 use crate::http::body;
 use crate::http::negotiate::{self, Offer, Wanted};
 use crate::http::query::Query;
@@ -37,11 +38,12 @@ where
     let began = tokio::time::Instant::now();
     let _in_flight = server.0.metrics.begin(&parts.method);
     let mut counted = Labels::default();
+    let mut class = Class::default();
     let outcome = async {
         let identity = impersonate(&server, who?, &parts.headers)?;
         let incoming = Incoming::new(&server, identity, &parts, query)?;
         counted = incoming.labels(&server);
-        incoming.authorize(&server, &parts)?;
+        let _ticket = incoming.begin(&server, &parts, &mut class)?;
         let Some(kind) = incoming.kind(&server)? else {
             return incoming.answer_elsewhere(&server, &parts).await;
         };
@@ -77,6 +79,7 @@ where
     .await;
     let mut response = outcome.unwrap_or_else(|error| respond::failure(&error, &failing));
     respond::complete(&mut response, &audit_id, &warnings);
+    class.mark(&mut response);
     if is_head {
         *response.body_mut() = body::full(bytes::Bytes::new());
     }
@@ -132,7 +135,22 @@ impl Incoming {
         }
     }
 
-    fn authorize(&self, server: &ApiServer, parts: &Parts) -> Result<(), ApiError> {
+    /// Sorts the request into its flow, and lets it go on if there is room and it may.
+    fn begin(
+        &self,
+        server: &ApiServer,
+        parts: &Parts,
+        class: &mut Class,
+    ) -> Result<Ticket, ApiError> {
+        let (flow, asked) = (&server.0.flow, self.asked(parts));
+        *class = flow.classify(&self.identity, &asked);
+        let ticket = flow.enter(&self.identity, &asked)?;
+        server.demand(&self.identity, &asked)?;
+        Ok(ticket)
+    }
+
+    /// What is asked for, as authorisation and flow control see it.
+    fn asked<'a>(&'a self, parts: &'a Parts) -> Attributes<'a> {
         let mut attributes = Attributes {
             verb: self.verb,
             path: parts.uri.path(),
@@ -145,7 +163,7 @@ impl Incoming {
             attributes.namespace = path.namespace.as_deref().unwrap_or_default();
             attributes.name = path.name.as_deref().unwrap_or_default();
         }
-        server.demand(&self.identity, &attributes)
+        attributes
     }
 
     /// The kind a path names; `None` if the path is not one of the store's resources.

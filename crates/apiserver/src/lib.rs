@@ -7,6 +7,7 @@ mod call;
 mod custom;
 mod discovery;
 mod dispatch;
+mod flow;
 mod http;
 mod local;
 mod maintenance;

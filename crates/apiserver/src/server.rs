@@ -9,6 +9,7 @@ use crate::auth::{
 };
 use crate::custom::{self, Registry};
 use crate::dispatch;
+use crate::flow::Flow;
 use crate::http::Body;
 use crate::metrics::Metrics;
 use crate::openapi::Documents;
@@ -99,6 +100,8 @@ pub(crate) struct Inner {
     pub(crate) allocator: Allocator,
     /// What built-in admission knows.
     pub(crate) admission: Indexes,
+    /// How many requests run, and whose they are.
+    pub(crate) flow: Flow,
     pub(crate) metrics: Metrics,
     pub(crate) documents: Documents,
     pub(crate) outbound: Outbound,
@@ -118,6 +121,7 @@ impl ApiServer {
         let webhooks = Webhooks::new(&config.store);
         let server = Self(Arc::new(Inner {
             admission: Indexes::new(&config.store),
+            flow: Flow::new(&config.store),
             store: config.store,
             clock: config.clock,
             kinds: RwLock::new(Arc::new(config.kinds)),

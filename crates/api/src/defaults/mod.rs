@@ -6,6 +6,7 @@
 mod autoscaling;
 mod network;
 mod pod;
+mod registration;
 mod storage;
 mod workload;
 
@@ -49,6 +50,24 @@ pub(crate) fn of(group: &str, version: &str, kind: &str) -> fn(&mut Value) {
         ("rbac.authorization.k8s.io", "RoleBinding" | "ClusterRoleBinding") => binding,
         ("scheduling.k8s.io", "PriorityClass") => priority_class,
         ("apiregistration.k8s.io", "APIService") => api_service,
+        ("networking.k8s.io", "IngressClass") => registration::ingress_class,
+        _ => machinery(group, kind),
+    }
+}
+
+fn machinery(group: &str, kind: &str) -> fn(&mut Value) {
+    match (group, kind) {
+        ("admissionregistration.k8s.io", kind) => match kind {
+            "MutatingWebhookConfiguration" | "ValidatingWebhookConfiguration" => {
+                registration::webhooks
+            }
+            "MutatingAdmissionPolicy" | "ValidatingAdmissionPolicy" => registration::policy,
+            _ => registration::policy_binding,
+        },
+        ("flowcontrol.apiserver.k8s.io", "FlowSchema") => registration::flow_schema,
+        ("flowcontrol.apiserver.k8s.io", _) => registration::priority_level,
+        ("resource.k8s.io", "ResourceClaim") => registration::resource_claim,
+        ("resource.k8s.io", "ResourceClaimTemplate") => registration::resource_claim_template,
         _ => nothing,
     }
 }

@@ -99,6 +99,12 @@ pub(super) fn namespace_update(new: &mut Value, old: &Value) {
     );
 }
 
+/// A request for a certificate stays what was asked for.
+pub(super) fn certificate_update(new: &mut Value, old: &Value) {
+    keep_status(new, old);
+    put(new, &[], "spec", old.get("spec").cloned());
+}
+
 pub(super) fn pending(new: &mut Value) {
     meta::as_object(new).insert("status".into(), json!({"phase": "Pending"}));
 }

@@ -21,6 +21,7 @@ pub(super) fn of(row: &Row) -> Strategy {
         ("", "PersistentVolumeClaim" | "PersistentVolume") => {
             strategy.prepare_create = prepare::pending;
         }
+        ("certificates.k8s.io", _) => strategy.prepare_update = prepare::certificate_update,
         ("", "Service") => {
             strategy.prepare_create = prepare::service;
             strategy.prepare_update = prepare::service_update;

@@ -6,7 +6,17 @@ use crate::names;
 use serde_json::Value;
 
 pub(super) fn namespace(new: &Value, old: Option<&Value>) -> Errors {
-    metadata(new, old, Lives::InCluster, names::is_dns_label)
+    let mut errors = metadata(new, old, Lives::InCluster, names::is_dns_label);
+    for finalizer in Scope::root(new).at("spec").items("finalizers") {
+        let name = finalizer.text();
+        if let Err(why) = names::is_qualified_name(name) {
+            errors.push(finalizer.invalid(why));
+        } else if !name.contains('/') && name != "kubernetes" {
+            let why = "name is neither a standard finalizer name nor is it fully qualified";
+            errors.push(finalizer.invalid(why));
+        }
+    }
+    errors
 }
 
 pub(super) fn node(new: &Value, old: Option<&Value>) -> Errors {

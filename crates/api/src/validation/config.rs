@@ -4,9 +4,17 @@ use super::object::{self, Lives, too_long};
 use super::scope::{Errors, Scope, same};
 use crate::names;
 use crate::status::FieldError;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
 const MAX_BYTES: usize = 1024 * 1024;
+
+/// Types of Secrets that hold a JSON document, and where.
+const DOCKER: [(&str, &str); 2] = [
+    ("kubernetes.io/dockercfg", ".dockercfg"),
+    ("kubernetes.io/dockerconfigjson", ".dockerconfigjson"),
+];
 
 pub(super) fn config_map(new: &Value, old: Option<&Value>) -> Errors {
     let mut errors = object::metadata(new, old, Lives::InNamespace, names::is_dns_subdomain);
@@ -56,6 +64,22 @@ pub(super) fn secret(new: &Value, old: Option<&Value>) -> Errors {
     for key in required {
         if root.at("data").value.get(*key).is_none() {
             errors.push(FieldError::required(format!("data[{key}]"), ""));
+        }
+    }
+    let data = root.at("data");
+    if root.at("type").text() == "kubernetes.io/basic-auth"
+        && data.at("username").value.is_null()
+        && data.at("password").value.is_null()
+    {
+        for key in ["username", "password"] {
+            errors.push(FieldError::required(format!("data[{key}]"), ""));
+        }
+    }
+    for (kind, key) in DOCKER {
+        if root.at("type").text() == kind && data.value.get(key).is_some_and(|v| !is_json(v)) {
+            let shown = "<secret contents redacted>".into();
+            let why = "invalid character in the document";
+            errors.push(FieldError::invalid(format!("data[{key}]"), &shown, why));
         }
     }
     if root.at("type").text() == "kubernetes.io/service-account-token" {
@@ -127,4 +151,10 @@ fn config_key(entry: &Scope<'_>, key: &str, errors: &mut Errors) {
 fn decoded_len(text: &str) -> usize {
     let padding = text.bytes().rev().take_while(|byte| *byte == b'=').count();
     (text.len() / 4 * 3).saturating_sub(padding)
+}
+
+/// Whether base64 text holds a JSON document.
+fn is_json(value: &Value) -> bool {
+    let bytes = STANDARD.decode(value.as_str().unwrap_or_default());
+    bytes.is_ok_and(|bytes| serde_json::from_slice::<Value>(&bytes).is_ok())
 }

@@ -5,6 +5,8 @@ use crate::names;
 use serde_json::Value;
 use std::collections::BTreeSet;
 
+/// Nano units in one unit.
+const WHOLE: i128 = 1_000_000_000;
 const DNS_LABEL_LISTS: [&str; 3] = ["initContainers", "containers", "ephemeralContainers"];
 
 pub(super) fn containers(spec: &Scope<'_>, volumes: &BTreeSet<String>, errors: &mut Errors) {
@@ -176,30 +178,63 @@ pub(super) fn resources(resources: &Scope<'_>, errors: &mut Errors) {
                 Some(quantity) if quantity.is_negative() => {
                     errors.push(amount.invalid("must be greater than or equal to 0"));
                 }
+                Some(quantity) if name.contains('/') && quantity.nano() % WHOLE != 0 => {
+                    errors.push(amount.invalid("must be an integer"));
+                }
                 Some(_) => {}
             }
         }
     }
     for (name, request) in requests.entries() {
-        let Some(limit) = limits.value.get(name) else {
-            continue;
-        };
-        let bound = Scope {
-            path: String::new(),
-            value: limit,
-        };
-        if let (Some(wanted), Some(most)) = (request.quantity(), bound.quantity())
-            && wanted > most
-        {
-            let why = format!("must be less than or equal to {name} limit of {most}");
-            let shown = Value::from(wanted.to_string());
-            errors.push(crate::status::FieldError::invalid(
-                requests.path.clone(),
-                &shown,
-                why,
-            ));
-        }
+        within_limit(name, &request, (&limits, &requests), errors);
     }
+    let huge = |amounts: &Scope<'_>| {
+        let names = amounts.entries();
+        names.iter().any(|(name, _)| name.starts_with("hugepages-"))
+    };
+    let native = ["cpu", "memory"]
+        .iter()
+        .any(|name| limits.value.get(*name).is_some() || requests.value.get(*name).is_some());
+    if (huge(&limits) || huge(&requests)) && !native {
+        errors.push(resources.forbidden("HugePages require cpu or memory"));
+    }
+}
+
+/// A request must not exceed its limit; what cannot be shared must equal it.
+fn within_limit(
+    name: &str,
+    request: &Scope<'_>,
+    (limits, requests): (&Scope<'_>, &Scope<'_>),
+    errors: &mut Errors,
+) {
+    let is_shared = !name.contains('/') && !name.starts_with("hugepages-");
+    let Some(limit) = limits.value.get(name) else {
+        if !is_shared {
+            let why = "Limit must be set for non overcommitable resources";
+            errors.push(limits.required(why));
+        }
+        return;
+    };
+    let bound = Scope {
+        path: String::new(),
+        value: limit,
+    };
+    let (Some(wanted), Some(most)) = (request.quantity(), bound.quantity()) else {
+        return;
+    };
+    let why = if !is_shared && wanted != most {
+        format!("must be equal to {name} limit of {most}")
+    } else if wanted > most {
+        format!("must be less than or equal to {name} limit of {most}")
+    } else {
+        return;
+    };
+    let shown = Value::from(wanted.to_string());
+    errors.push(crate::status::FieldError::invalid(
+        requests.path.clone(),
+        &shown,
+        why,
+    ));
 }
 
 fn resource_name(amounts: &Scope<'_>, name: &str, errors: &mut Errors) {

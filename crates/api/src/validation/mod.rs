@@ -1,16 +1,27 @@
 //! Validation per kind: everything wrong with an object, with the paths and messages people know.
 
+mod address;
 mod autoscaling;
 mod batch;
 mod cluster;
 mod config;
 mod container;
+mod csi;
+mod devices;
+mod flow_control;
 mod limits;
 mod network;
+mod network_policy;
 mod object;
+mod placement;
 mod pod;
 mod policy;
+mod prefix;
+mod quota;
+mod registration;
+mod runtime;
 mod scope;
+mod security;
 mod service;
 mod storage;
 mod volume;
@@ -25,40 +36,113 @@ pub(crate) type Validate = fn(&Value, Option<&Value>) -> Vec<FieldError>;
 
 /// The validation of one kind, if it has more than metadata to check.
 pub(crate) fn of(group: &str, version: &str, kind: &str) -> Option<Validate> {
-    let validate: Validate = match (group, kind) {
-        ("", "Pod") => pod::pod,
-        ("", "PodTemplate") => workload::pod_template,
-        ("", "Service") => service::service,
-        ("", "LimitRange") => limits::limit_range,
-        ("", "ConfigMap") => config::config_map,
-        ("", "Secret") => config::secret,
-        ("", "Namespace") => cluster::namespace,
-        ("", "Node") => cluster::node,
-        ("", "Event") => cluster::event,
-        ("", "Endpoints") => network::endpoints,
-        ("", "PersistentVolumeClaim") => storage::claim,
-        ("", "PersistentVolume") => storage::volume,
-        ("", "ReplicationController") => workload::replication_controller,
-        ("apps", "Deployment") => workload::deployment,
-        ("apps", "ReplicaSet") => workload::replica_set,
-        ("apps", "StatefulSet") => workload::stateful_set,
-        ("apps", "DaemonSet") => workload::daemon_set,
-        ("batch", "Job") => batch::job,
-        ("batch", "CronJob") => batch::cron_job,
-        ("autoscaling", _) if version == "v2" => autoscaling::autoscaler,
+    match group {
+        "" => core(kind),
+        "apps" | "autoscaling" | "batch" | "policy" => workloads(version, kind),
+        "networking.k8s.io" | "discovery.k8s.io" => networking(kind),
+        "storage.k8s.io" | "resource.k8s.io" => devices_and_storage(kind),
+        "admissionregistration.k8s.io"
+        | "apiregistration.k8s.io"
+        | "flowcontrol.apiserver.k8s.io" => machinery(kind),
+        _ => others(group, kind),
+    }
+}
+
+fn core(kind: &str) -> Option<Validate> {
+    let validate: Validate = match kind {
+        "Pod" => pod::pod,
+        "PodTemplate" => workload::pod_template,
+        "Service" => service::service,
+        "LimitRange" => limits::limit_range,
+        "ResourceQuota" => quota::resource_quota,
+        "ConfigMap" => config::config_map,
+        "Secret" => config::secret,
+        "Namespace" => cluster::namespace,
+        "Node" => cluster::node,
+        "Event" => cluster::event,
+        "Endpoints" => network::endpoints,
+        "PersistentVolumeClaim" => storage::claim,
+        "PersistentVolume" => storage::volume,
+        "ReplicationController" => workload::replication_controller,
+        _ => return None,
+    };
+    Some(validate)
+}
+
+fn workloads(version: &str, kind: &str) -> Option<Validate> {
+    let validate: Validate = match kind {
+        "Deployment" => workload::deployment,
+        "ReplicaSet" => workload::replica_set,
+        "StatefulSet" => workload::stateful_set,
+        "DaemonSet" => workload::daemon_set,
+        "ControllerRevision" => runtime::controller_revision,
+        "Job" => batch::job,
+        "CronJob" => batch::cron_job,
+        "HorizontalPodAutoscaler" if version == "v2" => autoscaling::autoscaler,
         // The served v1 form is validated after its conversion to the stored one.
-        ("autoscaling", _) => autoscaling::converted,
-        ("policy", "PodDisruptionBudget") => policy::budget,
+        "HorizontalPodAutoscaler" => autoscaling::converted,
+        "PodDisruptionBudget" => policy::budget,
+        _ => return None,
+    };
+    Some(validate)
+}
+
+fn networking(kind: &str) -> Option<Validate> {
+    let validate: Validate = match kind {
+        "EndpointSlice" => network::slice,
+        "Ingress" => network::ingress,
+        "IngressClass" => address::ingress_class,
+        "IPAddress" => address::ip_address,
+        "NetworkPolicy" => network_policy::network_policy,
+        "ServiceCIDR" => address::service_cidr,
+        _ => return None,
+    };
+    Some(validate)
+}
+
+fn devices_and_storage(kind: &str) -> Option<Validate> {
+    let validate: Validate = match kind {
+        "CSIDriver" => csi::driver,
+        "CSINode" => csi::node,
+        "CSIStorageCapacity" => csi::capacity,
+        "DeviceClass" => devices::class,
+        "ResourceClaim" => devices::claim,
+        "ResourceClaimTemplate" => devices::claim_template,
+        "ResourceSlice" => devices::slice,
+        "StorageClass" => storage::class,
+        "VolumeAttachment" => csi::attachment,
+        "VolumeAttributesClass" => csi::attributes_class,
+        _ => return None,
+    };
+    Some(validate)
+}
+
+fn machinery(kind: &str) -> Option<Validate> {
+    let validate: Validate = match kind {
+        "APIService" => registration::api_service,
+        "FlowSchema" => flow_control::flow_schema,
+        "MutatingAdmissionPolicy" => registration::mutating_policy,
+        "MutatingAdmissionPolicyBinding" => registration::policy_binding,
+        "MutatingWebhookConfiguration" | "ValidatingWebhookConfiguration" => registration::webhooks,
+        "PriorityLevelConfiguration" => flow_control::priority_level,
+        "ValidatingAdmissionPolicy" => registration::validating_policy,
+        "ValidatingAdmissionPolicyBinding" => registration::validating_binding,
+        _ => return None,
+    };
+    Some(validate)
+}
+
+fn others(group: &str, kind: &str) -> Option<Validate> {
+    let validate: Validate = match (group, kind) {
+        ("certificates.k8s.io", "CertificateSigningRequest") => runtime::certificate_request,
         ("coordination.k8s.io", "Lease") => policy::lease,
-        ("discovery.k8s.io", "EndpointSlice") => network::slice,
-        ("networking.k8s.io", "Ingress") => network::ingress,
-        ("storage.k8s.io", "StorageClass") => storage::class,
-        ("scheduling.k8s.io", "PriorityClass") => policy::priority_class,
-        ("rbac.authorization.k8s.io", "Role") => cluster::role,
-        ("rbac.authorization.k8s.io", "ClusterRole") => cluster::cluster_role,
-        ("rbac.authorization.k8s.io", "RoleBinding") => cluster::role_binding,
-        ("rbac.authorization.k8s.io", "ClusterRoleBinding") => cluster::cluster_role_binding,
         ("events.k8s.io", "Event") => cluster::new_event,
+        ("node.k8s.io", "RuntimeClass") => runtime::runtime_class,
+        ("rbac.authorization.k8s.io", "ClusterRole") => cluster::cluster_role,
+        ("rbac.authorization.k8s.io", "ClusterRoleBinding") => cluster::cluster_role_binding,
+        ("rbac.authorization.k8s.io", "Role") => cluster::role,
+        ("rbac.authorization.k8s.io", "RoleBinding") => cluster::role_binding,
+        ("scheduling.k8s.io", "PriorityClass") => policy::priority_class,
         _ => return None,
     };
     Some(validate)

@@ -15,6 +15,8 @@ pub(super) enum Lives {
     InCluster,
 }
 
+/// Finalizers that need no prefix.
+const OWN_FINALIZERS: [&str; 3] = ["foregroundDeletion", "kubernetes", "orphan"];
 const MAX_ANNOTATIONS_BYTES: usize = 256 * 1024;
 
 /// A namespaced kind with no rules of its own.
@@ -50,19 +52,30 @@ pub(super) fn metadata(new: &Value, old: Option<&Value>, lives: Lives, rule: Nam
     labels(&meta.at("labels"), &mut errors);
     annotations(&meta.at("annotations"), &mut errors);
     owners(&meta, &mut errors);
-    for finalizer in meta.items("finalizers") {
-        if let Err(why) = names::is_qualified_name(finalizer.text()) {
-            errors.push(FieldError::invalid(
-                meta.at("finalizers").path,
-                finalizer.value,
-                why,
-            ));
-        }
-    }
+    finalizers(&meta, &mut errors);
     if let Some(old) = old {
         update(&meta, &Scope::root(old).at("metadata"), &mut errors);
     }
     errors
+}
+
+fn finalizers(meta: &Scope<'_>, errors: &mut Errors) {
+    let list = meta.items("finalizers");
+    for finalizer in &list {
+        let name = finalizer.text();
+        if let Err(why) = names::is_qualified_name(name) {
+            let path = meta.at("finalizers").path;
+            errors.push(FieldError::invalid(path, finalizer.value, why));
+        } else if !name.contains('/') && !OWN_FINALIZERS.contains(&name) {
+            let why = "name is neither a standard finalizer name nor is it fully qualified";
+            errors.push(finalizer.invalid(why));
+        }
+    }
+    let has = |name: &str| list.iter().any(|finalizer| finalizer.text() == name);
+    if has("orphan") && has("foregroundDeletion") {
+        let why = "finalizer orphan and foregroundDeletion cannot be both set";
+        errors.push(meta.at("finalizers").invalid(why));
+    }
 }
 
 fn namespace(meta: &Scope<'_>, lives: Lives, errors: &mut Errors) {
@@ -116,12 +129,16 @@ pub(super) fn too_long(field: &Scope<'_>, max: usize) -> FieldError {
 fn owners(meta: &Scope<'_>, errors: &mut Errors) {
     let mut controller: Option<(String, String)> = None;
     for owner in meta.items("ownerReferences") {
-        if owner.at("apiVersion").is_empty() {
-            errors.push(FieldError::invalid(
-                owner.at("apiVersion").path,
-                &"".into(),
-                "version must not be empty",
-            ));
+        let version = owner.at("apiVersion");
+        if version.is_empty() || version.text().ends_with('/') {
+            errors.push(version.invalid_text("version must not be empty"));
+        } else if version.text().split('/').count() > 2 {
+            let why = format!("unexpected GroupVersion string: {}", version.text());
+            errors.push(version.invalid(why));
+        }
+        if version.text() == "v1" && owner.at("kind").text() == "Event" {
+            let why = "/v1, Kind=Event is disallowed from being an owner";
+            errors.push(meta.at("ownerReferences").invalid(why));
         }
         for key in ["kind", "name", "uid"] {
             if owner.at(key).is_empty() {

@@ -3,7 +3,7 @@
 use super::container;
 use super::object::{self, Lives};
 use super::scope::{Errors, Scope, same};
-use super::volume;
+use super::{placement, security, volume};
 use crate::names;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -14,8 +14,9 @@ pub(super) fn pod(new: &Value, old: Option<&Value>) -> Errors {
     let mut errors = object::metadata(new, old, Lives::InNamespace, names::is_dns_subdomain);
     let root = Scope::root(new);
     spec(&root.at("spec"), &mut errors);
-    if let Some(old) = old {
-        update(&root.at("spec"), &Scope::root(old).at("spec"), &mut errors);
+    match old {
+        Some(old) => update(&root.at("spec"), &Scope::root(old).at("spec"), &mut errors),
+        None => create(&root.at("spec"), &mut errors),
     }
     errors
 }
@@ -55,9 +56,26 @@ pub(super) fn spec(spec: &Scope<'_>, errors: &mut Errors) {
     object::labels(&spec.at("nodeSelector"), errors);
     tolerations(spec, errors);
     spread(spec, errors);
+    placement::affinity(spec, errors);
+    placement::gates(spec, errors);
+    placement::claims(spec, errors);
+    security::contexts(spec, errors);
+    security::names_of(spec, errors);
 }
 
-fn tolerations(spec: &Scope<'_>, errors: &mut Errors) {
+/// What only a pod that is being made must meet.
+fn create(spec: &Scope<'_>, errors: &mut Errors) {
+    if !spec.at("ephemeralContainers").is_empty() {
+        let field = spec.at("ephemeralContainers");
+        errors.push(field.forbidden("cannot be set on create"));
+    }
+    if !spec.at("nodeName").is_empty() && !spec.at("schedulingGates").is_empty() {
+        let why = "cannot be set until all schedulingGates have been cleared";
+        errors.push(spec.at("nodeName").forbidden(why));
+    }
+}
+
+pub(super) fn tolerations(spec: &Scope<'_>, errors: &mut Errors) {
     for toleration in spec.items("tolerations") {
         let (key, operator) = (toleration.at("key"), toleration.at("operator"));
         if key.is_empty() {

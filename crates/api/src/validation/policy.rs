@@ -1,7 +1,7 @@
 //! Disruption budgets, leases and priorities.
 
 use super::object::{self, Lives, metadata};
-use super::scope::{Errors, Scope};
+use super::scope::{Errors, Scope, same};
 use super::workload::{amount, at_most_all};
 use crate::names;
 use serde_json::Value;
@@ -35,6 +35,17 @@ pub(super) fn lease(new: &Value, old: Option<&Value>) -> Errors {
         errors.push(lasts.invalid("must be greater than 0"));
     }
     spec.at("leaseTransitions").not_negative(&mut errors);
+    let holder = spec.at("holderIdentity");
+    if holder.present() && holder.is_empty() {
+        errors.push(holder.invalid("must not be empty"));
+    }
+    let (strategy, preferred) = (spec.at("strategy"), spec.at("preferredHolder"));
+    if strategy.present() {
+        strategy.name(names::is_qualified_name, &mut errors);
+    } else if !preferred.is_empty() {
+        let why = "may only be specified if `strategy` is defined";
+        errors.push(preferred.forbidden(why));
+    }
     errors
 }
 
@@ -47,8 +58,11 @@ pub(super) fn priority_class(new: &Value, old: Option<&Value>) -> Errors {
         "system-cluster-critical" | "system-node-critical"
     );
     if name.text().starts_with("system-") && !built_in {
-        let why = "priority class names with 'system-' prefix are reserved for system use only. error: only built-in ones may have it";
-        errors.push(root.at("metadata").at("name").forbidden(why));
+        let why = format!(
+            "priority class names with 'system-' prefix are reserved for system use only. error: {} is not a known system priority class",
+            name.text()
+        );
+        errors.push(name.forbidden(&why));
     }
     let value = root.at("value");
     if !built_in && value.integer().is_some_and(|value| value > 1_000_000_000) {
@@ -58,7 +72,11 @@ pub(super) fn priority_class(new: &Value, old: Option<&Value>) -> Errors {
     root.at("preemptionPolicy")
         .one_of(&["Never", "PreemptLowerPriority"], &mut errors);
     if let Some(old) = old {
-        value.unchanged(&Scope::root(old).at("value"), &mut errors);
+        for key in ["value", "preemptionPolicy"] {
+            if !same(root.at(key).value, Scope::root(old).at(key).value) {
+                errors.push(root.at(key).forbidden("may not be changed in an update."));
+            }
+        }
     }
     errors
 }

@@ -90,6 +90,11 @@ impl<'a> Scope<'a> {
         FieldError::invalid(self.path.clone(), self.value, why)
     }
 
+    /// Like [`Scope::invalid`], showing an absent text as an empty one.
+    pub(super) fn invalid_text(&self, why: &str) -> FieldError {
+        FieldError::invalid(self.path.clone(), &self.text().into(), why)
+    }
+
     pub(super) fn required(&self, why: &str) -> FieldError {
         FieldError::required(self.path.clone(), why)
     }

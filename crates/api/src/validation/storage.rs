@@ -11,6 +11,8 @@ const MODES: [&str; 4] = [
     "ReadWriteOnce",
     "ReadWriteOncePod",
 ];
+/// Objects in a volume's spec that do not say what it is made of.
+const NOT_SOURCES: [&str; 3] = ["capacity", "claimRef", "nodeAffinity"];
 const UPDATE: &str = "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims";
 
 pub(super) fn claim(new: &Value, old: Option<&Value>) -> Errors {
@@ -83,6 +85,44 @@ pub(super) fn volume(new: &Value, old: Option<&Value>) -> Errors {
     }
     if spec.path(&["capacity", "storage"]).quantity().is_none() {
         errors.push(spec.at("capacity").required(""));
+    }
+    let sources: Vec<&str> = spec
+        .value
+        .as_object()
+        .into_iter()
+        .flatten()
+        .filter(|(key, value)| value.is_object() && !NOT_SOURCES.contains(&key.as_str()))
+        .map(|(key, _)| key.as_str())
+        .collect();
+    match sources.as_slice() {
+        [] => errors.push(spec.required("must specify a volume type")),
+        [_] => {}
+        [_, more @ ..] => {
+            for source in more {
+                let why = "may not specify more than 1 volume type";
+                errors.push(spec.at(source).forbidden(why));
+            }
+        }
+    }
+    let mode = spec.at("volumeMode");
+    if mode.present() {
+        mode.one_of(&["Block", "Filesystem"], &mut errors);
+    }
+    if let Some(old) = old {
+        let before = Scope::root(old).at("spec");
+        let changed = |key: &&str| {
+            let spare = NOT_SOURCES.contains(key);
+            !spare
+                && before.at(key).value.is_object()
+                && !same(spec.at(key).value, before.at(key).value)
+        };
+        let known = before.value.as_object().into_iter().flatten();
+        if known.map(|(key, _)| key.as_str()).any(|key| changed(&key)) {
+            let why = "spec.persistentvolumesource is immutable after creation";
+            errors.push(spec.at("persistentvolumesource").forbidden(why));
+        }
+        spec.at("volumeMode")
+            .unchanged(&before.at("volumeMode"), &mut errors);
     }
     let policy = spec.at("persistentVolumeReclaimPolicy");
     policy.one_of(&["Delete", "Recycle", "Retain"], &mut errors);

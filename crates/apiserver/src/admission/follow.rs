@@ -52,6 +52,19 @@ impl<T> Followed<T> {
         })
     }
 
+    /// Folds over the objects of a namespace, in order of name, without copying the list.
+    pub(crate) fn fold<R>(
+        &self,
+        namespace: &str,
+        start: R,
+        step: impl FnMut(R, &Arc<T>) -> R,
+    ) -> R {
+        self.look(|objects| {
+            let found = objects.get(namespace).into_iter().flatten();
+            found.map(|(_, object)| object).fold(start, step)
+        })
+    }
+
     /// Namespaces that have any.
     pub(crate) fn namespaces(&self) -> Vec<Arc<str>> {
         self.look(|objects| objects.keys().map(Arc::clone).collect())

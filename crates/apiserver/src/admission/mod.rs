@@ -1,6 +1,7 @@
 //! What every write is asked after it has been understood and before it is validated.
 
 pub(crate) mod account;
+mod certificates;
 mod classes;
 pub(crate) mod follow;
 mod ingress;
@@ -153,6 +154,7 @@ const MUTATING: &[Plugin] = &[
     storage::default_class,
     storage::protect,
     runtime::apply,
+    certificates::sign_in,
     ingress::default_class,
     node::label_topology,
 ];
@@ -167,6 +169,7 @@ const VALIDATING: &[Judge] = &[
     pod_security::check,
     pod::check_class,
     storage::check_growth,
+    certificates::check,
 ];
 
 /// Runs the steps that may change an object: the built-in ones, then policies and webhooks.

@@ -11,6 +11,7 @@ mod custom;
 mod deletion;
 mod discovery;
 mod failures;
+mod flow;
 mod kube_client;
 mod lists;
 mod openapi;

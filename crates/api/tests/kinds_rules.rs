@@ -1,0 +1,175 @@
+//! What the server refuses of the kinds around workloads, with the exact messages.
+
+#![expect(
+    clippy::needless_pass_by_value,
+    reason = "builders read best with literals"
+)]
+
+use plimsoll_api::kinds;
+use rstest::rstest;
+use serde_json::{Value, json};
+
+/// All messages about a new object of `group/plural` named `x`, or of its update.
+fn told(resource: &str, body: Value, old: Option<Value>) -> String {
+    let (group, plural) = resource.rsplit_once('/').unwrap_or(("", resource));
+    let kinds = kinds::built_in();
+    let kind = kinds.find(group, "v1", plural).expect("a built-in kind");
+    let complete = |body: Value| {
+        let mut object = json!({"metadata": {"name": "x"}});
+        if kind.namespaced {
+            object["metadata"]["namespace"] = "n".into();
+        }
+        json_patch::merge(&mut object, &body);
+        (kind.strategy.default)(&mut object);
+        object
+    };
+    let (new, old) = (complete(body), old.map(complete));
+    let errors = (kind.strategy.validate)(&new, old.as_ref());
+    let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    texts.join("|")
+}
+
+fn hook(change: Value) -> Value {
+    let mut hook = json!({
+        "name": "a.b.c", "sideEffects": "None", "admissionReviewVersions": ["v1"],
+        "clientConfig": {"url": "https://x/y"},
+    });
+    json_patch::merge(&mut hook, &change);
+    json!({"webhooks": [hook]})
+}
+
+const HOOKS: &str = "admissionregistration.k8s.io/validatingwebhookconfigurations";
+
+#[rstest]
+#[case::fine(hook(json!({})), "")]
+#[case::name(hook(json!({"name": "a.b"})),
+    "webhooks[0].name: Invalid value: \"a.b\": should be a domain with at least three segments separated by dots")]
+#[case::side_effects(hook(json!({"sideEffects": "Some"})),
+    "webhooks[0].sideEffects: Unsupported value: \"Some\": supported values: \"None\", \"NoneOnDryRun\"")]
+#[case::no_side_effects(hook(json!({"sideEffects": null})),
+    "webhooks[0].sideEffects: Required value: must specify one of None, NoneOnDryRun")]
+#[case::versions(hook(json!({"admissionReviewVersions": ["v2"]})),
+    "webhooks[0].admissionReviewVersions: Invalid value: [\"v2\"]: must include at least one of v1, v1beta1")]
+#[case::timeout(hook(json!({"timeoutSeconds": 31})),
+    "webhooks[0].timeoutSeconds: Invalid value: 31: the timeout value must be between 1 and 30 seconds")]
+#[case::both(hook(json!({"clientConfig": {"service": {"name": "s", "namespace": "n"}}})),
+    "webhooks[0].clientConfig: Required value: exactly one of url or service is required")]
+#[case::scheme(hook(json!({"clientConfig": {"url": "http://x"}})),
+    "webhooks[0].clientConfig.url: Invalid value: \"http://x\": 'https' is the only allowed URL scheme; desired format: https://host[/path]")]
+#[case::service(hook(json!({"clientConfig": {"url": null, "service": {"name": "s", "namespace": ""}}})),
+    "webhooks[0].clientConfig.service.namespace: Required value: service namespace is required")]
+#[case::operations(hook(json!({"rules": [{"operations": ["*", "CREATE"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods"]}]})),
+    "webhooks[0].rules[0].operations: Invalid value: [\"*\",\"CREATE\"]: if '*' is present, must not specify other operations")]
+#[case::resources(hook(json!({"rules": [{"operations": ["*"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["*", "pods"]}]})),
+    "webhooks[0].rules[0].resources: Invalid value: [\"*\",\"pods\"]: if '*' is present, must not specify other resources without subresources")]
+fn webhooks(#[case] body: Value, #[case] want: &str) {
+    assert_eq!(told(HOOKS, body, None), want);
+}
+
+#[test]
+fn names_of_webhooks_are_unique() {
+    let mut two = hook(json!({}));
+    let again = two["webhooks"][0].clone();
+    two["webhooks"].as_array_mut().unwrap().push(again);
+    assert_eq!(
+        told(HOOKS, two, None),
+        "webhooks[1].name: Duplicate value: \"a.b.c\""
+    );
+}
+
+#[rstest]
+#[case::peer("networking.k8s.io/networkpolicies", json!({"spec": {"podSelector": {}, "ingress": [{"from": [{}]}]}}),
+    "spec.ingress[0].from[0]: Required value: must specify a peer")]
+#[case::block("networking.k8s.io/networkpolicies", json!({"spec": {"podSelector": {}, "egress": [{"to": [{"ipBlock": {"cidr": "10.0.0.0/8", "except": ["11.0.0.0/16"]}}]}]}}),
+    "spec.egress[0].to[0].ipBlock.except[0]: Invalid value: \"11.0.0.0/16\": must be a strict subset of `cidr`")]
+#[case::end_port("networking.k8s.io/networkpolicies", json!({"spec": {"podSelector": {}, "ingress": [{"ports": [{"port": 80, "endPort": 79}]}]}}),
+    "spec.ingress[0].ports[0].endPort: Invalid value: 79: must be greater than or equal to `port`")]
+#[case::controller("networking.k8s.io/ingressclasses", json!({"spec": {"controller": "nginx"}}),
+    "spec.controller: Invalid value: \"nginx\": must be a domain-prefixed path (such as \"acme.io/foo\")")]
+#[case::cidr("networking.k8s.io/servicecidrs", json!({"spec": {"cidrs": ["10.0.0.0/8", "11.0.0.0/8"]}}),
+    "spec.cidrs: Invalid value: [\"10.0.0.0/8\",\"11.0.0.0/8\"]: may specify no more than one IP for each IP family, i.e 192.168.0.0/24 and 2001:db8::/96")]
+#[case::address("networking.k8s.io/ipaddresses", json!({"metadata": {"name": "10.0.0.01"}, "spec": {"parentRef": {"resource": "services", "name": "s"}}}),
+    "metadata.name: Invalid value: \"10.0.0.01\": must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)")]
+#[case::handler("node.k8s.io/runtimeclasses", json!({"handler": "A"}),
+    "handler: Invalid value: \"A\": a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')")]
+#[case::driver("storage.k8s.io/csidrivers", json!({"spec": {"fsGroupPolicy": "Often"}}),
+    "spec.fsGroupPolicy: Unsupported value: \"Often\": supported values: \"File\", \"None\", \"ReadWriteOnceWithFSType\"")]
+#[case::attachment("storage.k8s.io/volumeattachments", json!({"spec": {"attacher": "a", "nodeName": "n", "source": {}}}),
+    "spec.source: Required value: must specify exactly one of inlineVolumeSpec and persistentVolumeName")]
+#[case::volume("persistentvolumes", json!({"spec": {"accessModes": ["ReadWriteOnce"], "capacity": {"storage": "1Gi"}}}),
+    "spec: Required value: must specify a volume type")]
+#[case::revision("apps/controllerrevisions", json!({"revision": -1, "data": {}}),
+    "revision: Invalid value: -1: must be greater than or equal to 0")]
+#[case::api_service("apiregistration.k8s.io/apiservices", json!({"spec": {"group": "g.io", "version": "v1", "groupPriorityMinimum": 1, "versionPriority": 1}}),
+    "metadata.name: Invalid value: \"x\": must be `spec.version+\".\"+spec.group`: \"v1.g.io\"")]
+#[case::flow("flowcontrol.apiserver.k8s.io/flowschemas", json!({"spec": {"priorityLevelConfiguration": {"name": ""}}}),
+    "spec.priorityLevelConfiguration.name: Required value: must reference a priority level")]
+#[case::level("flowcontrol.apiserver.k8s.io/prioritylevelconfigurations", json!({"spec": {"type": "Limited"}}),
+    "spec.limited: Required value: must not be empty when type is Limited")]
+#[case::claim("resource.k8s.io/resourceclaims", json!({"spec": {"devices": {"requests": [{"name": "r"}]}}}),
+    "spec.devices.requests[0]: Required value: exactly one of `exactly` or `firstAvailable` is required")]
+#[case::priority("scheduling.k8s.io/priorityclasses", json!({"metadata": {"name": "system-x"}, "value": 1}),
+    "metadata.name: Forbidden: priority class names with 'system-' prefix are reserved for system use only. error: system-x is not a known system priority class")]
+#[case::basic_auth("secrets", json!({"type": "kubernetes.io/basic-auth"}),
+    "data[username]: Required value|data[password]: Required value")]
+#[case::docker("secrets", json!({"type": "kubernetes.io/dockerconfigjson", "stringData": {".dockerconfigjson": "{"}}),
+    "data[.dockerconfigjson]: Invalid value: \"<secret contents redacted>\": invalid character in the document")]
+#[case::finalizer("configmaps", json!({"metadata": {"finalizers": ["mine"]}}),
+    "metadata.finalizers[0]: Invalid value: \"mine\": name is neither a standard finalizer name nor is it fully qualified")]
+#[case::owner("configmaps", json!({"metadata": {"ownerReferences": [{"apiVersion": "v1", "kind": "Event", "name": "e", "uid": "u"}]}}),
+    "metadata.ownerReferences: Invalid value: [{\"apiVersion\":\"v1\",\"kind\":\"Event\",\"name\":\"e\",\"uid\":\"u\"}]: /v1, Kind=Event is disallowed from being an owner")]
+#[case::binding("admissionregistration.k8s.io/validatingadmissionpolicybindings", json!({"spec": {"policyName": "p"}}),
+    "spec.validationActions: Required value: at least one validation action is required")]
+fn new_objects(#[case] resource: &str, #[case] body: Value, #[case] want: &str) {
+    assert_eq!(told(resource, body, None), want);
+}
+
+#[rstest]
+#[case::class("storage.k8s.io/volumeattributesclasses",
+    json!({"driverName": "a", "parameters": {"k": "1"}}), json!({"driverName": "b", "parameters": {"k": "1"}}),
+    "driverName: Forbidden: updates to driverName are forbidden.")]
+#[case::revision("apps/controllerrevisions", json!({"revision": 1, "data": {"a": 1}}), json!({"revision": 2, "data": {"a": 2}}),
+    "data: Invalid value: {\"a\":2}: field is immutable")]
+#[case::priority("scheduling.k8s.io/priorityclasses", json!({"value": 1}), json!({"value": 2}),
+    "value: Forbidden: may not be changed in an update.")]
+#[case::handler("node.k8s.io/runtimeclasses", json!({"handler": "a"}), json!({"handler": "b"}),
+    "handler: Invalid value: \"b\": field is immutable")]
+#[case::quota("resourcequotas", json!({"spec": {"hard": {"pods": "1"}}}), json!({"spec": {"hard": {"pods": "1"}, "scopes": ["BestEffort"]}}),
+    "spec.scopes: Invalid value: [\"BestEffort\"]: field is immutable")]
+#[case::quota_grows("resourcequotas", json!({"spec": {"hard": {"pods": "1"}}}), json!({"spec": {"hard": {"pods": "2"}}}), "")]
+fn updates(#[case] resource: &str, #[case] old: Value, #[case] new: Value, #[case] want: &str) {
+    assert_eq!(told(resource, new, Some(old)), want);
+}
+
+fn pod(spec: Value) -> Value {
+    let mut whole = json!({"containers": [{"name": "c", "image": "i"}]});
+    json_patch::merge(&mut whole, &spec);
+    json!({"spec": whole})
+}
+
+fn affinity(kind: &str, term: Value) -> Value {
+    pod(json!({"affinity": {kind: {"requiredDuringSchedulingIgnoredDuringExecution": term}}}))
+}
+
+#[rstest]
+#[case::ephemeral(pod(json!({"ephemeralContainers": [{"name": "e", "image": "i"}]})),
+    "spec.ephemeralContainers: Forbidden: cannot be set on create")]
+#[case::gated(pod(json!({"nodeName": "n", "schedulingGates": [{"name": "g"}]})),
+    "spec.nodeName: Forbidden: cannot be set until all schedulingGates have been cleared")]
+#[case::terms(affinity("nodeAffinity", json!({"nodeSelectorTerms": []})),
+    "spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms: Required value: must have at least one node selector term")]
+#[case::operator(affinity("nodeAffinity", json!({"nodeSelectorTerms": [{"matchExpressions": [{"key": "k", "operator": "Gt"}]}]})),
+    "spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms[0].matchExpressions[0].values: Required value: must be specified single value when `operator` is 'Lt' or 'Gt'")]
+#[case::topology(affinity("podAffinity", json!([{"labelSelector": {}}])),
+    "spec.affinity.podAffinity.requiredDuringSchedulingIgnoredDuringExecution[0].topologyKey: Required value: can not be empty")]
+#[case::user(pod(json!({"securityContext": {"runAsUser": -1}})),
+    "spec.securityContext.runAsUser: Invalid value: -1: must be between 0 and 2147483647, inclusive")]
+#[case::seccomp(pod(json!({"securityContext": {"seccompProfile": {"type": "Localhost"}}})),
+    "spec.securityContext.seccompProfile.localhostProfile: Required value: must be set when seccomp type is Localhost")]
+#[case::resolution(pod(json!({"dnsPolicy": "None"})),
+    "spec.dnsConfig: Required value: must provide `dnsConfig` when `dnsPolicy` is None")]
+#[case::device(pod(json!({"containers": [{"name": "c", "image": "i", "resources": {"requests": {"a.b/c": "1"}, "limits": {"a.b/c": "2"}}}]})),
+    "spec.containers[0].resources.requests: Invalid value: \"1\": must be equal to a.b/c limit of 2")]
+fn pods(#[case] body: Value, #[case] want: &str) {
+    assert_eq!(told("pods", body, None), want);
+}
