@@ -148,6 +148,78 @@ fn varint(mut value: usize) -> Vec<u8> {
     bytes
 }
 
+/// Upstream's order of map entries is by key, whatever order they came in.
+#[test]
+fn maps_are_sorted_and_nulls_are_nothing() {
+    let id = ty("", "v1", "ConfigMap");
+    let one = protobuf::encode(id, &json!({"data": {"b": "2", "a": "1"}})).unwrap();
+    let other = protobuf::encode(
+        id,
+        &json!({"data": {"a": "1", "b": "2"}, "immutable": null}),
+    )
+    .unwrap();
+    assert_eq!(one, other);
+    assert_eq!(one, b"\x12\x06\x0a\x01a\x12\x011\x12\x06\x0a\x01b\x12\x012");
+}
+
+#[rstest]
+#[case(0)]
+#[case(126)]
+#[case(127)]
+#[case(128)]
+#[case(16_383)]
+#[case(16_384)]
+#[case(2_097_152)]
+fn lengths_of_any_size_are_right(#[case] size: usize) {
+    let id = ty("", "v1", "Pod");
+    let pod = json!({"spec": {"containers": [{"name": "x".repeat(size)}]}});
+    let raw = protobuf::encode(id, &pod).unwrap();
+    let read = protobuf::decode(id, &raw).unwrap();
+    assert_eq!(
+        read["spec"]["containers"][0]["name"]
+            .as_str()
+            .unwrap_or_default()
+            .len(),
+        size
+    );
+}
+
+#[test]
+fn lists_and_frames_are_put_together_from_parts() {
+    let id = ty("", "v1", "ConfigMapList");
+    let item = json!({"data": {"a": "1"}});
+    let mut items = Vec::new();
+    for _ in 0..2 {
+        let write = |out: &mut Vec<u8>| {
+            protobuf::transcode(ty("", "v1", "ConfigMap"), item.to_string().as_bytes(), out)
+        };
+        protobuf::put_item(&mut items, write).unwrap();
+    }
+    let meta = schema::by_name("io.k8s.apimachinery.pkg.apis.meta.v1.ListMeta").unwrap();
+    let meta = protobuf::encode(meta, &json!({"resourceVersion": "7"})).unwrap();
+    let (head, tail) = protobuf::list_envelope("v1", "ConfigMapList", &meta, items.len());
+    let body = [head.as_slice(), &items, tail].concat();
+    let list = json!({"metadata": {"resourceVersion": "7"}, "items": [item, item]});
+    let whole =
+        protobuf::encode_envelope("v1", "ConfigMapList", &protobuf::encode(id, &list).unwrap());
+    let read = |body: &[u8]| {
+        let envelope = protobuf::decode_envelope(body).unwrap();
+        protobuf::decode_object(id, &envelope).unwrap()
+    };
+    assert_eq!(read(&body), read(&whole));
+    let frame = protobuf::watch_frame("ADDED", &body);
+    let (length, event) = frame.split_first_chunk::<4>().unwrap();
+    assert_eq!(
+        usize::try_from(u32::from_be_bytes(*length)).unwrap(),
+        event.len()
+    );
+    let event = protobuf::decode(ty("", "v1", "WatchEvent"), event).unwrap();
+    assert_eq!(
+        (&event["type"], &event["object"]),
+        (&json!("ADDED"), &read(&whole))
+    );
+}
+
 #[test]
 fn a_map_entry_without_a_value_has_the_zero_one() {
     let id = ty("", "v1", "ConfigMap");
@@ -219,6 +291,20 @@ proptest! {
         let object = sample(TypeId(index), seed, 0);
         let raw = protobuf::encode(TypeId(index), &object).unwrap();
         prop_assert_eq!(protobuf::decode(TypeId(index), &raw).unwrap(), object);
+    }
+
+    /// From text and from values the same bytes come out, and they read back.
+    #[test]
+    fn text_is_transcoded_as_values_are(seed in any::<u32>(), index in 0..700_u16) {
+        let object = sample(TypeId(index), seed, 0);
+        let mut raw = Vec::new();
+        protobuf::transcode(TypeId(index), object.to_string().as_bytes(), &mut raw).unwrap();
+        prop_assert_eq!(&raw, &protobuf::encode(TypeId(index), &object).unwrap());
+    }
+
+    #[test]
+    fn never_panics_on_any_text(text in "\\PC{0,60}", index in 0..700_u16) {
+        drop(protobuf::transcode(TypeId(index), text.as_bytes(), &mut Vec::new()));
     }
 
     #[test]

@@ -75,7 +75,7 @@ fn table(
         .into_iter()
         .map(|item| {
             let cells = (resource.cells)(&item, now);
-            present::row(&cells, item, include)
+            present::row(version, &cells, item, include)
         })
         .collect();
     present::table(

@@ -264,7 +264,8 @@ impl Range<'_> {
     }
 }
 
-fn not_acceptable(offer: Offer) -> ApiError {
+/// 406, naming what there is.
+pub(crate) fn not_acceptable(offer: Offer) -> ApiError {
     let types: Vec<&str> = offer.encodings().iter().map(|e| e.media_type()).collect();
     let types = types.join(", ");
     let message = format!("only the following media types are accepted: {types}");

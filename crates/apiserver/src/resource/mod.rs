@@ -20,6 +20,7 @@ pub(crate) mod watch;
 pub(crate) mod write;
 
 use crate::call::Call;
+use crate::http::negotiate::{self, Offer, Shape};
 use crate::http::respond::Response;
 use crate::reviews;
 use plimsoll_api::status::ApiError;
@@ -43,6 +44,10 @@ pub(crate) async fn serve(call: &Call) -> Result<Response, ApiError> {
             return Err(ApiError::method_not_allowed());
         }
         if reviews::is_review(&call.kind) {
+            if !matches!(call.wanted.shape, Shape::Object) {
+                // A question has no metadata and no columns.
+                return Err(negotiate::not_acceptable(Offer::BuiltIn));
+            }
             return reviews::create(call);
         }
         if call.kind.is("", "Binding") {

@@ -240,9 +240,10 @@ pub(crate) fn partial_bytes(version: &str, json: &[u8]) -> Result<Bytes, ApiErro
 }
 
 /// Only the metadata of an object.
-pub(crate) fn partial(mut object: Value) -> Value {
+fn partial(version: &str, mut object: Value) -> Value {
     let metadata = object.get_mut("metadata").map_or(Value::Null, Value::take);
-    json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata})
+    let api_version = format!("meta.k8s.io/{version}");
+    json!({"kind": "PartialObjectMetadata", "apiVersion": api_version, "metadata": metadata})
 }
 
 /// Whether a table carries its column definitions.
@@ -286,7 +287,7 @@ impl Rows<'_> {
         } else {
             None
         };
-        let mut row = row(&cells, object, self.include);
+        let mut row = row(self.version, &cells, object, self.include);
         if let Some(conditions) = conditions {
             meta::as_object(&mut row).insert("conditions".into(), conditions);
         }
@@ -296,7 +297,7 @@ impl Rows<'_> {
     /// A Table whose only row is a bookmark.
     pub(crate) fn bookmark(&self, object: Value) -> Value {
         let version = meta::text(&object, &["metadata", "resourceVersion"]).to_owned();
-        let rows = [json!({"cells": [], "object": partial(object)})];
+        let rows = [json!({"cells": [], "object": partial(self.version, object)})];
         table(
             self.version,
             &json!({"resourceVersion": version}),
@@ -318,10 +319,10 @@ pub(crate) fn columns(columns: &[Column]) -> Value {
 }
 
 /// One row.
-pub(crate) fn row(cells: &[Value], object: Value, include: Include) -> Value {
+pub(crate) fn row(version: &str, cells: &[Value], object: Value, include: Include) -> Value {
     let object = match include {
         Include::None => Value::Null,
-        Include::Metadata => partial(object),
+        Include::Metadata => partial(version, object),
         Include::Object => object,
     };
     json!({"cells": cells, "object": object})

@@ -8,6 +8,7 @@ use crate::call::Call;
 use crate::http::negotiate::Shape;
 use crate::http::respond::{self, Response};
 use crate::store::{Entry, ListQuery, Page, StoreError};
+use jiff::Timestamp;
 use plimsoll_api::meta;
 use plimsoll_api::status::ApiError;
 use serde_json::json;
@@ -40,14 +41,18 @@ pub(crate) async fn list(call: &Call) -> Result<Response, ApiError> {
     } else {
         0
     };
+    let now = call.server.now();
+    if options.position.as_ref().is_some_and(|p| p.is_over(now)) {
+        return Ok(expired(call, &query, "it is too long ago"));
+    }
     let page = match call.server.store().list(&query) {
         Ok(page) => page,
         Err(error @ (StoreError::Compacted { .. } | StoreError::Future { .. })) => {
-            return Ok(expired(call, &query, &error));
+            return Ok(expired(call, &query, &error.to_string()));
         }
         Err(error) => return Err(crate::call::refused(&call.kind, "", &error)),
     };
-    let (entries, about) = cut(page, &filter, options.limit);
+    let (entries, about) = cut(page, &filter, options.limit, now);
     present::list(
         &call.kind,
         &call.wanted,
@@ -58,7 +63,7 @@ pub(crate) async fn list(call: &Call) -> Result<Response, ApiError> {
 }
 
 /// Selects, and ends the page at `limit`.
-fn cut(page: Page, filter: &Filter, limit: usize) -> (Vec<Arc<Entry>>, ListMeta) {
+fn cut(page: Page, filter: &Filter, limit: usize, now: Timestamp) -> (Vec<Arc<Entry>>, ListMeta) {
     let mut about = ListMeta {
         revision: page.revision,
         ..ListMeta::default()
@@ -76,13 +81,12 @@ fn cut(page: Page, filter: &Filter, limit: usize) -> (Vec<Arc<Entry>>, ListMeta)
     }
     if let (true, Some(last)) = (more, entries.last()) {
         let after = (Arc::clone(&last.key.namespace), Arc::clone(&last.key.name));
-        about.next = Some(
-            Position {
-                revision: Some(page.revision),
-                after,
-            }
-            .encode(),
-        );
+        let position = Position {
+            revision: Some(page.revision),
+            after,
+            issued: now.as_second(),
+        };
+        about.next = Some(position.encode());
     }
     (entries, about)
 }
@@ -136,20 +140,24 @@ pub(crate) async fn reached(call: &Call, revision: u64) -> Result<(), ApiError> 
 }
 
 /// 410 with a token that goes on at the newest revision instead.
-fn expired(call: &Call, query: &ListQuery, error: &StoreError) -> Response {
+fn expired(call: &Call, query: &ListQuery, why: &str) -> Response {
     let message = if query.after.is_some() {
         format!(
             "The provided continue parameter is too old to display a consistent list result \
-             ({error}). Start a new list, or use the continue token of this answer to go on with \
+             ({why}). Start a new list, or use the continue token of this answer to go on with \
              an inconsistent one."
         )
     } else {
-        format!("The resourceVersion for the provided list is too old: {error}.")
+        format!("The resourceVersion for the provided list is too old: {why}.")
     };
     let mut status = ApiError::expired(message).to_status();
     if let Some(after) = query.after.clone() {
-        let revision = None;
-        let token = Position { revision, after }.encode();
+        let position = Position {
+            revision: None,
+            after,
+            issued: call.server.now().as_second(),
+        };
+        let token = position.encode();
         meta::object_mut(&mut status, &["metadata"]).insert("continue".into(), token.into());
     }
     let mut wanted = call.wanted.clone();

@@ -25,6 +25,10 @@ use tokio_util::task::TaskTracker;
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// Rest after a failed accept, e.g. when file descriptors have run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// HTTP/2 peers are asked this often whether they are there: a watch may be silent for long.
+const ALIVE_EVERY: Duration = Duration::from_secs(30);
+/// And have this long to answer.
+const ALIVE_WITHIN: Duration = Duration::from_secs(20);
 /// Requests at once on one HTTP/2 connection: client-go runs every watch of a process on one.
 const STREAMS: u32 = 10_000;
 
@@ -203,6 +207,8 @@ async fn connection<H, F, B, E>(
     builder
         .http2()
         .timer(TokioTimer::new())
+        .keep_alive_interval(ALIVE_EVERY)
+        .keep_alive_timeout(ALIVE_WITHIN)
         .max_concurrent_streams(STREAMS);
     let serving = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
     let mut serving = std::pin::pin!(serving);

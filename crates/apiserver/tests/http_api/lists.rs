@@ -141,7 +141,9 @@ async fn remaining_objects_are_counted_only_without_selectors() {
 }
 
 fn token(rv: i64, start: &str) -> String {
-    let text = json!({"v": "meta.k8s.io/v1", "rv": rv, "start": start}).to_string();
+    // 2026-01-01, when the rig's clock starts.
+    let text =
+        json!({"v": "meta.k8s.io/v1", "rv": rv, "start": start, "t": 1_767_225_600}).to_string();
     URL_SAFE_NO_PAD.encode(text)
 }
 
@@ -162,6 +164,31 @@ async fn an_expired_token_comes_back_as_one_that_works() {
         .get(&format!("{CONFIG_MAPS}?continue={next}&limit=1"))
         .await;
     assert_eq!(names(&page.expect(200)), ["b"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_page_of_long_ago_is_no_longer_consistent() {
+    let rig = Rig::new().await;
+    for name in ["a", "b", "c"] {
+        rig.config_map(name, &json!({})).await;
+    }
+    let first = rig.get(&format!("{CONFIG_MAPS}?limit=1")).await.expect(200);
+    let token = first["metadata"]["continue"].as_str().unwrap();
+    let path = format!("{CONFIG_MAPS}?limit=1&continue={token}");
+    assert_eq!(names(&rig.get(&path).await.expect(200)), ["b"]);
+    tokio::time::sleep(std::time::Duration::from_secs(600)).await;
+    rig.delete(&format!("{CONFIG_MAPS}/b"), None)
+        .await
+        .expect(200);
+    let status = rig
+        .get(&path)
+        .await
+        .expect_failure(410, "Expired", "too long ago");
+    let next = status["metadata"]["continue"].as_str().unwrap();
+    let path = format!("{CONFIG_MAPS}?limit=1&continue={next}");
+    let page = rig.get(&path).await.expect(200);
+    assert_eq!(names(&page), ["c"]);
+    assert_ne!(version(&page), version(&first));
 }
 
 #[rstest]

@@ -182,3 +182,25 @@ async fn what_protobuf_cannot_say_is_refused() {
         "{status}"
     );
 }
+
+/// Questions have neither metadata nor columns, so they cannot come as either.
+#[tokio::test(start_paused = true)]
+async fn reviews_are_not_tables() {
+    let rig = Rig::new().await;
+    let review = json!({"spec": {"nonResourceAttributes": {"verb": "get", "path": "/"}}});
+    for (accept, code) in [
+        ("application/json;as=Table;v=v1;g=meta.k8s.io", 406),
+        (
+            "application/json;as=Table;v=v1;g=meta.k8s.io,application/json",
+            406,
+        ),
+        ("application/json", 201),
+    ] {
+        let request = Request::post("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews")
+            .header("accept", accept)
+            .header("content-type", "application/json");
+        let body = Full::new(Bytes::from(review.to_string()));
+        let answer = rig.send(request.body(body).unwrap()).await;
+        assert_eq!(answer.code.as_u16(), code, "{accept}");
+    }
+}
