@@ -14,6 +14,7 @@ use crate::server::ApiServer;
 use crate::{discovery, local, maintenance, openapi, resource, system};
 use http::request::Parts;
 use http::{Method, Request};
+use plimsoll_api::kind::Kind;
 use plimsoll_api::status::ApiError;
 use std::sync::Arc;
 
@@ -42,9 +43,9 @@ where
     let outcome = async {
         let identity = impersonate(&server, who?, &parts.headers)?;
         let incoming = Incoming::new(&server, identity, &parts, query)?;
-        counted = incoming.labels(&server);
+        counted = incoming.labels();
         let _ticket = incoming.begin(&server, &parts, &mut class)?;
-        let Some(kind) = incoming.kind(&server)? else {
+        let Some(kind) = incoming.kind()? else {
             return incoming.answer_elsewhere(&server, &parts).await;
         };
         let Route::Resource(path) = incoming.route else {
@@ -81,6 +82,7 @@ where
     respond::complete(&mut response, &audit_id, &warnings);
     class.mark(&mut response);
     if is_head {
+        // Departs: upstream refuses HEAD for resources.
         *response.body_mut() = body::full(bytes::Bytes::new());
     }
     let code = response.status().as_u16();
@@ -95,6 +97,8 @@ struct Incoming {
     verb: &'static str,
     query: Query,
     wanted: Wanted,
+    /// The kind a path names, if it is one of the store's resources.
+    kind: Option<Arc<Kind>>,
 }
 
 impl Incoming {
@@ -106,7 +110,21 @@ impl Incoming {
     ) -> Result<Self, ApiError> {
         let route = route(parts.uri.path());
         let verb = verb(&parts.method, &route, &query);
-        let (offer, strict) = offer(server, &route, verb);
+        let kind = match &route {
+            Route::Resource(path) => {
+                let kinds = server.kinds();
+                let found = kinds.find(&path.group, &path.version, &path.plural);
+                found.map(Arc::clone)
+            }
+            Route::CoreVersions
+            | Route::Groups
+            | Route::Group(_)
+            | Route::GroupVersion(_, _)
+            | Route::OpenApiIndex
+            | Route::OpenApi(_)
+            | Route::Other(_) => None,
+        };
+        let (offer, strict) = offer(kind.as_deref(), &route, verb);
         let wanted = match negotiate::wanted(&parts.headers, &query, offer) {
             Err(error) if strict => return Err(error),
             Err(_) => negotiate::plain_json(),
@@ -118,20 +136,21 @@ impl Incoming {
             verb,
             query,
             wanted,
+            kind,
         })
     }
 
-    fn labels(&self, server: &ApiServer) -> Labels {
-        let Route::Resource(path) = &self.route else {
-            return Labels::of_path(self.verb);
-        };
-        let kinds = server.kinds();
-        match kinds.find(&path.group, &path.version, &path.plural) {
-            Some(kind) if self.query.text("dryRun").is_empty() => {
-                Labels::of_kind(self.verb, kind, path)
+    fn labels(&self) -> Labels {
+        match (&self.route, &self.kind) {
+            (Route::Resource(path), Some(kind)) => {
+                let labels = Labels::of_kind(self.verb, kind, path);
+                if self.query.text("dryRun").is_empty() {
+                    labels
+                } else {
+                    labels.dry()
+                }
             }
-            Some(kind) => Labels::of_kind(self.verb, kind, path).dry(),
-            None => Labels::of_path(self.verb),
+            (_, _) => Labels::of_path(self.verb),
         }
     }
 
@@ -166,13 +185,9 @@ impl Incoming {
         attributes
     }
 
-    /// The kind a path names; `None` if the path is not one of the store's resources.
-    fn kind(&self, server: &ApiServer) -> Result<Option<Arc<plimsoll_api::kind::Kind>>, ApiError> {
-        let Route::Resource(path) = &self.route else {
-            return Ok(None);
-        };
-        let kinds = server.kinds();
-        let Some(kind) = kinds.find(&path.group, &path.version, &path.plural) else {
+    /// The kind a path names, if the rest of the path fits it.
+    fn kind(&self) -> Result<Option<Arc<Kind>>, ApiError> {
+        let (Route::Resource(path), Some(kind)) = (&self.route, &self.kind) else {
             return Ok(None);
         };
         let misplaced = if kind.namespaced {
@@ -232,12 +247,10 @@ impl Incoming {
 const STREAMS: [&str; 5] = ["attach", "exec", "log", "portforward", "proxy"];
 
 /// What a path can answer with, and whether it refuses to answer with anything else.
-fn offer(server: &ApiServer, route: &Route, verb: &str) -> (Offer, bool) {
+fn offer(kind: Option<&Kind>, route: &Route, verb: &str) -> (Offer, bool) {
     let Route::Resource(path) = route else {
         return (Offer::BuiltIn, false);
     };
-    let kinds = server.kinds();
-    let kind = kinds.find(&path.group, &path.version, &path.plural);
     let built_in = kind.is_some_and(|kind| protobuf_type(kind).is_some());
     let offer = match (built_in, verb == "watch") {
         (true, false) => Offer::BuiltIn,

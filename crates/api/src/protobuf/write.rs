@@ -1,7 +1,7 @@
 //! Objects to messages, straight from JSON text or from a value: no tree in between.
 //!
-//! Fields that JSON leaves out are left out here too. Upstream writes those that it holds by value
-//! as zeros, but no decoder can tell: an absent proto2 field reads as its zero.
+//! Departs: fields that JSON leaves out are left out here too. Upstream writes those that it holds
+//! by value as zeros; a decoder reads an absent field as its zero, so only the size differs.
 
 use super::wire::{Reader, Wire, put_bytes, put_double, put_integer, put_nested};
 use crate::schema::{self, FieldDef, FieldType, Item, Shape, TypeDef, TypeId};

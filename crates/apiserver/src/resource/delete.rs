@@ -107,6 +107,7 @@ pub(crate) async fn collection(call: &Call) -> Result<Response, ApiError> {
         &about,
         call.server.now(),
     )
+    .await
 }
 
 /// What one attempt leads to.

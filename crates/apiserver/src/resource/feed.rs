@@ -12,7 +12,7 @@ use bytes::Bytes;
 use plimsoll_api::kind::Kind;
 use plimsoll_api::status::ApiError;
 use plimsoll_api::{meta, protobuf};
-use serde_json::{Value, json};
+use serde_json::json;
 use std::sync::Arc;
 
 /// Turns events into lines of one watch.
@@ -98,12 +98,11 @@ impl Feed {
     }
 
     fn line(&self, event: &str, json: &Bytes) -> Bytes {
-        let body = self.body(json).unwrap_or_else(|error| {
-            // Stored objects fit their schema; one that does not must not end the watch.
-            tracing::error!(%error, "an object could not be written to a watch");
-            bytes_of(&Value::Null)
-        });
-        frame(self.encoding, event, &body)
+        match self.body(json) {
+            Ok(body) => frame(self.encoding, event, &body),
+            // Stored objects fit their schema; if one does not, the client hears of it.
+            Err(error) => failure(&error, self.encoding),
+        }
     }
 
     fn body(&self, json: &Bytes) -> Result<Bytes, ApiError> {

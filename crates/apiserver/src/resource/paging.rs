@@ -17,8 +17,10 @@ pub(crate) struct Position {
     pub(crate) issued: i64,
 }
 
-/// How long a token shows the moment it was made at, in seconds. Upstream's last five to ten
-/// minutes, and clients count on getting a new one in that time.
+/// How long a token shows the moment it was made at, in seconds.
+///
+/// Departs: upstream's tokens end with the next compaction, after five to ten minutes. Nothing is
+/// compacted by the clock here, but clients count on an answer 410 in that time.
 const LIFE_SECONDS: i64 = 8 * 60;
 
 impl Position {

@@ -126,8 +126,28 @@ fn put_protobuf(
     protobuf::transcode(kind.schema, &served_bytes(kind, json)?, out)
 }
 
+/// After this many items of a long list other requests get their turn.
+const TURN: usize = 250;
+
+/// Every entry in some form.
+async fn each(
+    entries: &[Arc<Entry>],
+    form: impl Fn(&Bytes) -> Result<Bytes, ApiError> + Send,
+) -> Result<Vec<Bytes>, ApiError> {
+    let mut items = Vec::with_capacity(entries.len());
+    for turn in entries.chunks(TURN) {
+        if !items.is_empty() {
+            tokio::task::yield_now().await;
+        }
+        for entry in turn {
+            items.push(form(&entry.json)?);
+        }
+    }
+    Ok(items)
+}
+
 /// A list as an answer.
-pub(crate) fn list(
+pub(crate) async fn list(
     kind: &Kind,
     wanted: &Wanted,
     entries: &[Arc<Entry>],
@@ -136,24 +156,21 @@ pub(crate) fn list(
 ) -> Result<Response, ApiError> {
     let about = about.to_value();
     if wanted.encoding == Encoding::Protobuf {
-        return protobuf_list(kind, wanted, entries, &about);
+        return protobuf_list(kind, wanted, entries, &about).await;
     }
-    let each = |form: &dyn Fn(&Bytes) -> Result<Bytes, ApiError>| {
-        let items = entries.iter().map(|entry| form(&entry.json));
-        items.collect::<Result<Vec<Bytes>, ApiError>>()
-    };
     let (head, items) = match &wanted.shape {
         Shape::Object | Shape::Discovery(_) => {
             let name = kind.list_kind();
             let head = json!({"kind": name, "apiVersion": kind.api_version(), "metadata": about});
-            (head, each(&|json| served_bytes(kind, json))?)
+            (head, each(entries, |json| served_bytes(kind, json)).await?)
         }
         Shape::Metadata(version) => {
             let head = json!({
                 "kind": "PartialObjectMetadataList",
                 "apiVersion": format!("meta.k8s.io/{version}"), "metadata": about,
             });
-            (head, each(&|json| partial_bytes(version, json))?)
+            let items = each(entries, |json| partial_bytes(version, json)).await?;
+            (head, items)
         }
         Shape::Table(version, include) => {
             let rows = Rows {
@@ -163,7 +180,8 @@ pub(crate) fn list(
                 now,
             };
             // One object at a time: only the finished rows are kept.
-            let items = each(&|json| Ok(bytes_of(&rows.row(to_served(kind, parse(json)?)))))?;
+            let row = |json: &Bytes| Ok(bytes_of(&rows.row(to_served(kind, parse(json)?))));
+            let items = each(entries, row).await?;
             let mut head = rows.table(&about, Vec::new(), Head::Shown);
             meta::as_object(&mut head).shift_remove("rows");
             (head, items)
@@ -183,24 +201,39 @@ pub(crate) fn list(
 /// Items of a protobuf list are gathered into chunks of about this many bytes.
 const CHUNK: usize = 256 * 1024;
 
-fn protobuf_list(
+/// The entries as items of a protobuf list, in chunks.
+async fn protobuf_items(
+    kind: &Kind,
+    shape: &Shape,
+    entries: &[Arc<Entry>],
+) -> Result<Vec<Bytes>, ApiError> {
+    let mut chunks = Vec::new();
+    let mut chunk = Vec::new();
+    for (index, turn) in entries.chunks(TURN).enumerate() {
+        if index > 0 {
+            tokio::task::yield_now().await;
+        }
+        for entry in turn {
+            protobuf::put_item(&mut chunk, |out| {
+                put_protobuf(kind, shape, &entry.json, out)
+            })?;
+        }
+        if chunk.len() >= CHUNK {
+            chunks.push(Bytes::from(std::mem::take(&mut chunk)));
+            chunk.reserve(CHUNK * 2);
+        }
+    }
+    chunks.push(chunk.into());
+    Ok(chunks)
+}
+
+async fn protobuf_list(
     kind: &Kind,
     wanted: &Wanted,
     entries: &[Arc<Entry>],
     about: &Value,
 ) -> Result<Response, ApiError> {
-    let mut chunks = Vec::new();
-    let mut chunk = Vec::new();
-    for entry in entries {
-        protobuf::put_item(&mut chunk, |out| {
-            put_protobuf(kind, &wanted.shape, &entry.json, out)
-        })?;
-        if chunk.len() >= CHUNK {
-            chunks.push(Bytes::from(std::mem::take(&mut chunk)));
-            chunk.reserve(CHUNK);
-        }
-    }
-    chunks.push(chunk.into());
+    let chunks = protobuf_items(kind, &wanted.shape, entries).await?;
     let (api_version, name) = if let Shape::Metadata(version) = &wanted.shape {
         (
             format!("meta.k8s.io/{version}"),

@@ -60,6 +60,7 @@ pub(crate) async fn list(call: &Call) -> Result<Response, ApiError> {
         &about,
         call.server.now(),
     )
+    .await
 }
 
 /// Selects, and ends the page at `limit`.

@@ -42,6 +42,7 @@ pub(crate) async fn open(call: &Call) -> Result<Response, ApiError> {
     let filter = Filter::parse(call)?;
     let options = WatchOptions::of(call)?;
     if options.revision > 0 {
+        // Departs: upstream opens the watch and stays silent until the revision has passed.
         reached(call, options.revision).await?;
     }
     let encoding = call.wanted.encoding;
