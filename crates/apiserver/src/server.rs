@@ -7,6 +7,7 @@ use crate::auth::{
     Attributes, Authenticator, Decision, Identity, Rbac, TokenError, TokenKey, Tokens,
     VerifiedToken,
 };
+use crate::custom::rules::RuleCache;
 use crate::custom::{self, Registry};
 use crate::dispatch;
 use crate::flow::Flow;
@@ -107,6 +108,7 @@ pub(crate) struct Inner {
     pub(crate) outbound: Outbound,
     pub(crate) custom: Registry,
     pub(crate) webhooks: Webhooks,
+    pub(crate) rules: RuleCache,
 }
 
 impl ApiServer {
@@ -137,6 +139,7 @@ impl ApiServer {
             outbound,
             webhooks,
             custom: Registry::default(),
+            rules: RuleCache::default(),
         }));
         custom::load(&server);
         server

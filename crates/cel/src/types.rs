@@ -203,6 +203,25 @@ impl Type {
         }))
     }
 
+    /// An object whose fields are named in expressions as they are in JSON.
+    pub fn record(name: &str, fields: impl IntoIterator<Item = (&'static str, Self)>) -> Self {
+        let fields = fields
+            .into_iter()
+            .map(|(json, ty)| {
+                let field = FieldDecl {
+                    json: json.to_owned(),
+                    decl: Decl::new(ty),
+                };
+                (json.to_owned(), field)
+            })
+            .collect();
+        Self::Object(Arc::new(ObjectType {
+            name: name.to_owned(),
+            fields,
+            open: false,
+        }))
+    }
+
     /// A value of this type that may be absent.
     pub fn optional(inner: Self) -> Self {
         Self::Optional(Arc::new(inner))
@@ -238,6 +257,7 @@ pub struct Env {
     pub(crate) variables: BTreeMap<String, Decl>,
     pub(crate) composed: BTreeMap<String, Decl>,
     pub(crate) structs: BTreeMap<String, Arc<ObjectType>>,
+    pub(crate) open: Vec<String>,
 }
 
 impl Env {
@@ -263,6 +283,30 @@ impl Env {
     /// Declares a type that expressions may construct, under its name.
     pub fn construct(&mut self, object: Arc<ObjectType>) {
         self.structs.insert(object.name.clone(), object);
+    }
+
+    /// Lets expressions construct objects of this type and of any below it (`Object.spec`), with
+    /// any fields.
+    pub fn construct_below(&mut self, root: &str) {
+        self.open.push(root.to_owned());
+    }
+
+    /// The type that a literal of this name constructs.
+    pub(crate) fn structure(&self, name: &str) -> Option<Arc<ObjectType>> {
+        if let Some(known) = self.structs.get(name) {
+            return Some(Arc::clone(known));
+        }
+        let below = |root: &String| {
+            let rest = name.strip_prefix(root.as_str());
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        };
+        self.open.iter().any(below).then(|| {
+            Arc::new(ObjectType {
+                name: name.to_owned(),
+                open: true,
+                ..ObjectType::default()
+            })
+        })
     }
 
     /// What the variable is declared as.

@@ -6,6 +6,7 @@
 
 mod registry;
 mod removal;
+pub(crate) mod rules;
 mod settle;
 
 pub(crate) use registry::Registry;

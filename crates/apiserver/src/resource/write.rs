@@ -319,6 +319,11 @@ impl<'a> Writer<'a> {
         // by their own handlers.
         if !matches!(part, Part::Other | Part::Placement) {
             errors.extend(self.kind.validate(new, old));
+            let rules = &self.server.0.rules;
+            rules.check(self.kind, (new, old), &mut errors);
+            if custom::is_definition(self.kind) {
+                errors.extend(custom::rules::problems(new, old));
+            }
         }
         if meta::name(new).is_empty() && !errors.iter().any(|e| e.field == "metadata.name") {
             errors.insert(

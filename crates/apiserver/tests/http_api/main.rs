@@ -23,6 +23,7 @@ mod quota;
 mod rbac;
 mod reads;
 mod rig;
+mod rules;
 mod sockets;
 mod spdy;
 mod streams;

@@ -43,6 +43,9 @@ pub(crate) const TYPE_NAMES: &[&str] = &[
     "optional_type",
 ];
 
+/// `authorizer.requestResource`: a check of what the request is about.
+pub(crate) const REQUEST_RESOURCE: &str = "requestResource";
+
 struct Checker<'e> {
     env: &'e Env,
     scope: Vec<(String, Decl)>,
@@ -145,6 +148,9 @@ impl Checker<'_> {
                 None => object.open.then(anything),
             },
             Type::Map(map) if assignable(&map.key.ty, &Type::String) => Some(map.value.clone()),
+            Type::Opaque(OpaqueType::Authorizer) if name == REQUEST_RESOURCE => {
+                Some(Decl::sized(Type::Opaque(OpaqueType::ResourceCheck), 1))
+            }
             Type::Opaque(OpaqueType::Variables) => self.env.composed.get(name).cloned(),
             other => {
                 return self.wrong(
@@ -224,7 +230,7 @@ impl Checker<'_> {
     }
 
     fn structure(&mut self, at: u32, name: &str, fields: &[Field]) -> Checked {
-        let Some(object) = self.env.structs.get(name) else {
+        let Some(object) = self.env.structure(name) else {
             let message = format!("undeclared reference to '{name}' (in container '')");
             return Checked {
                 decl: self.wrong(at, message),
@@ -253,7 +259,7 @@ impl Checker<'_> {
                 Some(_) | None => {}
             }
         }
-        done(Type::Object(Arc::clone(object)), fields.len() as u64, cost)
+        done(Type::Object(object), fields.len() as u64, cost)
     }
 
     fn fold(&mut self, at: u32, fold: &Fold) -> Checked {

@@ -4,7 +4,7 @@ mod fold;
 
 use crate::ast::{Call, Expr, ExprKind, Literal};
 use crate::budget::Meter;
-use crate::check::TYPE_NAMES;
+use crate::check::{REQUEST_RESOURCE, TYPE_NAMES};
 use crate::error::EvalError;
 use crate::program::Program;
 use crate::value::{Key, Map, Opaque, Text, Value};
@@ -15,7 +15,7 @@ use std::sync::Arc;
 type Outcome<'a> = Result<Value<'a>, EvalError>;
 
 /// The values of the variables, for any number of evaluations over the same data.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Bindings<'a> {
     values: Vec<(&'a str, Value<'a>)>,
     composed: &'a [(String, Program)],
@@ -159,6 +159,9 @@ impl<'p, 'a> Eval<'p, 'a> {
         match operand {
             Value::Map(map) => map.field(name),
             Value::Opaque(Opaque::Variables) => self.bindings.variable(name, self.meter).map(Some),
+            Value::Opaque(Opaque::Authorizer(_)) if name == REQUEST_RESOURCE => {
+                Ok(self.bindings.get("authorizer.requestResource"))
+            }
             _ => Err(EvalError::NoSuchOverload),
         }
     }
