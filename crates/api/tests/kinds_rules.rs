@@ -173,3 +173,29 @@ fn affinity(kind: &str, term: Value) -> Value {
 fn pods(#[case] body: Value, #[case] want: &str) {
     assert_eq!(told("pods", body, None), want);
 }
+
+fn job(spec: Value) -> Value {
+    let mut whole = json!({
+        "selector": {"matchLabels": {"a": "b"}},
+        "template": {
+            "metadata": {"labels": {"a": "b"}},
+            "spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "i"}]},
+        },
+    });
+    json_patch::merge(&mut whole, &spec);
+    json!({"spec": whole})
+}
+
+#[rstest]
+#[case::fine(json!({"podFailurePolicy": {"rules": [{"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}]}}), "")]
+#[case::index(json!({"backoffLimitPerIndex": 1}),
+    "spec.backoffLimitPerIndex: Invalid value: 1: requires indexed completion mode")]
+#[case::both(json!({"podFailurePolicy": {"rules": [{"action": "Ignore"}]}}),
+    "spec.podFailurePolicy.rules[0]: Invalid value: {\"action\":\"Ignore\"}: specifying one of OnExitCodes and OnPodConditions is required")]
+#[case::codes(json!({"podFailurePolicy": {"rules": [{"action": "FailJob", "onExitCodes": {"operator": "In", "values": [2, 1]}}]}}),
+    "spec.podFailurePolicy.rules[0].onExitCodes.values: Invalid value: [2,1]: must be ordered")]
+#[case::replacement(json!({"podReplacementPolicy": "Never"}),
+    "spec.podReplacementPolicy: Unsupported value: \"Never\": supported values: \"Failed\", \"TerminatingOrFailed\"")]
+fn jobs(#[case] spec: Value, #[case] want: &str) {
+    assert_eq!(told("batch/jobs", job(spec), None), want);
+}

@@ -9,6 +9,7 @@ pub mod endpoints;
 pub mod endpointslice;
 pub mod garbage;
 pub mod horizontal;
+pub mod ipaddress;
 pub mod namespace;
 pub mod nodelifecycle;
 pub mod podgc;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 /// Names that [`Options::without`] takes.
-pub const CONTROLLERS: [&str; 10] = [
+pub const CONTROLLERS: [&str; 11] = [
     "deployment",
     "replicaset",
     "endpointslice",
@@ -21,6 +21,7 @@ pub const CONTROLLERS: [&str; 10] = [
     "podgc",
     "nodelifecycle",
     "protection",
+    "ipaddress",
 ];
 
 /// What to run and with which settings.
@@ -112,6 +113,7 @@ pub fn start_all(context: &Context) -> JoinSet<()> {
             "namespace" => drop(tasks.spawn(crate::namespace::control(context))),
             "serviceaccount" => drop(tasks.spawn(crate::serviceaccount::control(context))),
             "protection" => drop(tasks.spawn(crate::protection::control(context))),
+            "ipaddress" => drop(tasks.spawn(crate::ipaddress::control(context))),
             "podgc" => drop(tasks.spawn(crate::podgc::control(context))),
             _ => drop(tasks.spawn(crate::nodelifecycle::control(context))),
         }

@@ -12,6 +12,9 @@ pub(super) fn of(row: &Row) -> Strategy {
     if let Some(validate) = validation::of(row.group, row.version, row.kind) {
         strategy.validate = validate;
     }
+    if let Some(warnings) = validation::warnings::of(row.group, row.kind) {
+        strategy.warnings = warnings;
+    }
     match (row.group, row.kind) {
         ("", "Pod") => strategy.prepare_create = prepare::pod,
         ("", "Namespace") => {

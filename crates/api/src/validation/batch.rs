@@ -29,6 +29,9 @@ pub(super) fn job(new: &Value, old: Option<&Value>) -> Errors {
             "selector",
             "completionMode",
             "backoffLimitPerIndex",
+            "managedBy",
+            "podFailurePolicy",
+            "successPolicy",
         ] {
             let elastic = key == "completions" && spec.at("completionMode").text() == "Indexed";
             if !elastic {
@@ -63,6 +66,7 @@ fn job_spec(spec: &Scope<'_>, errors: &mut Errors) {
             errors.push(spec.at("completions").required(why));
         }
     }
+    super::job_policy::policies(spec, errors);
     template(&spec.at("template"), errors);
     let policy = spec.path(&["template", "spec", "restartPolicy"]);
     if policy.text() == "Always" {

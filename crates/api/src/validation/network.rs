@@ -3,8 +3,16 @@
 use super::object::{Lives, metadata};
 use super::scope::{Errors, Scope};
 use crate::names;
+use crate::status::{CauseReason, FieldError};
 use serde_json::Value;
 use std::net::IpAddr;
+
+/// Endpoints of one slice.
+const MOST_ENDPOINTS: usize = 1_000;
+/// Addresses of one endpoint.
+const MOST_ADDRESSES: usize = 100;
+/// Ports of one slice.
+const MOST_PORTS: usize = 20_000;
 
 pub(super) fn endpoints(new: &Value, old: Option<&Value>) -> Errors {
     let mut errors = metadata(new, old, Lives::InNamespace, names::is_dns_subdomain);
@@ -37,6 +45,16 @@ fn ip(address: &Scope<'_>, errors: &mut Errors) {
     }
 }
 
+fn too_many(field: &Scope<'_>, count: usize, most: usize, errors: &mut Errors) {
+    if count > most {
+        errors.push(FieldError {
+            field: field.path.clone(),
+            reason: CauseReason::FieldValueTooMany,
+            detail: format!("Too many: {count}: must have at most {most} items"),
+        });
+    }
+}
+
 pub(super) fn slice(new: &Value, old: Option<&Value>) -> Errors {
     let mut errors = metadata(new, old, Lives::InNamespace, names::is_dns_subdomain);
     let root = Scope::root(new);
@@ -46,7 +64,27 @@ pub(super) fn slice(new: &Value, old: Option<&Value>) -> Errors {
     } else {
         kind.one_of(&["FQDN", "IPv4", "IPv6"], &mut errors);
     }
-    for endpoint in root.items("endpoints") {
+    let endpoints = root.items("endpoints");
+    too_many(
+        &root.at("endpoints"),
+        endpoints.len(),
+        MOST_ENDPOINTS,
+        &mut errors,
+    );
+    too_many(
+        &root.at("ports"),
+        root.items("ports").len(),
+        MOST_PORTS,
+        &mut errors,
+    );
+    for endpoint in endpoints {
+        let addresses = endpoint.items("addresses").len();
+        too_many(
+            &endpoint.at("addresses"),
+            addresses,
+            MOST_ADDRESSES,
+            &mut errors,
+        );
         if endpoint.at("addresses").is_empty() {
             let why = "must contain at least 1 address";
             errors.push(endpoint.at("addresses").required(why));

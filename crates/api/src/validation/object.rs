@@ -21,16 +21,30 @@ const MAX_ANNOTATIONS_BYTES: usize = 256 * 1024;
 
 /// A namespaced kind with no rules of its own.
 pub(crate) fn namespaced_object(new: &Value, old: Option<&Value>) -> Vec<FieldError> {
-    metadata(new, old, Lives::InNamespace, names::is_dns_subdomain)
+    any_metadata(new, old, Lives::InNamespace, names::is_dns_subdomain)
 }
 
 /// A cluster-wide kind with no rules of its own.
 pub(crate) fn cluster_object(new: &Value, old: Option<&Value>) -> Vec<FieldError> {
-    metadata(new, old, Lives::InCluster, names::is_dns_subdomain)
+    any_metadata(new, old, Lives::InCluster, names::is_dns_subdomain)
 }
 
-/// Everything wrong with `metadata`.
+/// Everything wrong with the `metadata` of a kind that only knows qualified finalizers beside
+/// Kubernetes' own.
 pub(super) fn metadata(new: &Value, old: Option<&Value>, lives: Lives, rule: NameRule) -> Errors {
+    let mut errors = any_metadata(new, old, lives, rule);
+    for finalizer in Scope::root(new).at("metadata").items("finalizers") {
+        let name = finalizer.text();
+        if !name.contains('/') && !OWN_FINALIZERS.contains(&name) {
+            let why = "name is neither a standard finalizer name nor is it fully qualified";
+            errors.push(finalizer.invalid(why));
+        }
+    }
+    errors
+}
+
+/// Everything wrong with the `metadata` of any kind.
+fn any_metadata(new: &Value, old: Option<&Value>, lives: Lives, rule: NameRule) -> Errors {
     let mut errors = Vec::new();
     let meta = Scope::root(new).at("metadata");
     if meta.at("name").is_empty() && meta.at("generateName").is_empty() {
@@ -66,9 +80,6 @@ fn finalizers(meta: &Scope<'_>, errors: &mut Errors) {
         if let Err(why) = names::is_qualified_name(name) {
             let path = meta.at("finalizers").path;
             errors.push(FieldError::invalid(path, finalizer.value, why));
-        } else if !name.contains('/') && !OWN_FINALIZERS.contains(&name) {
-            let why = "name is neither a standard finalizer name nor is it fully qualified";
-            errors.push(finalizer.invalid(why));
         }
     }
     let has = |name: &str| list.iter().any(|finalizer| finalizer.text() == name);

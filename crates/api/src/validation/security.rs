@@ -91,7 +91,7 @@ fn profiles(context: &Scope<'_>, errors: &mut Errors) {
         }
         let (kind, name) = (profile.at("type"), profile.at("localhostProfile"));
         match kind.text() {
-            "" => errors.push(kind.required("type is required when seccompProfile is set")),
+            "" => errors.push(kind.required(&format!("type is required when {key} is set"))),
             "Localhost" if name.is_empty() => {
                 let why = format!("must be set when {what} type is Localhost");
                 errors.push(name.required(&why));

@@ -3,10 +3,14 @@
 use super::{Operation, Request};
 use crate::auth::Attributes;
 use crate::resource::patch::Part;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use plimsoll_api::meta;
-use plimsoll_api::status::ApiError;
+use plimsoll_api::status::{ApiError, FieldError};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use x509_parser::certification_request::X509CertificationRequest;
+use x509_parser::prelude::FromDer as _;
 
 const GROUP: &str = "certificates.k8s.io";
 
@@ -49,8 +53,13 @@ pub(super) fn check(
     object: &Value,
     old: Option<&Value>,
 ) -> Result<(), ApiError> {
-    let Some(old) = old else { return Ok(()) };
-    if !is_request(request) || request.part != Part::Status {
+    if !is_request(request) {
+        return Ok(());
+    }
+    let Some(old) = old else {
+        return check_subject(request, object);
+    };
+    if request.part != Part::Status {
         return Ok(());
     }
     if verdicts(object, &["Approved", "Denied"]) != verdicts(old, &["Approved", "Denied"]) {
@@ -99,4 +108,33 @@ fn permitted(request: &Request<'_>, object: &Value, verb: &str) -> Result<(), Ap
     Err(request.forbidden(&format!(
         "user not permitted to {verb} requests with signerName {signer:?}"
     )))
+}
+
+/// Nobody becomes a member of `system:masters` by a certificate of the client signer.
+fn check_subject(request: &Request<'_>, object: &Value) -> Result<(), ApiError> {
+    const SIGNER: &str = "kubernetes.io/kube-apiserver-client";
+    if meta::text(object, &["spec", "signerName"]) != SIGNER {
+        return Ok(());
+    }
+    let text = meta::text(object, &["spec", "request"]);
+    let pem = STANDARD.decode(text).unwrap_or_default();
+    let Ok((_, pem)) = x509_parser::pem::parse_x509_pem(&pem) else {
+        return Ok(());
+    };
+    let Ok((_, asked)) = X509CertificationRequest::from_der(&pem.contents) else {
+        let why = "asn1: structure error: not a certificate request";
+        let field = FieldError::invalid("spec.request", &text.into(), why);
+        let kind = "CertificateSigningRequest";
+        return Err(ApiError::invalid(GROUP, kind, request.name, &[field]));
+    };
+    let subject = &asked.certification_request_info.subject;
+    let mut groups = subject
+        .iter_organization()
+        .filter_map(|group| group.as_str().ok());
+    if groups.any(|group| group == "system:masters") {
+        return Err(request.forbidden(&format!(
+            "use of {SIGNER} signer with system:masters group is not allowed"
+        )));
+    }
+    Ok(())
 }

@@ -28,7 +28,7 @@ impl ApiServer {
             .iter()
             .filter_map(|name| store.watch(name, from).ok());
         let mut watches: Vec<Watch> = watches.collect();
-        loop {
+        while !watches.is_empty() {
             for schema in self.0.flow.schemas.in_namespace("") {
                 self.judge_flow(&schema).await;
             }

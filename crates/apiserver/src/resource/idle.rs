@@ -59,6 +59,16 @@ pub(crate) fn warning(kind: &Kind) -> Option<String> {
     })
 }
 
+/// What upstream tells everyone who uses the kind.
+pub(crate) fn deprecation(kind: &Kind) -> Option<String> {
+    if kind.is("", "Endpoints") {
+        let text = "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice";
+        return Some(text.to_owned());
+    }
+    kind.is("", "ComponentStatus")
+        .then(|| "v1 ComponentStatus is deprecated in v1.19+".to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -31,7 +31,8 @@ pub(crate) async fn serve(call: &Call) -> Result<Response, ApiError> {
         .kind
         .custom
         .as_ref()
-        .and_then(|c| c.deprecation.clone());
+        .and_then(|c| c.deprecation.clone())
+        .or_else(|| idle::deprecation(&call.kind));
     call.warn(deprecation.into_iter().collect());
     if call.path.subresource.is_some() {
         return subresource::serve(call).await;

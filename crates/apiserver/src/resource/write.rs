@@ -332,7 +332,10 @@ impl<'a> Writer<'a> {
             );
         }
         if errors.is_empty() {
-            self.warnings.lock().extend(self.kind.warnings(new));
+            let changes = old.is_none_or(|old| body_differs(new, old));
+            if part == Part::Main && changes {
+                self.warnings.lock().extend(self.kind.warnings(new));
+            }
             return Ok(());
         }
         Err(ApiError::invalid(

@@ -208,3 +208,52 @@ async fn a_pod_waits_a_moment_for_its_account() {
         "pods \"q\" is forbidden: error looking up service account default/nobody: serviceaccount \"nobody\" not found",
     );
 }
+
+#[tokio::test]
+async fn a_certificate_request_says_who_asks() {
+    let rig = Rig::new().await;
+    let request = |organization: &str| {
+        let mut params = rcgen::CertificateParams::default();
+        let name = &mut params.distinguished_name;
+        name.push(rcgen::DnType::CommonName, "bob");
+        name.push(rcgen::DnType::OrganizationName, organization);
+        let key = rcgen::KeyPair::generate().unwrap();
+        let pem = params.serialize_request(&key).unwrap().pem().unwrap();
+        base64::Engine::encode(&base64::engine::general_purpose::STANDARD, pem)
+    };
+    let body = |name: &str, organization: &str| {
+        json!({
+            "metadata": {"name": name},
+            "spec": {
+                "request": request(organization), "usages": ["client auth"],
+                "signerName": "kubernetes.io/kube-apiserver-client", "username": "someone-else",
+            },
+        })
+    };
+    let path = "/apis/certificates.k8s.io/v1/certificatesigningrequests";
+    let made = rig.post(path, &body("a", "people")).await.expect(201);
+    assert_eq!(made["spec"]["username"], "admin");
+    assert_eq!(made["spec"]["groups"], json!(["system:masters"]));
+    rig.post(path, &body("b", "system:masters"))
+        .await
+        .expect_failure(
+            403,
+            "Forbidden",
+            "use of kubernetes.io/kube-apiserver-client signer with system:masters group is not allowed",
+        );
+}
+
+#[tokio::test]
+async fn what_is_rarely_meant_comes_with_a_warning() {
+    let rig = Rig::new().await;
+    rig.default_account().await;
+    let mut odd = pod("p", &json!({}));
+    odd["spec"]["nodeSelector"] = json!({"beta.kubernetes.io/os": "linux"});
+    let answer = rig.post(PODS, &odd).await;
+    answer.expect(201);
+    let warning = answer.headers["warning"].to_str().unwrap();
+    assert_eq!(
+        warning,
+        "299 - \"spec.nodeSelector[beta.kubernetes.io/os]: deprecated since v1.14; use \\\"kubernetes.io/os\\\" instead\""
+    );
+}

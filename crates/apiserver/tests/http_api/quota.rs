@@ -151,3 +151,25 @@ async fn services_are_counted_by_type_and_on_update() {
         .await
         .expect(403);
 }
+
+#[tokio::test]
+async fn a_resize_is_charged() {
+    let rig = Rig::new().await;
+    rig.default_account().await;
+    quota(&rig, json!({"hard": {"requests.cpu": "1"}})).await;
+    rig.post(PODS, &pod("a", "600m")).await.expect(201);
+    let resize = |cpu: &str| {
+        json!({"spec": {"containers": [
+            {"name": "web", "resources": {"requests": {"cpu": cpu}}},
+        ]}})
+    };
+    let path = format!("{PODS}/a/resize");
+    rig.patch(&path, "strategic-merge", &resize("1100m"))
+        .await
+        .expect_failure(403, "Forbidden", "exceeded quota: q, requested: requests.cpu=500m, used: requests.cpu=600m, limited: requests.cpu=1");
+    rig.patch(&path, "strategic-merge", &resize("900m"))
+        .await
+        .expect(200);
+    rig.post(PODS, &pod("b", "200m")).await.expect(403);
+    rig.post(PODS, &pod("b", "100m")).await.expect(201);
+}

@@ -15,3 +15,5 @@ mod rollouts;
 mod scheduling;
 #[cfg(test)]
 mod services;
+#[cfg(test)]
+mod upkeep;

@@ -41,7 +41,7 @@ pub(super) fn check(
     }
     let judge: fn(&Value, &Limit) -> Vec<String> = if request.is_core("Pod") {
         // A resize changes what containers ask for, other updates cannot.
-        if !is_new_pod(request) && request.part != Part::Other {
+        if !is_new_pod(request) && request.writer.subresource != "resize" {
             return Ok(());
         }
         pod::violations

@@ -83,8 +83,9 @@ fn counts(request: &Request<'_>) -> bool {
     match (request.operation, request.part) {
         (Operation::Create, Part::Main) => true,
         (Operation::Update, Part::Main) => updates && !request.is_core("Pod"),
-        // A resize.
-        (Operation::Update, Part::Other) => request.is_core("Pod"),
+        (Operation::Update, Part::Other) => {
+            request.is_core("Pod") && request.writer.subresource == "resize"
+        }
         (_, _) => false,
     }
 }

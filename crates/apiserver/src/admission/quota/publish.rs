@@ -25,6 +25,9 @@ impl ApiServer {
     pub async fn tend_quotas(&self) {
         loop {
             let mut watches = self.quota_watches();
+            if watches.is_empty() {
+                return;
+            }
             let tracked = self.0.admission.quotas.tracked();
             self.show(self.0.admission.quotas.namespaces().into_iter().collect())
                 .await;
@@ -104,7 +107,7 @@ impl ApiServer {
             server: self,
             identity: &identity,
             kind: &kind,
-            subresource: "",
+            subresource: "status",
             run: Run::Real,
             warnings: &warnings,
         };

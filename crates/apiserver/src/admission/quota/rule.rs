@@ -146,3 +146,57 @@ fn crosses_namespaces(spec: &Value) -> bool {
             || meta::list(spec, &preferred).iter().any(weighted)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use plimsoll_api::kinds;
+    use rstest::rstest;
+    use serde_json::json;
+
+    fn covers(spec: &Value, plural: &str, object: &Value) -> bool {
+        let kinds = kinds::built_in();
+        let stored = Stored::parse(&json!({"metadata": {"name": "q"}, "spec": spec}));
+        stored
+            .rule
+            .covers(kinds.find("", "v1", plural).unwrap(), object)
+    }
+
+    fn class(operator: &str, values: &[&str]) -> Value {
+        json!({"scopeSelector": {"matchExpressions": [
+            {"scopeName": "PriorityClass", "operator": operator, "values": values},
+        ]}})
+    }
+
+    #[rstest]
+    #[case::everything(json!({}), json!({}), true)]
+    #[case::deadline(json!({"scopes": ["Terminating"]}), json!({"activeDeadlineSeconds": 0}), true)]
+    #[case::no_deadline(json!({"scopes": ["Terminating"]}), json!({}), false)]
+    #[case::runs_on(json!({"scopes": ["NotTerminating"]}), json!({}), true)]
+    #[case::effort(json!({"scopes": ["BestEffort", "NotTerminating"]}), json!({"containers": [{}]}), true)]
+    #[case::class(class("In", &["high"]), json!({"priorityClassName": "high"}), true)]
+    #[case::other_class(class("In", &["high"]), json!({"priorityClassName": "low"}), false)]
+    #[case::not_in(class("NotIn", &["high"]), json!({}), true)]
+    #[case::any_class(class("Exists", &[]), json!({}), false)]
+    #[case::affinity(json!({"scopes": ["CrossNamespacePodAffinity"]}),
+        json!({"affinity": {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [{"namespaces": ["a"]}]}}}), true)]
+    #[case::own_affinity(json!({"scopes": ["CrossNamespacePodAffinity"]}),
+        json!({"affinity": {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [{"topologyKey": "a"}]}}}), false)]
+    fn scopes_choose_pods(#[case] spec: Value, #[case] pod: Value, #[case] want: bool) {
+        assert_eq!(covers(&spec, "pods", &json!({"spec": pod})), want);
+    }
+
+    #[test]
+    fn scopes_of_pods_choose_nothing_else() {
+        assert!(!covers(
+            &json!({"scopes": ["NotTerminating"]}),
+            "services",
+            &json!({})
+        ));
+        let gold = json!({"scopeSelector": {"matchExpressions": [
+            {"scopeName": "VolumeAttributesClass", "operator": "In", "values": ["gold"]},
+        ]}});
+        let claim = json!({"spec": {"volumeAttributesClassName": "gold"}});
+        assert!(covers(&gold, "persistentvolumeclaims", &claim));
+    }
+}

@@ -234,3 +234,87 @@ fn devices(claim: &Value, usage: &mut Amounts) {
 fn spec(pod: &Value) -> &Value {
     pod.get("spec").unwrap_or(&Value::Null)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use plimsoll_api::kinds;
+    use rstest::rstest;
+    use serde_json::json;
+
+    fn counted(group: &str, plural: &str, object: &Value) -> String {
+        let kinds = kinds::built_in();
+        let usage = of(kinds.find(group, "v1", plural).unwrap(), object);
+        let parts: Vec<String> = usage
+            .iter()
+            .map(|(name, q)| format!("{name}={q}"))
+            .collect();
+        parts.join(" ")
+    }
+
+    fn resources(requests: &Value, limits: &Value) -> Value {
+        json!({"spec": {"containers": [{
+            "name": "c", "resources": {"requests": requests, "limits": limits},
+        }]}})
+    }
+
+    #[rstest]
+    #[case::pod("", "pods", resources(&json!({"cpu": "1", "example.com/gpu": "2"}), &json!({"cpu": "2"})),
+        "count/pods=1 cpu=1 limits.cpu=2 pods=1 requests.cpu=1 requests.example.com/gpu=2")]
+    #[case::huge_pages("", "pods", resources(&json!({"hugepages-2Mi": "4Mi"}), &json!({})),
+        "count/pods=1 hugepages-2Mi=4Mi pods=1 requests.hugepages-2Mi=4Mi")]
+    #[case::ended("", "pods", json!({"status": {"phase": "Failed"}}), "count/pods=1")]
+    #[case::going("", "pods", json!({"metadata": {"deletionTimestamp": "t", "deletionGracePeriodSeconds": 30}}), "count/pods=1 pods=1")]
+    #[case::gone("", "pods", json!({"metadata": {"deletionTimestamp": "t", "deletionGracePeriodSeconds": 0}}), "count/pods=1")]
+    #[case::node_port("", "services", json!({"spec": {"type": "NodePort", "ports": [{}, {}]}}),
+        "count/services=1 services=1 services.loadbalancers=0 services.nodeports=2")]
+    #[case::balancer("", "services", json!({"spec": {"type": "LoadBalancer", "ports": [{}]}}),
+        "count/services=1 services=1 services.loadbalancers=1 services.nodeports=1")]
+    #[case::balancer_without_ports("", "services", json!({"spec": {"type": "LoadBalancer", "allocateLoadBalancerNodePorts": false, "ports": [{}, {"nodePort": 30000}]}}),
+        "count/services=1 services=1 services.loadbalancers=1 services.nodeports=1")]
+    #[case::claim("", "persistentvolumeclaims", json!({"spec": {"storageClassName": "gold", "resources": {"requests": {"storage": "1Gi"}}}}),
+        "count/persistentvolumeclaims=1 gold.storageclass.storage.k8s.io/persistentvolumeclaims=1 gold.storageclass.storage.k8s.io/requests.storage=1Gi persistentvolumeclaims=1 requests.storage=1Gi")]
+    #[case::claim_that_got_more("", "persistentvolumeclaims", json!({"spec": {"resources": {"requests": {"storage": "1Gi"}}}, "status": {"allocatedResources": {"storage": "2Gi"}}}),
+        "count/persistentvolumeclaims=1 persistentvolumeclaims=1 requests.storage=2Gi")]
+    #[case::devices("resource.k8s.io", "resourceclaims", json!({"spec": {"devices": {"requests": [
+            {"exactly": {"deviceClassName": "gpu", "count": 2}},
+            {"firstAvailable": [{"deviceClassName": "gpu", "count": 3}, {"deviceClassName": "tpu", "allocationMode": "All"}]},
+        ]}}}),
+        "count/resourceclaims.resource.k8s.io=1 gpu.deviceclass.resource.k8s.io/devices=5 tpu.deviceclass.resource.k8s.io/devices=32")]
+    #[case::others("apps", "deployments", json!({}), "count/deployments.apps=1")]
+    fn counts(
+        #[case] group: &str,
+        #[case] plural: &str,
+        #[case] object: Value,
+        #[case] want: &str,
+    ) {
+        assert_eq!(counted(group, plural, &object), want);
+    }
+
+    #[rstest]
+    #[case("count/widgets.example.com", ("example.com", "widgets"))]
+    #[case("count/pods", ("", "pods"))]
+    #[case("requests.cpu", ("", "pods"))]
+    #[case("requests.storage", ("", "persistentvolumeclaims"))]
+    #[case("gold.storageclass.storage.k8s.io/requests.storage", ("", "persistentvolumeclaims"))]
+    #[case("services.nodeports", ("", "services"))]
+    #[case("secrets", ("", "secrets"))]
+    #[case("gpu.deviceclass.resource.k8s.io/devices", ("resource.k8s.io", "resourceclaims"))]
+    fn finds_what_a_name_counts(#[case] name: &str, #[case] want: (&str, &str)) {
+        assert_eq!(counted_by(name), want);
+    }
+
+    #[test]
+    fn names_what_containers_leave_out() {
+        let mut pod = resources(&json!({"cpu": "1"}), &json!({}));
+        pod["spec"]["initContainers"] = json!([{"name": "i"}]);
+        let names = ["limits.cpu", "memory", "requests.cpu", "pods"].map(str::to_owned);
+        assert_eq!(
+            unspecified(&pod, names.iter()).as_deref(),
+            Some("limits.cpu for: c,i; memory for: c,i; requests.cpu for: i")
+        );
+        let whole = json!({"requests": {"cpu": "1", "memory": "1Gi"}, "limits": {"cpu": "1"}});
+        pod["spec"]["resources"] = whole;
+        assert_eq!(unspecified(&pod, names.iter()), None);
+    }
+}
