@@ -21,6 +21,7 @@ mod policy;
 mod prefix;
 mod quota;
 mod registration;
+mod running;
 mod runtime;
 mod scope;
 mod security;
@@ -31,6 +32,7 @@ pub(crate) mod warnings;
 mod workload;
 
 pub(crate) use object::{cluster_object, namespaced_object};
+pub use running::{ephemeral, resize};
 
 use crate::status::FieldError;
 use serde_json::Value;

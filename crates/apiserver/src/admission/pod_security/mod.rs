@@ -37,8 +37,9 @@ pub(super) fn check(
         };
     }
     let is_pod = request.is_core("Pod");
-    let template = template_of(request);
-    if (!is_pod && template.is_none()) || matches!(request.part, Part::Status | Part::Placement) {
+    let template = template_of(request).filter(|_| request.part == Part::Main);
+    let is_other = matches!(request.part, Part::Status | Part::Placement);
+    if is_other || (!is_pod && template.is_none()) {
         return Ok(());
     }
     let policies = &request.writer.server.0.admission.pod_policies;

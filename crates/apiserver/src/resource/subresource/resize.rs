@@ -5,8 +5,8 @@ use crate::http::respond::Response;
 use crate::resource::decode;
 use crate::resource::patch::{self, Patch};
 use crate::resource::write::Writer;
-use plimsoll_api::meta;
 use plimsoll_api::status::{ApiError, FieldError};
+use plimsoll_api::{meta, validation};
 use serde_json::Value;
 
 /// Which part.
@@ -49,6 +49,10 @@ pub(super) async fn serve(call: &Call, verb: &str, part: Part) -> Result<Respons
             Part::Ephemeral => add_ephemeral(&mut new, &asked),
         };
         (call.kind.strategy.default)(&mut new);
+        errors.extend(match part {
+            Part::Resources => validation::resize(&new, old),
+            Part::Ephemeral => validation::ephemeral(&new, old),
+        });
         errors.extend(unchanged_qos(&new, old));
         if errors.is_empty() {
             return Ok(new);
