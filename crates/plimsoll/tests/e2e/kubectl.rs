@@ -56,6 +56,8 @@ impl Kubectl {
     pub(crate) fn command(&self, line: &str) -> Command {
         let mut command = Command::new(&self.binary);
         command.args(words(line));
+        // What `kubectl edit` does to an object here.
+        command.env("KUBE_EDITOR", "sed -i s/my-image/your-image/");
         if let Some(path) = &self.kubeconfig {
             command.env("KUBECONFIG", path);
             command.env("KUBECACHEDIR", path.with_extension("cache"));
@@ -72,6 +74,23 @@ impl Kubectl {
                 .output()
                 .expect("kubectl starts"),
         )
+    }
+
+    /// Runs the helm beside this kubectl to its end.
+    pub(crate) fn helm(&self, line: &str) -> Printed {
+        let mut command = Command::new(self.binary.with_file_name("helm"));
+        command.args(words(line)).stdin(Stdio::null());
+        if let Some(path) = &self.kubeconfig {
+            command.env("KUBECONFIG", path);
+            for (name, folder) in [
+                ("HELM_CACHE_HOME", "helm-cache"),
+                ("HELM_CONFIG_HOME", "helm-config"),
+                ("HELM_DATA_HOME", "helm-data"),
+            ] {
+                command.env(name, path.with_extension(folder));
+            }
+        }
+        printed(&command.output().expect("helm starts"))
     }
 
     /// Runs a command with something on its standard input.
@@ -205,7 +224,8 @@ pub(crate) fn wait(seconds: u64, mut done: impl FnMut() -> bool) -> Result<(), (
     Ok(())
 }
 
-fn printed(output: &Output) -> Printed {
+/// What a finished command printed.
+pub(crate) fn printed(output: &Output) -> Printed {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     Printed {
         ok: output.status.success(),

@@ -8,12 +8,14 @@
 
 mod bad_input;
 mod cluster;
+mod controller;
 mod crash;
 mod demo;
 mod kubectl;
 mod lab1;
 mod lifecycle;
 mod safekeeping;
+mod transcript;
 
 use kubectl::Kubectl;
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -47,12 +49,25 @@ const PLAIN: &[(&str, Plain)] = &[
     ("demo::scales_out_and_in_and_fails_no_request", demo::passes),
 ];
 
+/// Transcripts, played with every kubectl (and the helm beside it).
+const TRANSCRIPTS: &[(&str, &str)] = &[
+    ("basics", include_str!("transcripts/basics.txt")),
+    ("rollout", include_str!("transcripts/rollout.txt")),
+    ("discovery", include_str!("transcripts/discovery.txt")),
+    ("apply", include_str!("transcripts/apply.txt")),
+    ("custom", include_str!("transcripts/custom.txt")),
+    ("rights", include_str!("transcripts/rights.txt")),
+    ("admission", include_str!("transcripts/admission.txt")),
+    ("helm", include_str!("transcripts/helm.txt")),
+];
+
 /// Tests for every kubectl.
 const EACH_KUBECTL: &[(&str, WithKubectl)] = &[
     ("lab1", lab1::whole),
     ("bad_input", bad_input::all),
     ("lifecycle::objects_survive_a_restart", lifecycle::durable),
     ("safekeeping", safekeeping::keeps),
+    ("controller", controller::follows),
 ];
 
 fn main() -> ExitCode {
@@ -71,6 +86,14 @@ fn main() -> ExitCode {
             let ignored = found.is_none();
             let run = move || found.map_or(Ok(()), |kubectl| test(&kubectl));
             let trial = Trial::test(format!("{name} with kubectl {version}"), run);
+            trials.push(trial.with_ignored_flag(ignored));
+        }
+        for (name, text) in TRANSCRIPTS {
+            let found = kubectl.as_ref().ok().cloned();
+            let ignored = found.is_none();
+            let run =
+                move || found.map_or(Ok(()), |kubectl| transcript::play(&kubectl, name, text));
+            let trial = Trial::test(format!("transcript::{name} with kubectl {version}"), run);
             trials.push(trial.with_ignored_flag(ignored));
         }
     }
