@@ -12,6 +12,7 @@ mod deletion;
 mod discovery;
 mod failures;
 mod flow;
+mod fuzz;
 mod kube_client;
 mod lists;
 mod openapi;

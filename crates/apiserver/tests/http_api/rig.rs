@@ -149,6 +149,23 @@ impl Rig {
         self.send(request.body(Full::new(bytes)).unwrap()).await
     }
 
+    /// A request with any body.
+    pub(crate) async fn raw(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<(&str, Vec<u8>)>,
+    ) -> Answer {
+        let mut request = Request::builder().method(method).uri(path);
+        let bytes = body.map_or_else(Bytes::new, |(content_type, bytes)| {
+            if let Some(headers) = request.headers_mut() {
+                headers.insert("content-type", content_type.parse().unwrap());
+            }
+            bytes.into()
+        });
+        self.send(request.body(Full::new(bytes)).unwrap()).await
+    }
+
     pub(crate) async fn get(&self, path: &str) -> Answer {
         self.call(Method::GET, path, None).await
     }
