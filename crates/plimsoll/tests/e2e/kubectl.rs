@@ -234,15 +234,24 @@ pub(crate) fn printed(output: &Output) -> Printed {
     }
 }
 
-/// Splits at spaces outside single quotes.
+/// Splits at spaces outside single quotes, as a shell does.
 fn words(line: &str) -> Vec<String> {
     let mut words = Vec::new();
+    let mut word: Option<String> = None;
     for (index, part) in line.split('\'').enumerate() {
         if index % 2 == 1 {
-            words.push(part.to_owned());
-        } else {
-            words.extend(part.split_whitespace().map(str::to_owned));
+            word.get_or_insert_default().push_str(part);
+            continue;
+        }
+        for (gap, piece) in part.split(' ').enumerate() {
+            if gap > 0 {
+                words.extend(word.take());
+            }
+            if !piece.is_empty() {
+                word.get_or_insert_default().push_str(piece);
+            }
         }
     }
+    words.extend(word);
     words
 }

@@ -44,19 +44,21 @@ struct Step {
 pub(crate) fn play(kubectl: &Kubectl, name: &str, text: &str) -> Outcome {
     let cluster = Cluster::start(&["--runtime", "simulated", "--nodes", "2"])?;
     let on = kubectl.on(&cluster.kubeconfig());
+    let mut wrong = Vec::new();
     for step in steps(text) {
         if step.only.is_some_and(|only| only != kubectl.version) {
             continue;
         }
-        one(&on, &cluster, &step).map_err(|why| {
+        if let Err(why) = one(&on, &cluster, &step) {
             let said = why.message().unwrap_or_default();
-            Failed::from(format!(
-                "{name}.txt:{}: {}\n{said}",
-                step.line, step.command
-            ))
-        })?;
+            let (line, command) = (step.line, &step.command);
+            wrong.push(format!("{name}.txt:{line}: {command}\n{said}"));
+        }
     }
-    Ok(())
+    if wrong.is_empty() {
+        return Ok(());
+    }
+    Err(wrong.join("\n\n").into())
 }
 
 fn steps(text: &str) -> Vec<Step> {
