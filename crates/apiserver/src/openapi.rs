@@ -6,6 +6,9 @@ use crate::http::query::Query;
 use crate::http::respond::{self, Response, not_found_page};
 use crate::server::ApiServer;
 use bytes::Bytes;
+use flate2::Compression;
+use flate2::read::GzDecoder;
+use flate2::write::GzEncoder;
 use http::HeaderMap;
 use http::header::{
     ACCEPT, CACHE_CONTROL, ETAG, EXPIRES, HeaderValue, IF_NONE_MATCH, LOCATION, VARY,
@@ -15,19 +18,21 @@ use parking_lot::Mutex;
 use plimsoll_api::kind::Kinds;
 use plimsoll_api::openapi;
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::{Read, Write};
 use std::sync::Arc;
 
 /// How long a document named by its hash may be kept.
 const YEAR: SignedDuration = SignedDuration::from_hours(365 * 24);
 
-/// Documents are kept up to this many bytes; beyond it they are made anew when asked for.
-const KEPT_BYTES: usize = 12 << 20;
+/// Documents are kept up to this many compressed bytes; beyond it they are made anew when asked
+/// for.
+const KEPT_BYTES: usize = 2 << 20;
 
 /// What kubectl asks for, and what it then gets: upstream's answer has no `@`, which is not legal
 /// in a media type.
 const GNOSTIC: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
 
-/// Documents made so far, by the kinds they were made from.
+/// Documents made so far, compressed, by the kinds they were made from.
 #[derive(Debug, Default)]
 pub(crate) struct Documents {
     made: Mutex<Option<Made>>,
@@ -41,7 +46,7 @@ struct Made {
 }
 
 impl Documents {
-    /// The document under a name, made by `make` on first use.
+    /// The document under a name, compressed; made by `make` on first use.
     fn get(&self, kinds: &Arc<Kinds>, name: &str, make: impl FnOnce() -> Vec<u8>) -> Bytes {
         let mut slot = self.made.lock();
         let known = slot.take().filter(|old| Arc::ptr_eq(&old.kinds, kinds));
@@ -52,7 +57,7 @@ impl Documents {
         });
         let document = match current.by_path.get(name) {
             Some(document) => document.clone(),
-            None => Bytes::from(make()),
+            None => pack(&make()),
         };
         if !current.by_path.contains_key(name) {
             if current.bytes + document.len() > KEPT_BYTES {
@@ -65,6 +70,21 @@ impl Documents {
         *slot = Some(current);
         document
     }
+}
+
+/// What `unpack` undoes. Most clients do that themselves.
+fn pack(document: &[u8]) -> Bytes {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    // Writing to memory does not fail.
+    encoder.write_all(document).unwrap_or_default();
+    encoder.finish().unwrap_or_default().into()
+}
+
+fn unpack(packed: &[u8]) -> Vec<u8> {
+    let mut document = Vec::new();
+    let read = GzDecoder::new(packed).read_to_end(&mut document);
+    // It was packed above.
+    read.map(|_| document).unwrap_or_default()
 }
 
 /// Path of each group version's document.
@@ -103,15 +123,15 @@ pub(crate) fn version_two(server: &ApiServer, headers: &HeaderMap) -> Response {
         ("application/json", documents.get(&kinds, "v2.json", make))
     };
     let tag = hash(&bytes);
-    tagged(headers, media, &tag, bytes)
+    tagged(headers, media, &tag, &bytes)
 }
 
 /// The list of documents, each with its hash. Makes none of them.
 pub(crate) fn index(server: &ApiServer, headers: &HeaderMap) -> Response {
     let body = openapi::index(&server.kinds());
-    let bytes = Bytes::from(serde_json::to_vec(&body).unwrap_or_default());
+    let bytes = serde_json::to_vec(&body).unwrap_or_default();
     let tag = hash(&bytes);
-    tagged(headers, "application/json", &tag, bytes)
+    tagged(headers, "application/json", &tag, &pack(&bytes))
 }
 
 /// One document.
@@ -139,7 +159,7 @@ pub(crate) fn document(
         serde_json::to_vec(&document).unwrap_or_default()
     };
     let bytes = server.0.documents.get(&kinds, path, make);
-    let mut response = tagged(headers, "application/json", &tag, bytes);
+    let mut response = tagged(headers, "application/json", &tag, &bytes);
     if asked.is_some() {
         let answer = response.headers_mut();
         answer.insert(CACHE_CONTROL, HeaderValue::from_static("public, immutable"));
@@ -152,17 +172,17 @@ pub(crate) fn document(
     response
 }
 
-/// An answer that clients keep and ask about by its tag.
-fn tagged(headers: &HeaderMap, media: &'static str, tag: &str, bytes: Bytes) -> Response {
+/// An answer that clients keep and ask about by its tag, from a compressed document.
+fn tagged(headers: &HeaderMap, media: &'static str, tag: &str, packed: &Bytes) -> Response {
     let quoted = format!("\"{tag}\"");
     let known = headers.get(IF_NONE_MATCH).and_then(|v| v.to_str().ok());
     let known = known.is_some_and(|tags| tags.split(',').any(|t| t.trim() == quoted));
     let mut response = if known {
         respond::plain(304, media, Bytes::new())
+    } else if negotiate::gzip(headers) {
+        respond::compressed(media, packed.clone())
     } else {
-        let mut wanted = negotiate::plain_json();
-        wanted.gzip = negotiate::gzip(headers);
-        respond::whole(200, &wanted, media, bytes)
+        respond::plain(200, media, unpack(packed))
     };
     let answer = response.headers_mut();
     answer.append(VARY, HeaderValue::from_static("Accept"));

@@ -109,7 +109,14 @@ pub(crate) fn whole(
     let Ok(packed) = packed else {
         return plain(code, content_type, body);
     };
-    let mut response = plain(code, content_type, packed);
+    let mut response = compressed(content_type, packed.into());
+    *response.status_mut() = status(code);
+    response
+}
+
+/// A body that is compressed already.
+pub(crate) fn compressed(content_type: &'static str, packed: Bytes) -> Response {
+    let mut response = plain(200, content_type, packed);
     say_compressed(&mut response);
     response
 }

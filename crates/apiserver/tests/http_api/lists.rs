@@ -3,6 +3,7 @@
 use crate::rig::{CONFIG_MAPS, Rig};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use plimsoll_apiserver::store::Options;
 use proptest::prelude::*;
 use rstest::rstest;
 use serde_json::{Value, json};
@@ -98,6 +99,35 @@ async fn an_exact_list_shows_the_past() {
     assert_eq!(rig.get(&path).await.expect(200), before);
     let path = format!("{CONFIG_MAPS}?resourceVersion={at}&resourceVersionMatch=NotOlderThan");
     assert_eq!(names(&rig.get(&path).await.expect(200)), ["b"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_moment_before_history_is_gone() {
+    let mut options = Options::ephemeral();
+    options.history_events = 2;
+    let rig = Rig::with_history(options).await;
+    let first = version(&rig.get(CONFIG_MAPS).await.expect(200));
+    for name in ["a", "b", "c", "d"] {
+        rig.config_map(name, &json!({})).await;
+    }
+    let path = format!("{CONFIG_MAPS}?resourceVersion={first}&resourceVersionMatch=Exact");
+    let status = rig
+        .get(&path)
+        .await
+        .expect_failure(410, "Expired", "is too old");
+    assert!(status["metadata"]["continue"].is_null());
+    // A page begun then goes on with the newest state, if the client wants that.
+    let token = token(first.parse().unwrap(), "default/a\0");
+    let path = format!("{CONFIG_MAPS}?limit=2&continue={token}");
+    let status = rig
+        .get(&path)
+        .await
+        .expect_failure(410, "Expired", "too old to display");
+    let next = status["metadata"]["continue"].as_str().unwrap();
+    let page = rig
+        .get(&format!("{CONFIG_MAPS}?limit=2&continue={next}"))
+        .await;
+    assert_eq!(names(&page.expect(200)), ["b", "c"]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -36,6 +36,25 @@ async fn documents_are_kept_for_good_under_their_hash() {
     assert_eq!(rig.get("/openapi/v3/apis/none/v1").await.code, 404);
 }
 
+#[rstest]
+#[case("/openapi/v3")]
+#[case("/openapi/v3/apis/apps/v1")]
+#[case("/openapi/v2")]
+#[tokio::test(start_paused = true)]
+async fn documents_are_the_same_compressed(#[case] path: &str) {
+    let rig = Rig::new().await;
+    let plain = rig.get(path).await;
+    assert!(plain.headers.get("content-encoding").is_none());
+    let request = Request::get(path).header("accept-encoding", "gzip");
+    let (headers, packed) = rig.raw(request.body(Full::default()).unwrap()).await;
+    assert_eq!(headers["content-encoding"], "gzip");
+    assert_eq!(headers["etag"], plain.headers["etag"]);
+    let mut text = String::new();
+    let mut decoder = flate2::read::GzDecoder::new(&packed[..]);
+    std::io::Read::read_to_string(&mut decoder, &mut text).unwrap();
+    assert_eq!(text, plain.text);
+}
+
 /// What kubectl decides by: which operations check fields, and for which kinds.
 #[rstest]
 #[case(
