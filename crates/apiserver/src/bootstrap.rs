@@ -2,6 +2,7 @@
 
 use crate::auth::Identity;
 use crate::call::Run;
+use crate::resource::managers::Tracking;
 use crate::resource::write::Writer;
 use crate::server::ApiServer;
 use crate::store::Change;
@@ -48,6 +49,7 @@ impl ApiServer {
                 kind: &kind,
                 subresource: "",
                 run: Run::Real,
+                tracking: Tracking::SERVER,
                 warnings: &warnings,
             };
             match writer.create(namespace, object).await {

@@ -4,6 +4,7 @@ use super::key;
 use crate::auth::Identity;
 use crate::call::Run;
 use crate::resource::delete_options::DeleteOptions;
+use crate::resource::managers::Tracking;
 use crate::resource::metadata::whole_seconds;
 use crate::resource::patch::Part;
 use crate::resource::write::Writer;
@@ -94,6 +95,7 @@ fn writer<'a>(
         kind,
         subresource: "",
         run: Run::Real,
+        tracking: Tracking::Off,
         warnings,
     }
 }

@@ -1,5 +1,6 @@
 //! The generic path of every kind.
 
+pub(crate) mod apply;
 pub(crate) mod create;
 pub(crate) mod decode;
 pub(crate) mod delete;
@@ -8,6 +9,7 @@ pub(crate) mod encode;
 pub(crate) mod feed;
 pub(crate) mod filter;
 pub(crate) mod idle;
+pub(crate) mod managers;
 pub(crate) mod metadata;
 pub(crate) mod options;
 pub(crate) mod paging;
@@ -34,6 +36,9 @@ pub(crate) async fn serve(call: &Call) -> Result<Response, ApiError> {
         .and_then(|c| c.deprecation.clone())
         .or_else(|| idle::deprecation(&call.kind));
     call.warn(deprecation.into_iter().collect());
+    if matches!(call.verb, "create" | "update" | "patch") {
+        managers::check_options(call, patch::is_apply(call))?;
+    }
     if call.path.subresource.is_some() {
         return subresource::serve(call).await;
     }

@@ -1,5 +1,6 @@
 //! PATCH.
 
+use super::apply;
 use super::decode::{self, media_type, unsupported};
 use super::present::to_served;
 use super::write::Writer;
@@ -22,7 +23,7 @@ pub(crate) enum Part {
     Placement,
 }
 
-/// The four patch types.
+/// The patch types that change an object without knowing who owns what.
 #[derive(Debug, Clone)]
 pub(crate) enum Patch {
     /// RFC 6902.
@@ -31,6 +32,14 @@ pub(crate) enum Patch {
     Merge(Value),
     /// With the schema's merge keys.
     Strategic(Value),
+}
+
+/// Server-side apply's media type. Its bodies may be JSON, which is YAML.
+const APPLY: &str = "application/apply-patch+yaml";
+
+/// Whether a request is a server-side apply.
+pub(crate) fn is_apply(call: &Call) -> bool {
+    call.verb == "patch" && media_type(call) == APPLY
 }
 
 impl Patch {
@@ -46,19 +55,16 @@ impl Patch {
             "application/strategic-merge-patch+json" if call.kind.custom.is_none() => {
                 Ok(Self::Strategic(parsed()?))
             }
-            "application/apply-patch+yaml" => Err(ApiError::not_yet(
-                "server-side apply (application/apply-patch+yaml)",
-            )),
             _ if call.kind.custom.is_some() => Err(unsupported(&[
                 "application/json-patch+json",
                 "application/merge-patch+json",
-                "application/apply-patch+yaml",
+                APPLY,
             ])),
             _ => Err(unsupported(&[
                 "application/json-patch+json",
                 "application/merge-patch+json",
                 "application/strategic-merge-patch+json",
-                "application/apply-patch+yaml",
+                APPLY,
             ])),
         }
     }
@@ -83,6 +89,10 @@ impl Patch {
 
 /// Patches an object or its status.
 pub(crate) async fn patch(call: &Call, part: Part) -> Result<Response, ApiError> {
+    if is_apply(call) {
+        let (code, written) = apply::serve(call, part).await?;
+        return call.object(code, &written);
+    }
     let run = call.run()?;
     let change = Patch::of(call)?;
     let mode = decode::field_validation(call)?;

@@ -1,6 +1,7 @@
 //! Creating and replacing stored objects: the steps every write of every kind goes through.
 
 use super::encode;
+use super::managers::{self, Door, Tracking};
 use super::metadata::{
     SYSTEM, body_differs, carry_over, is_finished, new_finalizers, whole_seconds,
 };
@@ -38,6 +39,8 @@ pub(crate) struct Writer<'a> {
     /// The subresource that the caller writes to, or empty.
     pub(crate) subresource: &'a str,
     pub(crate) run: Run,
+    /// How the write is entered in managedFields.
+    pub(crate) tracking: Tracking<'a>,
     /// Collects what becomes `Warning` headers.
     pub(crate) warnings: &'a Mutex<Vec<String>>,
 }
@@ -66,6 +69,7 @@ impl<'a> Writer<'a> {
             kind: &call.kind,
             subresource: call.path.subresource.as_deref().unwrap_or_default(),
             run,
+            tracking: Tracking::Update(Door::of(call)),
             warnings: &call.warnings,
         }
     }
@@ -90,16 +94,27 @@ impl<'a> Writer<'a> {
 
     /// Creates an object (served version); answers its JSON in the stored version.
     pub(crate) async fn create(&self, namespace: &str, served: Value) -> Result<Bytes, ApiError> {
+        self.create_stored(namespace, self.stored_form(served))
+            .await
+    }
+
+    /// Creates an object in the stored version.
+    pub(crate) async fn create_stored(
+        &self,
+        namespace: &str,
+        mut object: Value,
+    ) -> Result<Bytes, ApiError> {
         custom::accepts_new(self.kind)?;
-        let mut object = self.stored_form(served);
+        let sent = managers::take(&mut object);
         let generated = self.accept_new(&mut object, namespace)?;
         if !generated {
-            return self.store_new(object, namespace).await;
+            return self.store_new(object, namespace, sent).await;
         }
         let mut attempt = 1;
         loop {
             self.generate_name(&mut object);
-            match self.store_new(object.clone(), namespace).await {
+            let again = (object.clone(), sent.clone());
+            match self.store_new(again.0, namespace, again.1).await {
                 Err(error) if error.reason == "AlreadyExists" && attempt < NAME_ATTEMPTS => {
                     attempt += 1;
                 }
@@ -108,10 +123,18 @@ impl<'a> Writer<'a> {
         }
     }
 
-    async fn store_new(&self, mut object: Value, namespace: &str) -> Result<Bytes, ApiError> {
+    /// `sent` is the managedFields the object came with.
+    async fn store_new(
+        &self,
+        mut object: Value,
+        namespace: &str,
+        sent: Option<Value>,
+    ) -> Result<Bytes, ApiError> {
         let object = &mut object;
         let name = meta::name(object).to_owned();
         self.kind.default(object);
+        // Before admission: what it adds belongs to nobody.
+        self.track_creation(object, sent);
         let request = Request {
             writer: self,
             namespace,
@@ -215,6 +238,7 @@ impl<'a> Writer<'a> {
     ) -> Result<Bytes, Refusal> {
         self.check_preconditions(entry, &new, part)?;
         let name = entry.key.name.to_string();
+        let sent = managers::take(&mut new);
         carry_over(&mut new, old);
         let request = Request {
             writer: self,
@@ -223,7 +247,7 @@ impl<'a> Writer<'a> {
             part,
             operation: Operation::Update,
         };
-        self.prepare(&request, &mut new, old).await?;
+        self.prepare(&request, (&mut new, old), sent).await?;
         if matches!(part, Part::Main | Part::Other) {
             self.move_generation(&mut new, old);
         }
@@ -232,15 +256,16 @@ impl<'a> Writer<'a> {
         let claim = self.server.0.allocator.claim(self, &mut new, Some(old))?;
         meta::object_mut(&mut new, &["metadata"])
             .insert("resourceVersion".into(), entry.revision.to_string().into());
+        let unchanged = managers::is_unchanged(&mut new, old);
         // A custom object may read as it is written and still be stored in an older form.
-        if new == *old && self.kind.custom.is_none() {
+        if unchanged && self.kind.custom.is_none() {
             return Ok(entry.json.clone());
         }
         if self.run == Run::Dry {
             return Ok(super::present::bytes_of(&new));
         }
         let draft = encode::draft(&self.stored_kind(), entry.key.clone(), &new);
-        if new == *old && encode::is_same(&draft, entry) {
+        if unchanged && encode::is_same(&draft, entry) {
             return Ok(entry.json.clone());
         }
         let expect = Expect::Revision(entry.revision);
@@ -267,18 +292,20 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Defaults, admission and the strategy's own adjustments.
+    /// Defaults, field owners, admission and the strategy's own adjustments. `sent` is the
+    /// managedFields the caller's object came with.
     async fn prepare(
         &self,
         request: &Request<'_>,
-        new: &mut Value,
-        old: &Value,
+        (new, old): (&mut Value, &Value),
+        sent: Option<Value>,
     ) -> Result<(), ApiError> {
         let part = request.part;
         if part == Part::Status {
             kinds::prepare_status(self.kind, new, old);
         }
         self.kind.default(new);
+        self.track_update((&mut *new, old), sent, part);
         admission::mutate(request, new, Some(old)).await?;
         if part == Part::Main {
             self.kind.prepare_update(new, old);

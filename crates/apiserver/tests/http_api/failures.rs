@@ -112,11 +112,6 @@ async fn methods_media_types_and_sizes_have_their_codes() {
     let huge = Some(("application/json", " ".repeat(4 << 20)));
     let size = rig.call(Method::POST, CONFIG_MAPS, huge).await;
     size.expect_failure(413, "RequestEntityTooLarge", "limit is 3145728");
-    let apply = Some(("application/apply-patch+yaml", "{}".to_owned()));
-    let apply = rig
-        .call(Method::PATCH, &format!("{CONFIG_MAPS}/a"), apply)
-        .await;
-    apply.expect_failure(501, "NotImplemented", "server-side apply");
 }
 
 #[tokio::test(start_paused = true)]

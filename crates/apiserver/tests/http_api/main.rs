@@ -7,6 +7,7 @@
 )]
 
 mod admission;
+mod apply;
 mod custom;
 mod deletion;
 mod discovery;

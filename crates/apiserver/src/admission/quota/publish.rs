@@ -3,6 +3,7 @@
 use super::rule::Stored;
 use crate::auth::Identity;
 use crate::call::Run;
+use crate::resource::managers::Tracking;
 use crate::resource::patch::Part;
 use crate::resource::write::Writer;
 use crate::server::{ApiServer, key};
@@ -109,6 +110,7 @@ impl ApiServer {
             kind: &kind,
             subresource: "status",
             run: Run::Real,
+            tracking: Tracking::Off,
             warnings: &warnings,
         };
         let texts: Map<String, Value> = used

@@ -3,6 +3,7 @@
 
 use crate::auth::Identity;
 use crate::call::Run;
+use crate::resource::managers::Tracking;
 use crate::resource::patch::Part;
 use crate::resource::present::parse;
 use crate::resource::write::Writer;
@@ -106,6 +107,7 @@ impl ApiServer {
             kind: &kind,
             subresource: "",
             run: Run::Real,
+            tracking: Tracking::SERVER,
             warnings: &warnings,
         };
         let key = Key {

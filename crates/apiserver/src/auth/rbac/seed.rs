@@ -4,6 +4,7 @@ use super::policy::{Seed, seeds};
 use crate::auth::Identity;
 use crate::call::Run;
 use crate::resource::encode;
+use crate::resource::managers::Tracking;
 use crate::resource::metadata::whole_seconds;
 use crate::resource::patch::Part;
 use crate::resource::present::parse;
@@ -69,6 +70,7 @@ impl ApiServer {
             kind,
             subresource: "",
             run: Run::Real,
+            tracking: Tracking::SERVER,
             warnings: &warnings,
         };
         let step = |old: &Value| Ok(mended(old, &seed.object));

@@ -5,6 +5,7 @@ use crate::admission::{self, Operation};
 use crate::call::Call;
 use crate::http::respond::{self, Response};
 use crate::resource::decode;
+use crate::resource::managers::Tracking;
 use crate::resource::metadata::whole_seconds;
 use crate::resource::patch::Part;
 use crate::resource::write::Writer;
@@ -51,6 +52,7 @@ pub(crate) async fn create(call: &Call) -> Result<Response, ApiError> {
         .ok_or_else(ApiError::no_such_resource)?;
     let writer = Writer {
         kind: &pods,
+        tracking: Tracking::Off,
         ..Writer::of(call, run)
     };
     let mut binding = binding;

@@ -7,6 +7,7 @@ use crate::call::{Call, Run, dry_run};
 use crate::http::respond::{self, Response};
 use crate::resource::decode;
 use crate::resource::delete_options::DeleteOptions;
+use crate::resource::managers::Tracking;
 use crate::resource::metadata::whole_seconds;
 use crate::resource::patch::Part;
 use crate::resource::present::parse;
@@ -85,7 +86,10 @@ async fn mark(call: &Call, entry: &Arc<Entry>) -> Result<(), ApiError> {
         );
         Ok(pod)
     };
-    let writer = Writer::of(call, Run::Real);
+    let writer = Writer {
+        tracking: Tracking::Off,
+        ..Writer::of(call, Run::Real)
+    };
     writer
         .update(&entry.key, Part::Other, &step)
         .await
@@ -126,6 +130,7 @@ async fn ask_budget(call: &Call, pod: &Value, run: Run) -> Result<(), ApiError> 
     }
     let writer = Writer {
         kind: &kind,
+        tracking: Tracking::Off,
         ..Writer::of(call, run)
     };
     let now = whole_seconds(call.server.now());

@@ -2,9 +2,11 @@
 
 use crate::call::Call;
 use crate::http::respond::Response;
+use crate::resource::apply;
 use crate::resource::decode;
-use crate::resource::patch::{self, Patch};
-use crate::resource::write::Writer;
+use crate::resource::managers::{self, Door, Tracking};
+use crate::resource::patch::{self, Patch, is_apply};
+use crate::resource::write::{Step, Writer};
 use plimsoll_api::status::{ApiError, FieldError};
 use plimsoll_api::{meta, validation};
 use serde_json::Value;
@@ -20,29 +22,44 @@ pub(super) enum Part {
 
 /// Updates or patches that part.
 pub(super) async fn serve(call: &Call, verb: &str, part: Part) -> Result<Response, ApiError> {
-    let run = call.run()?;
     let mode = decode::field_validation(call)?;
-    let sent = if verb == "update" {
-        Some(decode::object(call)?)
-    } else {
-        None
-    };
-    let change = if sent.is_none() {
-        Some(Patch::of(call)?)
-    } else {
-        None
-    };
-    let step = |old: &Value| {
-        let asked = match (&sent, &change) {
-            (Some(sent), _) => sent.clone(),
-            (None, Some(change)) => {
-                let patched = change.apply(call.kind.schema, old)?;
-                plimsoll_api::decode::value(call.kind.schema, patched, mode)?.object
-            }
-            (None, None) => old.clone(),
+    let writer = Writer::of(call, call.run()?);
+    let schema = call.kind.schema;
+    if is_apply(call) {
+        let config = apply::Config::of(call)?;
+        let door = (Door::of(call), patch::Part::Other);
+        let writer = Writer {
+            tracking: Tracking::Done,
+            ..writer
         };
+        let ask = |old: &Value| config.onto(&writer, door, Some(old));
+        return write(call, part, (&writer, &ask)).await;
+    }
+    if verb == "update" {
+        let sent = decode::object(call)?;
+        return write(call, part, (&writer, &|_| Ok(sent.clone()))).await;
+    }
+    let change = Patch::of(call)?;
+    let ask = |old: &Value| {
+        let patched = change.apply(schema, old)?;
+        Ok(plimsoll_api::decode::value(schema, patched, mode)?.object)
+    };
+    write(call, part, (&writer, &ask)).await
+}
+
+/// Takes the part from the object that `ask` makes of the stored one.
+async fn write(
+    call: &Call,
+    part: Part,
+    (writer, ask): (&Writer<'_>, &Step<'_>),
+) -> Result<Response, ApiError> {
+    let step = |old: &Value| {
+        let asked = ask(old)?;
         super::named(&asked, call)?;
         let mut new = old.clone();
+        if writer.tracking == Tracking::Done {
+            managers::put(&mut new, managers::list(&asked).cloned());
+        }
         copy_version(&mut new, &asked);
         let mut errors = match part {
             Part::Resources => resize(&mut new, &asked),
@@ -59,7 +76,6 @@ pub(super) async fn serve(call: &Call, verb: &str, part: Part) -> Result<Respons
         }
         Err(ApiError::invalid("", "Pod", call.name(), &errors))
     };
-    let writer = Writer::of(call, run);
     let written = writer
         .update(&call.key(), patch::Part::Other, &step)
         .await?;

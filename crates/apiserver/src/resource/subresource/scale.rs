@@ -5,8 +5,10 @@ use crate::admission::{self, Operation};
 use crate::call::Call;
 use crate::http::negotiate::Shape;
 use crate::http::respond::{self, Response};
+use crate::resource::apply::Config;
 use crate::resource::decode;
-use crate::resource::patch::{Part, Patch};
+use crate::resource::managers::{Door, Tracking};
+use crate::resource::patch::{Part, Patch, is_apply};
 use crate::resource::present::{parse, to_served};
 use crate::resource::write::Writer;
 use plimsoll_api::status::{ApiError, FieldError};
@@ -21,6 +23,7 @@ pub(super) async fn serve(call: &Call, verb: &str) -> Result<Response, ApiError>
             super::named(&sent, call)?;
             write(call, &|_| Ok(sent.clone())).await?
         }
+        "patch" if is_apply(call) => apply_scale(call).await?,
         "patch" => {
             let schema = schema::by_kind("autoscaling", "v1", "Scale")
                 .ok_or_else(|| ApiError::internal("no schema for Scale"))?;
@@ -44,6 +47,41 @@ pub(super) async fn serve(call: &Call, verb: &str) -> Result<Response, ApiError>
     let mut wanted = call.wanted.clone();
     wanted.shape = Shape::Object;
     Ok(respond::value(200, &wanted, &scale))
+}
+
+/// Applies a Scale: to its workload, as a configuration of the replicas alone.
+async fn apply_scale(call: &Call) -> Result<bytes::Bytes, ApiError> {
+    let config = Config::of(call)?;
+    let sent = config.object();
+    let given = (
+        meta::text(sent, &["apiVersion"]),
+        meta::text(sent, &["kind"]),
+    );
+    if given != ("autoscaling/v1", "Scale") {
+        return Err(ApiError::bad_request(format!(
+            "Incorrect version specified in apply patch. Specified patch version: {}, expected: autoscaling/v1",
+            given.0
+        )));
+    }
+    super::named(sent, call)?;
+    check(call, sent)?;
+    let mut wanted = json!({});
+    if meta::integer(sent, &["spec", "replicas"]).is_some() {
+        kinds::apply_scale(&call.kind.kind, &mut wanted, sent);
+    }
+    for key in ["resourceVersion", "uid"] {
+        if let Some(value) = meta::at(sent, &["metadata", key]).filter(|v| **v != "") {
+            meta::object_mut(&mut wanted, &["metadata"]).insert(key.into(), value.clone());
+        }
+    }
+    let config = config.about(wanted);
+    let writer = Writer {
+        tracking: Tracking::Done,
+        ..Writer::of(call, call.run()?)
+    };
+    let door = Door::of(call);
+    let step = |old: &Value| config.onto(&writer, (door, Part::Other), Some(old));
+    writer.update(&call.key(), Part::Other, &step).await
 }
 
 async fn write(
