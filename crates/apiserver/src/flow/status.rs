@@ -3,6 +3,7 @@
 use super::schema::Schema;
 use crate::auth::Identity;
 use crate::call::Run;
+use crate::resource::managers::Tracking;
 use crate::resource::metadata::whole_seconds;
 use crate::resource::patch::Part;
 use crate::resource::write::Writer;
@@ -66,6 +67,7 @@ impl ApiServer {
             identity: &identity,
             kind: &kind,
             run: Run::Real,
+            tracking: Tracking::SERVER,
             warnings: &warnings,
             subresource: "status",
         };

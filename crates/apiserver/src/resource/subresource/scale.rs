@@ -65,6 +65,15 @@ async fn apply_scale(call: &Call) -> Result<bytes::Bytes, ApiError> {
     }
     super::named(sent, call)?;
     check(call, sent)?;
+    let asked = |scale: &Value| {
+        let mut scale = scale.clone();
+        if let Some(replicas) = meta::integer(sent, &["spec", "replicas"]) {
+            meta::object_mut(&mut scale, &["spec"]).insert("replicas".into(), replicas.into());
+        }
+        Ok(scale)
+    };
+    let admitted = admit(call, &asked).await?;
+    let sent = admitted.as_ref().unwrap_or(sent);
     let mut wanted = json!({});
     if meta::integer(sent, &["spec", "replicas"]).is_some() {
         kinds::apply_scale(&call.kind.kind, &mut wanted, sent);
