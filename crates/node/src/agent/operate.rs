@@ -108,6 +108,7 @@ impl Site {
         index: usize,
         attempt: u32,
         ip: Option<IpAddr>,
+        target: Option<String>,
     ) -> Result<Started, StartFailure> {
         let pod = Arc::clone(&self.pod);
         let container = pod.container(index).ok_or_else(|| StartFailure {
@@ -119,7 +120,8 @@ impl Site {
             .prepare_image(&container.image)
             .await
             .map_err(|e| image_failure(&e, container))?;
-        let spec = self.container_spec(container, attempt, ip).await?;
+        let mut spec = self.container_spec(container, attempt, ip).await?;
+        spec.target = target;
         let started = runtime.start(spec).await.map_err(|e| failure(&e))?;
         let hook = container
             .lifecycle
@@ -164,6 +166,7 @@ impl Site {
             stdin: container.stdin,
             stdin_once: container.stdin_once,
             tty: container.tty,
+            target: None,
             log_path: PathBuf::new(),
         };
         if !self.node.runtime.runs_processes() {

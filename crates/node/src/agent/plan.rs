@@ -73,7 +73,11 @@ pub fn plan(pod: &Pod, state: &PodState, now: Timestamp) -> Action {
 
 /// Goes through the containers in order and starts what is due.
 fn advance(pod: &Pod, state: &PodState, now: Timestamp, mut wake: Wake) -> Action {
-    for (index, container) in state.containers.iter().enumerate() {
+    let numbered = || state.containers.iter().enumerate();
+    // First those that look into the pod: they may be there to see why the others do not start.
+    let ephemeral = numbered().filter(|(_, c)| c.role == Role::Ephemeral);
+    let others = numbered().filter(|(_, c)| c.role != Role::Ephemeral);
+    for (index, container) in ephemeral.chain(others) {
         if container.role != Role::Main || state.initialized() {
             match step(pod, container, now) {
                 Step::Fine => {}
@@ -85,7 +89,7 @@ fn advance(pod: &Pod, state: &PodState, now: Timestamp, mut wake: Wake) -> Actio
         let blocks = match container.role {
             Role::Init => !container.succeeded(),
             Role::Sidecar => !container.started,
-            Role::Main => false,
+            Role::Main | Role::Ephemeral => false,
         };
         if blocks {
             break;
@@ -133,7 +137,7 @@ fn step(pod: &Pod, container: &ContainerState, now: Timestamp) -> Step {
 /// Whether a container that ended with this code is run again.
 pub fn restarts(pod: &Pod, role: Role, code: i32) -> bool {
     match (role, pod.restart_policy()) {
-        (Role::Init | Role::Main, "Never") => false,
+        (Role::Ephemeral, _) | (Role::Init | Role::Main, "Never") => false,
         (Role::Init, _) | (Role::Main, "OnFailure") => code != 0,
         (Role::Main | Role::Sidecar, _) => true,
     }

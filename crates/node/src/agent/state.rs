@@ -201,6 +201,13 @@ impl PodState {
         }
     }
 
+    /// Takes note of containers that were added to the pod.
+    pub fn grow(&mut self, pod: &Pod) {
+        let added = pod.containers().skip(self.containers.len());
+        let added = added.map(|(role, c)| ContainerState::new(pod, role, c, true));
+        self.containers.extend(added);
+    }
+
     /// Whether any container runs.
     pub fn any_running(&self) -> bool {
         self.containers.iter().any(ContainerState::is_running)
@@ -211,14 +218,14 @@ impl PodState {
         self.containers.iter().all(|c| match c.role {
             Role::Init => c.succeeded(),
             Role::Sidecar => c.started,
-            Role::Main => true,
+            Role::Main | Role::Ephemeral => true,
         })
     }
 }
 
 impl ContainerState {
     fn new(pod: &Pod, role: Role, container: &Container, without_init: bool) -> Self {
-        let reason = if role == Role::Main && without_init {
+        let reason = if role == Role::Ephemeral || (role == Role::Main && without_init) {
             "ContainerCreating"
         } else {
             "PodInitializing"
@@ -227,7 +234,8 @@ impl ContainerState {
             .status
             .container_statuses
             .iter()
-            .chain(&pod.status.init_container_statuses);
+            .chain(&pod.status.init_container_statuses)
+            .chain(&pod.status.ephemeral_container_statuses);
         let before = seen
             .filter(|s| s.name == container.name)
             .max_by_key(|s| s.restart_count);

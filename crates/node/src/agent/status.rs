@@ -42,7 +42,7 @@ pub fn phase(pod: &Pod, state: &PodState) -> &'static str {
                 }
                 return "Pending";
             }
-            (Run::Ended(_), Role::Init) | (_, Role::Sidecar) => {}
+            (Run::Ended(_), Role::Init) | (_, Role::Sidecar | Role::Ephemeral) => {}
             (Run::Running(_) | Run::Waiting { .. }, Role::Init) => return "Pending",
             (Run::Running(_), Role::Main) => main.alive += 1,
             (Run::Waiting { .. }, Role::Main) if container.last.is_some() => main.alive += 1,
@@ -110,18 +110,24 @@ pub fn status(pod: &Pod, state: &PodState, host: IpAddr, previous: &[SeenConditi
     }
     put("startTime", time(state.start_time).into());
     put("qosClass", qos(pod).into());
-    let (init, main): (Vec<_>, Vec<_>) = state
-        .containers
-        .iter()
-        .zip(pod.containers())
-        .map(|(state, (role, container))| (role, container_status(container, state)))
-        .partition(|(role, _)| *role != Role::Main);
-    let values =
-        |list: Vec<(Role, Value)>| Value::Array(list.into_iter().map(|(_, v)| v).collect());
-    if !init.is_empty() {
-        put("initContainerStatuses", values(init));
+    let mut lists = [Vec::new(), Vec::new(), Vec::new()];
+    let [init, main, ephemeral] = &mut lists;
+    for (state, (role, container)) in state.containers.iter().zip(pod.containers()) {
+        let list = match role {
+            Role::Init | Role::Sidecar => &mut *init,
+            Role::Main => &mut *main,
+            Role::Ephemeral => &mut *ephemeral,
+        };
+        list.push(container_status(container, state));
     }
-    put("containerStatuses", values(main));
+    let [init, main, ephemeral] = lists;
+    if !init.is_empty() {
+        put("initContainerStatuses", Value::Array(init));
+    }
+    put("containerStatuses", Value::Array(main));
+    if !ephemeral.is_empty() {
+        put("ephemeralContainerStatuses", Value::Array(ephemeral));
+    }
     put("conditions", conditions(pod, state, phase, previous));
     Value::Object(status)
 }
@@ -196,7 +202,7 @@ fn claim(kind: &str, pod: &Pod, state: &PodState, phase: &str) -> Claim {
             let left = names(pod, state, |c| match c.role {
                 Role::Init => !c.succeeded(),
                 Role::Sidecar => !c.started,
-                Role::Main => false,
+                Role::Main | Role::Ephemeral => false,
             });
             no(
                 "ContainersNotInitialized",
@@ -211,7 +217,8 @@ fn claim(kind: &str, pod: &Pod, state: &PodState, phase: &str) -> Claim {
         "Ready" | "ContainersReady" if phase == "Succeeded" => no("PodCompleted", String::new()),
         "Ready" | "ContainersReady" if phase == "Failed" => no("PodFailed", String::new()),
         "Ready" | "ContainersReady" => {
-            let unready = names(pod, state, |c| c.role != Role::Init && !c.ready);
+            let counts = |role| !matches!(role, Role::Init | Role::Ephemeral);
+            let unready = names(pod, state, |c| counts(c.role) && !c.ready);
             if unready.is_empty() {
                 return if kind == "Ready" { gates(pod) } else { yes() };
             }
@@ -352,7 +359,10 @@ fn ended_state(ended: &Ended) -> Value {
 pub fn qos(pod: &Pod) -> &'static str {
     let mut any = false;
     let mut guaranteed = true;
-    for (_, container) in pod.containers() {
+    let counted = pod
+        .containers()
+        .filter(|(role, _)| *role != Role::Ephemeral);
+    for (_, container) in counted {
         for resource in ["cpu", "memory"] {
             let limit = container.resources.limits.get(resource);
             let request = container.resources.requests.get(resource);

@@ -51,6 +51,8 @@ pub struct PodSpec {
     pub init_containers: Vec<Container>,
     /// Main containers.
     pub containers: Vec<Container>,
+    /// Containers added later to look into the pod, in the order they were added.
+    pub ephemeral_containers: Vec<Container>,
     /// Volumes.
     pub volumes: Vec<Volume>,
     /// `Always`, `OnFailure` or `Never`.
@@ -125,6 +127,8 @@ pub struct Container {
     pub stdin_once: bool,
     /// Give it a terminal.
     pub tty: bool,
+    /// Of an ephemeral container: the one whose processes it sees.
+    pub target_container_name: String,
 }
 
 /// Requests and limits as written.
@@ -170,6 +174,8 @@ pub struct SeenStatus {
     pub container_statuses: Vec<SeenContainer>,
     /// Statuses of init containers.
     pub init_container_statuses: Vec<SeenContainer>,
+    /// Statuses of ephemeral containers.
+    pub ephemeral_container_statuses: Vec<SeenContainer>,
     /// When a node first took it on.
     pub start_time: Option<Timestamp>,
     /// Its address; empty before.
@@ -211,7 +217,8 @@ impl Pod {
             .contains_key("kubernetes.io/config.mirror")
     }
 
-    /// Every container: init containers first, each list in its order.
+    /// Every container: init containers first, ephemeral ones last, each list in its order. A
+    /// container keeps its place: only ephemeral ones are ever added.
     pub fn containers(&self) -> impl Iterator<Item = (Role, &Container)> {
         let init = self
             .spec
@@ -221,15 +228,15 @@ impl Pod {
                 Some("Always") => (Role::Sidecar, c),
                 Some(_) | None => (Role::Init, c),
             });
-        init.chain(self.spec.containers.iter().map(|c| (Role::Main, c)))
+        let main = self.spec.containers.iter().map(|c| (Role::Main, c));
+        let ephemeral = self.spec.ephemeral_containers.iter();
+        init.chain(main)
+            .chain(ephemeral.map(|c| (Role::Ephemeral, c)))
     }
 
     /// The container at an index of [`Pod::containers`].
     pub fn container(&self, index: usize) -> Option<&Container> {
-        let inits = &self.spec.init_containers;
-        inits
-            .get(index)
-            .or_else(|| self.spec.containers.get(index.checked_sub(inits.len())?))
+        self.containers().nth(index).map(|(_, container)| container)
     }
 
     /// `Always`, `OnFailure` or `Never`.
@@ -279,4 +286,6 @@ pub enum Role {
     Sidecar,
     /// A main container.
     Main,
+    /// Added later to look into the pod: runs once, and the pod does not care how.
+    Ephemeral,
 }

@@ -272,7 +272,8 @@ impl Worker {
         }
         let attempt = container.restarts + u32::from(container.created);
         let site = self.site.clone();
-        let start = site.start(index, attempt, self.state.ip);
+        let target = self.target_of(index);
+        let start = site.start(index, attempt, self.state.ip, target);
         let run = start
             .map(move |result| Done::Started(index, result))
             .boxed();
@@ -281,6 +282,15 @@ impl Worker {
             last: false,
             run,
         });
+    }
+
+    /// The running container whose processes the one at `index` is to see.
+    fn target_of(&self, index: usize) -> Option<String> {
+        let pod = self.pod();
+        let wanted = &pod.container(index)?.target_container_name;
+        let place = pod.containers().position(|(_, c)| c.name == *wanted)?;
+        let live = self.state.containers.get(place)?.live()?;
+        Some(live.id.clone())
     }
 
     /// Shows a container that crashed, or whose image is missing, as held back.
@@ -448,6 +458,7 @@ impl Worker {
             Message::Gone => self.gone = true,
             Message::Pod(pod) => {
                 let before = std::mem::replace(&mut self.site.pod, pod);
+                self.state.grow(&self.site.pod);
                 if before.metadata.generation != self.site.pod.metadata.generation {
                     self.resize(&before);
                 }

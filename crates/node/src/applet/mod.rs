@@ -12,6 +12,7 @@ mod pattern;
 mod processes;
 mod server;
 mod system;
+mod tar;
 mod terminal;
 mod text;
 mod waiting;
@@ -56,6 +57,7 @@ const APPLETS: &[(&str, Applet)] = &[
     ("stress", waiting::burn),
     ("stty", terminal::stty),
     ("tail", text::tail),
+    ("tar", tar::tar),
     ("top", processes::top),
     ("touch", files::touch),
     ("true", waiting::yes),

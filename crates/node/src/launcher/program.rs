@@ -71,6 +71,32 @@ pub(crate) fn first(line: &mut Line, order: &Started<'_>) -> Result<Infallible, 
     become_program(line, order.argv, order.env, order.working_dir)
 }
 
+/// In an intermediate process: joins the pid namespace of another container, then forks the first
+/// process of a new one inside it.
+pub(crate) fn first_beside(
+    line: &mut Line,
+    order: &Started<'_>,
+    pids: &OwnedFd,
+    flags: libc::c_int,
+) -> Result<Infallible, Fault> {
+    setns(pids, CloneFlags::CLONE_NEWPID).doing(|| "enter the target's processes".into())?;
+    // It takes effect for children; as a sibling, the child is the helper's own.
+    match sys::fork(libc::CLONE_PARENT | flags).doing(|| "fork beside the target".into())? {
+        Side::Parent(pid) => {
+            line.announce(pid.as_raw())?;
+            sys::leave(0)
+        }
+        Side::Child => first(line, order),
+    }
+}
+
+/// Opens the pid namespace of a running container.
+pub(crate) fn pids_of(pid: i32) -> Result<OwnedFd, Fault> {
+    let path = format!("/proc/{pid}/ns/pid");
+    let file = fs::File::open(&path).doing(|| format!("open {path}"))?;
+    Ok(file.into())
+}
+
 /// Opens the namespaces of a running container.
 pub(crate) fn namespaces_of(pid: i32) -> Result<Vec<(CloneFlags, OwnedFd)>, Fault> {
     [

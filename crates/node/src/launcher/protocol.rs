@@ -131,6 +131,8 @@ pub(crate) struct StartOrder {
     pub(crate) mounts: Vec<Mount>,
     pub(crate) limits: Limits,
     pub(crate) stdio: Stdio,
+    /// The container whose pid namespace it shares; its own if none.
+    pub(crate) target: Option<u64>,
 }
 
 /// A command to run in a container.

@@ -201,7 +201,7 @@ impl State {
                 sandbox.spec.hostname.clone()
             },
             overlay: self.overlay,
-            mounts: order.mounts,
+            mounts: order.mounts.clone(),
         };
         let started = Started {
             doors: self.cgroups.doors(&group),
@@ -211,9 +211,7 @@ impl State {
             env: &order.env,
             working_dir: &order.working_dir,
         };
-        let flags =
-            libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
-        let born = birth::give_birth(flags, order.stdio, |line| program::first(line, &started));
+        let born = self.bear(&order, &started);
         let born = match born {
             Ok(born) => born,
             Err(fault) => {
@@ -239,6 +237,24 @@ impl State {
         self.tasks.insert(order.task, task);
         self.weigh(&pod_uid, &pod);
         Ok(born)
+    }
+
+    /// Starts the first process of a container, in new namespaces, or beside another container's.
+    fn bear(&self, order: &StartOrder, started: &Started<'_>) -> Result<Born, Fault> {
+        let flags = libc::CLONE_NEWNS | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
+        let target = order.target.and_then(|target| self.tasks.get(&target));
+        match target.filter(|target| !target.ended) {
+            Some(target) => {
+                let pids = program::pids_of(target.pid)?;
+                birth::give_birth(0, order.stdio, |line| {
+                    program::first_beside(line, started, &pids, flags)
+                })
+            }
+            None => {
+                let flags = flags | libc::CLONE_NEWPID;
+                birth::give_birth(flags, order.stdio, |line| program::first(line, started))
+            }
+        }
     }
 
     /// Gives a pod the weight of its containers' requests.

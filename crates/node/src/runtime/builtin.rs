@@ -205,6 +205,10 @@ impl Runtime for BuiltIn {
             mounts: spec.mounts.clone(),
             limits: spec.limits,
             stdio: stdio(spec.tty, spec.stdin),
+            target: match &spec.target {
+                Some(target) => Some(self.find(target)?.task),
+                None => None,
+            },
         });
         let fds = self.order(order).await.map_err(|error| {
             self.launcher.forget_process(task);

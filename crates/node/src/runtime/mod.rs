@@ -103,6 +103,8 @@ pub struct ContainerSpec {
     pub stdin_once: bool,
     /// Give it a terminal.
     pub tty: bool,
+    /// The container (by ID) whose processes it is to see, where the runtime can do that.
+    pub target: Option<String>,
     /// File for its log, in CRI format (`TIME stdout|stderr F|P TEXT`).
     pub log_path: PathBuf,
 }

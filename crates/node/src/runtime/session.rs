@@ -1,7 +1,7 @@
 //! A started process on the main process's side: its streams, its log, its end.
 
 use super::cri_log::{LogWriter, Stream};
-use super::streams::{AtEnd, Audience, Pipe, Stdin, pump};
+use super::streams::{AtEnd, Audience, Pipe, Show, Stdin, pump};
 use super::{Exit, RuntimeError};
 use plimsoll_api::node::{Input, Session};
 use std::io;
@@ -76,7 +76,10 @@ impl Live {
         ended: watch::Receiver<Option<Exit>>,
         logs: Logs,
     ) -> io::Result<(Self, mpsc::Receiver<plimsoll_api::node::Output>)> {
-        let audience = Audience::default();
+        let audience = Audience::new(match logs.stdout {
+            Some(_) => Show::Public,
+            None => Show::Private,
+        });
         let first = audience.join();
         let mut readers = Vec::new();
         let stdin = match ends {
@@ -150,9 +153,16 @@ impl Live {
         readers: Vec<JoinHandle<()>>,
         sender: watch::Sender<Option<Exit>>,
     ) {
-        let exit = match ended.wait_for(Option::is_some).await {
-            Ok(exit) => exit.clone(),
-            Err(_) => None,
+        let exit = tokio::select! {
+            biased;
+            exit = exit_of(&mut ended) => exit,
+            () = self.audience.deserted() => {
+                // A terminal hangs up; whatever reads a pipe sees its end.
+                if let Some(stdin) = &self.stdin {
+                    stdin.close();
+                }
+                exit_of(&mut ended).await
+            }
         };
         let all = futures::future::join_all(readers);
         if tokio::time::timeout(LAST_WORDS, all).await.is_err() {
@@ -168,6 +178,13 @@ impl Live {
         if let Some(stdin) = &self.stdin {
             stdin.close();
         }
+    }
+}
+
+async fn exit_of(ended: &mut watch::Receiver<Option<Exit>>) -> Option<Exit> {
+    match ended.wait_for(Option::is_some).await {
+        Ok(exit) => exit.clone(),
+        Err(_) => None,
     }
 }
 

@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 /// Chunks that may wait for a slow reader.
-const QUEUE: usize = 256;
+const QUEUE: usize = 64;
 /// A reader that takes nothing for this long is let go; the container must not hang on it.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// What a program prints without ending the line is in its log after this at the latest.
@@ -71,31 +71,68 @@ impl Pipe {
     }
 }
 
+/// What a process is to its audience.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Show {
+    /// It runs for its own sake; who does not keep up misses some of it.
+    Public,
+    /// It runs for one reader: it waits for them, and nobody hears it once they have left.
+    Private,
+}
+
 /// Everybody who watches a process's output.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Audience(Arc<Mutex<Vec<mpsc::Sender<Output>>>>);
+#[derive(Debug, Clone)]
+pub(crate) struct Audience {
+    readers: Arc<Mutex<Vec<mpsc::Sender<Output>>>>,
+    show: Show,
+}
 
 impl Audience {
+    /// Nobody yet.
+    pub(crate) fn new(show: Show) -> Self {
+        Self {
+            readers: Arc::default(),
+            show,
+        }
+    }
+
     /// Joins; output from now on arrives.
     pub(crate) fn join(&self) -> mpsc::Receiver<Output> {
         let (sender, receiver) = mpsc::channel(QUEUE);
-        self.0.lock().push(sender);
+        self.readers.lock().push(sender);
         receiver
     }
 
     /// Ends every reader's stream.
     pub(crate) fn dismiss(&self) {
-        self.0.lock().clear();
+        self.readers.lock().clear();
     }
 
-    async fn tell(&self, output: &Output) {
-        let everybody = self.0.lock().clone();
+    /// Waits until the only reader of a private show has left, if they have not been dismissed.
+    pub(crate) async fn deserted(&self) {
+        let first = self.readers.lock().first().cloned();
+        match first.filter(|_| self.show == Show::Private) {
+            Some(first) => first.closed().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Passes output on; `false` if nobody is left whom it is for.
+    async fn tell(&self, output: &Output) -> bool {
+        let everybody = self.readers.lock().clone();
         for one in everybody {
-            let told = tokio::time::timeout(PATIENCE, one.send(output.clone())).await;
-            if !matches!(told, Ok(Ok(()))) {
-                self.0.lock().retain(|other| !other.same_channel(&one));
+            let sent = one.send(output.clone());
+            let told = match self.show {
+                Show::Private => sent.await.is_ok(),
+                Show::Public => matches!(tokio::time::timeout(PATIENCE, sent).await, Ok(Ok(()))),
+            };
+            if !told {
+                self.readers
+                    .lock()
+                    .retain(|other| !other.same_channel(&one));
             }
         }
+        self.show == Show::Public || !self.readers.lock().is_empty()
     }
 }
 
@@ -108,7 +145,14 @@ pub(crate) async fn pump(
 ) {
     let mut due = None;
     loop {
-        let read = tokio::time::timeout_at(due.unwrap_or_else(far_off), pipe.read());
+        let read = async {
+            tokio::select! {
+                biased;
+                () = audience.deserted() => None,
+                chunk = pipe.read() => chunk,
+            }
+        };
+        let read = tokio::time::timeout_at(due.unwrap_or_else(far_off), read);
         let chunk = match read.await {
             Ok(Some(chunk)) => chunk,
             Ok(None) => break,
@@ -132,7 +176,9 @@ pub(crate) async fn pump(
             Stream::Stdout => Output::Stdout(chunk),
             Stream::Stderr => Output::Stderr(chunk),
         };
-        audience.tell(&output).await;
+        if !audience.tell(&output).await {
+            break;
+        }
     }
     warn(log.as_mut().map(LogWriter::flush));
 }

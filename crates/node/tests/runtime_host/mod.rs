@@ -102,6 +102,7 @@ pub fn container(number: u8, logs: &Path, command: &[&str]) -> ContainerSpec {
         stdin: false,
         stdin_once: false,
         tty: false,
+        target: None,
         log_path: logs.join(format!("{number}.log")),
     }
 }

@@ -162,6 +162,8 @@ impl Deflater {
             out.put_u16_le(!length);
             out.put_slice(chunk);
         }
+        // Without an empty block after them, some readers hold the last bytes back.
+        out.put_slice(&[0, 0, 0, 0xff, 0xff]);
         out
     }
 }
