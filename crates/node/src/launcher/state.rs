@@ -243,17 +243,14 @@ impl State {
     fn bear(&self, order: &StartOrder, started: &Started<'_>) -> Result<Born, Fault> {
         let flags = libc::CLONE_NEWNS | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
         let target = order.target.and_then(|target| self.tasks.get(&target));
-        match target.filter(|target| !target.ended) {
-            Some(target) => {
-                let pids = program::pids_of(target.pid)?;
-                birth::give_birth(0, order.stdio, |line| {
-                    program::first_beside(line, started, &pids, flags)
-                })
-            }
-            None => {
-                let flags = flags | libc::CLONE_NEWPID;
-                birth::give_birth(flags, order.stdio, |line| program::first(line, started))
-            }
+        if let Some(target) = target.filter(|target| !target.ended) {
+            let pids = program::pids_of(target.pid)?;
+            birth::give_birth(0, order.stdio, |line| {
+                program::first_beside(line, started, &pids, flags)
+            })
+        } else {
+            let flags = flags | libc::CLONE_NEWPID;
+            birth::give_birth(flags, order.stdio, |line| program::first(line, started))
         }
     }
 

@@ -137,3 +137,53 @@ fn a_pod_past_its_active_deadline_fails() {
     assert_eq!(plan(&pod, &state, at(4)), Action::Wait(Some(at(5))));
     assert!(matches!(plan(&pod, &state, at(5)), Action::Fail(_)));
 }
+
+fn with_debugger() -> Pod {
+    serde_json::from_value(json!({
+        "metadata": {"name": "web", "namespace": "default", "uid": "u1"},
+        "spec": {
+            "nodeName": "n1", "initContainers": [{"name": "init"}], "containers": [{"name": "app"}],
+            "ephemeralContainers": [{"name": "dbg", "targetContainerName": "app"}],
+        },
+    }))
+    .unwrap()
+}
+
+#[test]
+fn an_ephemeral_container_runs_once_even_while_the_pod_cannot_start() {
+    let pod = with_debugger();
+    let mut state = up(&pod);
+    assert_eq!(plan(&pod, &state, at(0)), Action::Start(2));
+    state.containers[2].ended(ended(1, 5));
+    assert_eq!(plan(&pod, &state, at(6)), Action::Start(0));
+    state.containers[0].running(live(6));
+    assert_eq!(plan(&pod, &state, at(7)), Action::Wait(None));
+}
+
+#[test]
+fn a_pod_grows_by_its_ephemeral_containers_and_keeps_the_others() {
+    let later = with_debugger();
+    let mut before = later.clone();
+    before.spec.ephemeral_containers.clear();
+    let mut state = up(&before);
+    state.containers[0].ended(ended(0, 1));
+    state.containers[1].running(live(2));
+    state.grow(&later);
+    assert_eq!(state.containers.len(), 3);
+    assert!(state.containers[1].is_running());
+    assert_eq!(plan(&later, &state, at(3)), Action::Start(2));
+    state.grow(&later);
+    assert_eq!(state.containers.len(), 3);
+}
+
+#[test]
+fn a_pod_that_is_over_does_not_wait_for_its_ephemeral_containers() {
+    let mut pod = with_debugger();
+    pod.spec.restart_policy = Some("Never".into());
+    let mut state = up(&pod);
+    state.containers[0].ended(ended(0, 1));
+    state.containers[1].ended(ended(0, 5));
+    state.containers[2].running(live(2));
+    let stop = plan(&pod, &state, at(6));
+    assert!(matches!(stop, Action::Stop { index: 2, .. }), "{stop:?}");
+}
