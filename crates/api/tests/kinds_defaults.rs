@@ -138,20 +138,29 @@ fn string_data_of_a_secret_is_folded_into_data() {
     assert_eq!(got, want);
 }
 
-#[test]
-fn status_writes_keep_everything_else_except_a_deployments_annotations() {
+#[rstest]
+#[case::most_kinds("apps", "replicasets", "2", "2")]
+#[case::deployments_keep_labels("apps", "deployments", "1", "2")]
+#[case::newer_kinds_keep_all("flowcontrol.apiserver.k8s.io", "flowschemas", "1", "1")]
+fn status_writes_leave_the_spec(
+    #[case] group: &str,
+    #[case] plural: &str,
+    #[case] label: &str,
+    #[case] annotation: &str,
+) {
     let old = json!({"metadata": {"name": "d", "labels": {"a": "1"}, "annotations": {"x": "1"}},
         "spec": {"replicas": 1}, "status": {}});
-    let sent = json!({"metadata": {"name": "d", "labels": {"a": "2"}, "annotations": {"x": "2"},
+    let mut sent = json!({"metadata": {"name": "d", "labels": {"a": "2"}, "annotations": {"x": "2"},
         "resourceVersion": "7"}, "spec": {"replicas": 9}, "status": {"replicas": 1}});
-    let mut deployment = sent.clone();
-    kinds::prepare_status("Deployment", &mut deployment, &old);
-    let want = json!({"metadata": {"name": "d", "labels": {"a": "1"}, "annotations": {"x": "2"},
-        "resourceVersion": "7"}, "spec": {"replicas": 1}, "status": {"replicas": 1}});
-    assert_eq!(deployment, want);
-    let mut replica_set = sent;
-    kinds::prepare_status("ReplicaSet", &mut replica_set, &old);
-    assert_eq!(replica_set["metadata"]["annotations"]["x"], "1");
+    kinds::prepare_status(&kind(group, "v1", plural), &mut sent, &old);
+    let want = json!({
+        "metadata": {
+            "name": "d", "labels": {"a": label}, "annotations": {"x": annotation},
+            "resourceVersion": "7",
+        },
+        "spec": {"replicas": 1}, "status": {"replicas": 1},
+    });
+    assert_eq!(sent, want);
 }
 
 #[test]
@@ -263,7 +272,7 @@ fn both_event_versions_index_the_same_fields_in_the_same_order() {
         kind(group, "v1", "events")
             .selectable
             .iter()
-            .map(|(_, path)| *path)
+            .map(|(_, path)| path.clone())
             .collect()
     };
     let (core, new) = (paths(""), paths("events.k8s.io"));

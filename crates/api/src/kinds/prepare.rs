@@ -6,30 +6,48 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
-/// The stored object with only what a `/status` write may change taken from `new`: the status, and
-/// for Deployments the annotations (their controller keeps the revision there).
+/// Metadata that people write, and that a write of the status may change in most kinds.
+const OPEN: [&str; 4] = ["labels", "annotations", "finalizers", "ownerReferences"];
+
+/// The stored object with only what a `/status` write may change taken from `new`.
+///
+/// Parity: that is the status and, but for a few newer kinds, the metadata people write. A
+/// Deployment keeps its labels, a pod its owners.
 pub fn prepare_status(kind: &Kind, new: &mut Value, old: &Value) {
-    let status = new.get("status").cloned();
-    let resource_version = meta::at(new, &["metadata", "resourceVersion"]).cloned();
-    let managed = meta::at(new, &["metadata", "managedFields"]).cloned();
-    let annotations = meta::at(new, &["metadata", "annotations"]).cloned();
-    let finalizers = meta::at(new, &["metadata", "finalizers"]).cloned();
-    *new = old.clone();
-    put(new, &[], "status", status);
+    let sent = std::mem::replace(new, old.clone());
+    put(new, &[], "status", sent.get("status").cloned());
     // The caller's precondition and ownership bookkeeping travel with the write.
-    if resource_version.is_some() {
-        put(new, &["metadata"], "resourceVersion", resource_version);
+    for key in ["resourceVersion", "managedFields"] {
+        let value = meta::at(&sent, &["metadata", key]).cloned();
+        if value.is_some() {
+            put(new, &["metadata"], key, value);
+        }
     }
-    if managed.is_some() {
-        put(new, &["metadata"], "managedFields", managed);
+    if status_stands_alone(kind) {
+        return;
     }
-    if kind.is("apps", "Deployment") {
-        put(new, &["metadata"], "annotations", annotations);
+    for key in OPEN {
+        let keeps = (key == "labels" && kind.is("apps", "Deployment"))
+            || (key == "ownerReferences" && kind.is("", "Pod"));
+        if !keeps {
+            let value = meta::at(&sent, &["metadata", key]).cloned();
+            put(new, &["metadata"], key, value);
+        }
     }
-    // Nodes, claims and namespaces may drop finalizers through status upstream; only nodes need it.
-    if kind.is("", "Node") && finalizers.is_some() {
-        put(new, &["metadata"], "finalizers", finalizers);
-    }
+}
+
+/// Kinds whose metadata a write of the status leaves alone.
+fn status_stands_alone(kind: &Kind) -> bool {
+    kind.custom.is_some()
+        || matches!(
+            kind.group.as_ref(),
+            "admissionregistration.k8s.io"
+                | "apiextensions.k8s.io"
+                | "flowcontrol.apiserver.k8s.io"
+                | "resource.k8s.io"
+                | "storage.k8s.io"
+        )
+        || kind.is("networking.k8s.io", "ServiceCIDR")
 }
 
 fn put(object: &mut Value, path: &[&str], key: &str, value: Option<Value>) {

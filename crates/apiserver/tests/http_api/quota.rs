@@ -173,3 +173,38 @@ async fn a_resize_is_charged() {
     rig.post(PODS, &pod("b", "200m")).await.expect(403);
     rig.post(PODS, &pod("b", "100m")).await.expect(201);
 }
+
+#[tokio::test(start_paused = true)]
+async fn custom_resources_count_as_soon_as_they_are_served() {
+    let rig = Rig::new().await;
+    quota(&rig, json!({"hard": {"count/widgets.example.com": "1"}})).await;
+    until_used(&rig, &json!({"count/widgets.example.com": "0"})).await;
+    let definition = json!({
+        "metadata": {"name": "widgets.example.com"},
+        "spec": {
+            "group": "example.com", "scope": "Namespaced",
+            "names": {"plural": "widgets", "kind": "Widget"},
+            "versions": [{
+                "name": "v1", "served": true, "storage": true,
+                "schema": {"openAPIV3Schema": {"type": "object"}},
+            }],
+        },
+    });
+    let path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+    rig.post(path, &definition).await.expect(201);
+    let widget = |name: &str| {
+        json!({
+            "apiVersion": "example.com/v1", "kind": "Widget", "metadata": {"name": name},
+        })
+    };
+    let path = "/apis/example.com/v1/namespaces/default/widgets";
+    rig.post(path, &widget("a")).await.expect(201);
+    rig.post(path, &widget("b")).await.expect_failure(
+        403,
+        "Forbidden",
+        "widgets.example.com \"b\" is forbidden: exceeded quota: q, requested: count/widgets.example.com=1, used: count/widgets.example.com=1, limited: count/widgets.example.com=1",
+    );
+    until_used(&rig, &json!({"count/widgets.example.com": "1"})).await;
+    rig.delete(&format!("{path}/a"), None).await.expect(200);
+    rig.post(path, &widget("b")).await.expect(201);
+}

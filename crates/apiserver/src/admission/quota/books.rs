@@ -12,12 +12,15 @@ use plimsoll_api::resources::Amounts;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use tokio::sync::Notify;
 
 /// Quotas, and what is used of them.
 #[derive(Debug)]
 pub(crate) struct Books {
     quotas: Followed<Stored>,
     open: Mutex<Open>,
+    /// Told when a write made more resources count.
+    grown: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -43,6 +46,7 @@ impl Books {
         Self {
             quotas: Followed::new(store, "resourcequotas", Stored::parse),
             open: Mutex::default(),
+            grown: Notify::new(),
         }
     }
 
@@ -64,8 +68,19 @@ impl Books {
         (item, usage): (Item, ByQuota),
     ) -> Result<u64, Exceeded> {
         let mut open = self.open.lock();
+        let before = open.tracked.len();
         let account = open.account(server, namespace, &self.quotas(namespace));
-        account.map_or(Ok(0), |account| account.promise(item, usage))
+        let number = account.map_or(Ok(0), |account| account.promise(item, usage));
+        if open.tracked.len() != before {
+            self.grown.notify_one();
+        }
+        number
+    }
+
+    /// Waits until a write made more resources count: a kind that a quota names has come to be
+    /// served.
+    pub(super) async fn grown(&self) {
+        self.grown.notified().await;
     }
 
     /// Ends a promise.

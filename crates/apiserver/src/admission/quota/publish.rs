@@ -48,7 +48,11 @@ impl ApiServer {
         let books = &self.0.admission.quotas;
         loop {
             let events = watches.iter_mut().map(|watch| Box::pin(watch.next()));
-            let (event, ..) = select_all(events).await;
+            let event = tokio::select! {
+                biased;
+                (event, ..) = select_all(events) => event,
+                () = books.grown() => return true,
+            };
             let mut namespaces = BTreeSet::new();
             match event {
                 Ok(event) => note(&event, &mut namespaces),
