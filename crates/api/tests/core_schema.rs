@@ -127,3 +127,22 @@ fn every_resource_has_a_type() {
         .unwrap();
     assert_eq!(eviction.gvk, ("policy", "v1", "Eviction"));
 }
+
+/// Names that share a beginning, are a beginning, or are too short for one.
+#[test]
+fn every_field_is_found_by_its_name_and_by_no_other() {
+    for (_, row) in schema::all() {
+        for field in row.fields {
+            let found = row.field(field.name);
+            assert_eq!(found.map(|f| f.name), Some(field.name), "{}", row.name);
+            for other in [
+                format!("{}x", field.name),
+                field.name[1..].to_owned(),
+                String::new(),
+            ] {
+                let listed = row.fields.iter().any(|f| f.name == other);
+                assert_eq!(row.field(&other).is_some(), listed, "{}.{other}", row.name);
+            }
+        }
+    }
+}
