@@ -46,7 +46,7 @@ async fn documents_are_the_same_compressed(#[case] path: &str) {
     let plain = rig.get(path).await;
     assert!(plain.headers.get("content-encoding").is_none());
     let request = Request::get(path).header("accept-encoding", "gzip");
-    let (headers, packed) = rig.raw(request.body(Full::default()).unwrap()).await;
+    let (headers, packed) = rig.bytes(request.body(Full::default()).unwrap()).await;
     assert_eq!(headers["content-encoding"], "gzip");
     assert_eq!(headers["etag"], plain.headers["etag"]);
     let mut text = String::new();
@@ -218,7 +218,7 @@ async fn old_clients_get_version_two_as_protobuf() {
     let accept = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
     let request = Request::get("/openapi/v2").header("accept", accept);
     let answer = rig
-        .raw(request.body(Full::<Bytes>::default()).unwrap())
+        .bytes(request.body(Full::<Bytes>::default()).unwrap())
         .await;
     let raw = answer.1;
     assert_eq!(one(&raw, 1), b"2.0");

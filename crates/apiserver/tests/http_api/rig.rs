@@ -124,7 +124,7 @@ impl Rig {
     }
 
     /// The headers and bytes of a successful answer.
-    pub(crate) async fn raw(&self, request: Request<Full<Bytes>>) -> (http::HeaderMap, Bytes) {
+    pub(crate) async fn bytes(&self, request: Request<Full<Bytes>>) -> (http::HeaderMap, Bytes) {
         let service = self.server.service(self.identity.clone());
         let response = service.oneshot(request).await.unwrap();
         assert_eq!(response.status(), 200);
