@@ -1,5 +1,7 @@
 //! From a request to its answer: route, identify, authorise, hand over.
 
+use crate::audit::Trail;
+use crate::auth::rbac::refusal;
 use crate::auth::{Attributes, Identity, impersonate};
 use crate::call::Call;
 use crate::flow::{Class, Ticket};
@@ -31,7 +33,8 @@ where
 {
     let upgrade = hyper::upgrade::on(&mut request);
     let (parts, request_body) = request.into_parts();
-    let audit_id = server.0.random.audit_id();
+    let audit_id = audit_id(&server, &parts);
+    let mut trail = Trail::begin(&server, &who, &parts, &audit_id);
     let query = Query::parse(parts.uri.query().unwrap_or_default());
     let failing = negotiate::for_failure(&parts.headers, &query);
     let is_head = parts.method == Method::HEAD;
@@ -42,21 +45,17 @@ where
     let mut class = Class::default();
     let outcome = async {
         let identity = impersonate(&server, who?, &parts.headers)?;
+        trail.impersonated(&identity);
         let incoming = Incoming::new(&server, identity, &parts, query)?;
         counted = incoming.labels();
-        let _ticket = incoming.begin(&server, &parts, &mut class)?;
+        let _ticket = incoming.begin(&server, &parts, (&mut class, &mut trail))?;
         let Some(kind) = incoming.kind()? else {
             return incoming.answer_elsewhere(&server, &parts).await;
         };
         let Route::Resource(path) = incoming.route else {
             return Ok(respond::not_found_page());
         };
-        let passed_on = path.subresource.as_deref() == Some("proxy");
-        let (body, passing) = if passed_on {
-            (bytes::Bytes::new(), Some(body::passing(request_body)))
-        } else {
-            (body::read(request_body).await?, None)
-        };
+        let (body, passing) = body::take(request_body, path.subresource.as_deref()).await?;
         let call = Call {
             server: server.clone(),
             identity: incoming.identity,
@@ -73,6 +72,7 @@ where
             upgrade: parking_lot::Mutex::new(Some(upgrade)),
             warnings: parking_lot::Mutex::default(),
         };
+        trail.requested(&call);
         let outcome = resource::serve(&call).await;
         warnings = call.warnings.into_inner();
         outcome
@@ -87,7 +87,16 @@ where
     }
     let code = response.status().as_u16();
     server.0.metrics.answered(&counted, code, began.elapsed());
-    response
+    trail.complete(response).await
+}
+
+/// The id by which the audit log and the answer name the request: the client's, else a new one.
+fn audit_id(server: &ApiServer, parts: &Parts) -> String {
+    let sent = parts.headers.get("audit-id").and_then(|v| v.to_str().ok());
+    match sent.filter(|id| !id.is_empty()) {
+        Some(id) => id.chars().take(64).collect(),
+        None => server.0.random.audit_id(),
+    }
 }
 
 /// A request whose head has been understood.
@@ -159,13 +168,17 @@ impl Incoming {
         &self,
         server: &ApiServer,
         parts: &Parts,
-        class: &mut Class,
+        (class, trail): (&mut Class, &mut Trail),
     ) -> Result<Ticket, ApiError> {
         let (flow, asked) = (&server.0.flow, self.asked(parts));
         *class = flow.classify(&self.identity, &asked);
         let ticket = flow.enter(&self.identity, &asked)?;
-        server.demand(&self.identity, &asked)?;
-        Ok(ticket)
+        let decision = server.authorize(&self.identity, &asked);
+        trail.decided(&decision);
+        if decision.allowed {
+            return Ok(ticket);
+        }
+        Err(refusal(&self.identity, &asked, &decision.reason))
     }
 
     /// What is asked for, as authorisation and flow control see it.
@@ -262,7 +275,7 @@ fn offer(kind: Option<&Kind>, route: &Route, verb: &str) -> (Offer, bool) {
     (offer, !path.subresource.as_ref().is_some_and(streams))
 }
 
-fn verb(method: &Method, route: &Route, query: &Query) -> &'static str {
+pub(crate) fn verb(method: &Method, route: &Route, query: &Query) -> &'static str {
     let Route::Resource(path) = route else {
         return match *method {
             Method::GET => "get",

@@ -1,9 +1,11 @@
 //! The embedded API server.
 
 mod admission;
+pub mod audit;
 pub mod auth;
 mod bootstrap;
 mod call;
+mod certificates;
 mod custom;
 mod discovery;
 mod dispatch;

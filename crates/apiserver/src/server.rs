@@ -3,9 +3,10 @@
 use crate::admission::Indexes;
 use crate::admission::service::Allocator;
 use crate::admission::webhook::Webhooks;
+use crate::audit::Audit;
+use crate::auth::liveness;
 use crate::auth::{
-    Attributes, Authenticator, Decision, Identity, Rbac, TokenError, TokenKey, Tokens,
-    VerifiedToken,
+    Attributes, Authenticator, Decision, Identity, Rbac, TokenKey, Tokens, VerifiedToken,
 };
 use crate::custom::rules::RuleCache;
 use crate::custom::{self, Registry};
@@ -28,7 +29,7 @@ use std::convert::Infallible;
 use std::net::Ipv4Addr;
 use std::ops::RangeInclusive;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
 /// Addresses of the cluster.
@@ -98,6 +99,7 @@ pub(crate) struct Inner {
     pub(crate) locals: RwLock<Vec<Arc<dyn LocalGroup>>>,
     pub(crate) authenticator: Authenticator,
     pub(crate) rbac: Rbac,
+    pub(crate) audit: OnceLock<Audit>,
     pub(crate) allocator: Allocator,
     /// What built-in admission knows.
     pub(crate) admission: Indexes,
@@ -117,7 +119,7 @@ impl ApiServer {
         let tokens = Tokens::new(config.token_key, config.clock, config.seed);
         let store = config.store.clone();
         let rbac = Rbac::new(config.store.clone());
-        let liveness = move |token: &VerifiedToken| alive(&store, token);
+        let liveness = move |token: &VerifiedToken| liveness::check(&store, token);
         let allocator = Allocator::new(&config.store, &config.cluster);
         let outbound = Outbound::new(config.store.clone());
         let webhooks = Webhooks::new(&config.store);
@@ -133,6 +135,7 @@ impl ApiServer {
             locals: RwLock::new(config.locals),
             authenticator: Authenticator::new(tokens, Box::new(liveness)),
             rbac,
+            audit: OnceLock::new(),
             allocator,
             metrics: Metrics::default(),
             documents: Documents::default(),
@@ -249,25 +252,6 @@ pub(crate) fn key_of(resource: &str, namespace: &str, name: &str) -> Key {
         resource: resource.into(),
         namespace: namespace.into(),
         name: name.into(),
-    }
-}
-
-fn alive(store: &Store, token: &VerifiedToken) -> Result<(), TokenError> {
-    let check = |resource: &str, name: &str, uid: &str| {
-        let key = Key {
-            resource: resource.into(),
-            namespace: token.namespace.as_str().into(),
-            name: name.into(),
-        };
-        match store.get(&key) {
-            Some(entry) if uid.is_empty() || &*entry.uid == uid => Ok(()),
-            Some(_) | None => Err(TokenError::Unbound(format!("{resource}/{name}"))),
-        }
-    };
-    check("serviceaccounts", &token.account, &token.account_uid)?;
-    match &token.pod {
-        Some((name, uid)) => check("pods", name, uid),
-        None => Ok(()),
     }
 }
 

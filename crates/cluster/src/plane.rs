@@ -83,8 +83,6 @@ impl ControlPlane {
         let mut tasks = JoinSet::new();
         let tended = server.clone();
         tasks.spawn(async move { tended.tend().await });
-        let aggregated = server.clone();
-        tasks.spawn(async move { aggregated.aggregate_roles().await });
         let counted = server.clone();
         tasks.spawn(async move { counted.tend_quotas().await });
         let sorted = server.clone();
@@ -95,6 +93,10 @@ impl ControlPlane {
             server.add_local_group(Arc::new(metrics));
         }
         if runs("controllers") {
+            let aggregated = server.clone();
+            tasks.spawn(async move { aggregated.aggregate_roles().await });
+            let filled = server.clone();
+            tasks.spawn(async move { filled.fill_token_secrets().await });
             let mut controllers = supervisor::start_all(&context);
             tasks.spawn(async move { while controllers.join_next().await.is_some() {} });
         }

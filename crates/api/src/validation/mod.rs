@@ -3,6 +3,7 @@
 mod address;
 mod autoscaling;
 mod batch;
+mod certificates;
 mod cluster;
 mod config;
 mod container;
@@ -139,7 +140,7 @@ fn machinery(kind: &str) -> Option<Validate> {
 
 fn others(group: &str, kind: &str) -> Option<Validate> {
     let validate: Validate = match (group, kind) {
-        ("certificates.k8s.io", "CertificateSigningRequest") => runtime::certificate_request,
+        ("certificates.k8s.io", "CertificateSigningRequest") => certificates::signing_request,
         ("coordination.k8s.io", "Lease") => policy::lease,
         ("events.k8s.io", "Event") => cluster::new_event,
         ("node.k8s.io", "RuntimeClass") => runtime::runtime_class,

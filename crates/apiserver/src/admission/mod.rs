@@ -157,6 +157,7 @@ const MUTATING: &[Plugin] = &[
     certificates::sign_in,
     ingress::default_class,
     node::label_topology,
+    crate::certificates::admit,
 ];
 
 /// One step that only agrees or refuses.

@@ -2,6 +2,8 @@
 
 pub(crate) mod discovery;
 mod impersonation;
+pub(crate) mod legacy;
+pub(crate) mod liveness;
 pub(crate) mod rbac;
 mod token;
 #[cfg(test)]
@@ -21,7 +23,7 @@ use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 const AUTHENTICATED: &str = "system:authenticated";
 const UNAUTHENTICATED: &str = "system:unauthenticated";
-const MASTERS: &str = "system:masters";
+pub(crate) const MASTERS: &str = "system:masters";
 
 /// A user as the API sees one.
 #[derive(Debug, Clone, PartialEq, Eq)]

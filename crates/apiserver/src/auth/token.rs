@@ -1,10 +1,11 @@
 //! Service-account tokens: JSON web tokens signed with ES256.
 
-use super::Identity;
+use super::{Identity, legacy};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
+use plimsoll_api::meta;
 use plimsoll_clock::Clock;
 use rand::rngs::StdRng;
 use rand::{RngCore as _, SeedableRng as _};
@@ -91,8 +92,10 @@ pub struct TokenSpec {
     pub lifetime: Duration,
     /// The pod it is bound to: name and uid.
     pub pod: Option<(String, String)>,
-    /// The node of that pod: name and uid.
+    /// The node it is bound to, or that of its pod: name and uid.
     pub node: Option<(String, String)>,
+    /// The Secret it is bound to: name and uid.
+    pub secret: Option<(String, String)>,
 }
 
 /// A token and its end.
@@ -135,6 +138,12 @@ pub struct VerifiedToken {
     pub account_uid: String,
     /// The pod it is bound to: name and uid.
     pub pod: Option<(String, String)>,
+    /// The node it is bound to, or that of its pod: name and uid.
+    pub node: Option<(String, String)>,
+    /// The Secret it is bound to: name and uid.
+    pub secret: Option<(String, String)>,
+    /// The token itself, if it has no end and is good only while a Secret holds it.
+    pub held: Option<String>,
 }
 
 /// Why a token is refused.
@@ -193,7 +202,12 @@ impl Tokens {
             "namespace": spec.namespace,
             "serviceaccount": {"name": spec.account, "uid": spec.account_uid},
         });
-        for (what, reference) in [("node", &spec.node), ("pod", &spec.pod)] {
+        let references = [
+            ("node", &spec.node),
+            ("pod", &spec.pod),
+            ("secret", &spec.secret),
+        ];
+        for (what, reference) in references {
             if let (Some((name, uid)), Some(bound)) = (reference, bound.as_object_mut()) {
                 bound.insert(what.to_owned(), json!({"name": name, "uid": uid}));
             }
@@ -208,20 +222,22 @@ impl Tokens {
             "nbf": now.as_second(),
             "sub": subject(&spec.namespace, &spec.account),
         });
-        let header = json!({"alg": "ES256", "kid": *self.key.id});
-        let encode = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
-        let text = format!("{}.{}", encode(&header), encode(&claims));
-        let token = self
-            .key
-            .sign(&text)
-            .map(|s| format!("{text}.{s}"))
-            .unwrap_or_default();
+        let token = self.signed(&claims);
         let expires = Timestamp::from_second(expires.as_second()).unwrap_or(expires);
         IssuedToken {
             token,
             expires,
             audiences,
         }
+    }
+
+    /// A token that says `claims`; empty if the system has no randomness.
+    pub(super) fn signed(&self, claims: &Value) -> String {
+        let header = json!({"alg": "ES256", "kid": *self.key.id});
+        let encode = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+        let text = format!("{}.{}", encode(&header), encode(claims));
+        let signature = self.key.sign(&text);
+        signature.map(|s| format!("{text}.{s}")).unwrap_or_default()
     }
 
     /// Checks a token for one of `audiences` (empty: the API server's own). Whether the account
@@ -231,6 +247,16 @@ impl Tokens {
     /// Everything but [`TokenError::Unbound`].
     pub fn verify(&self, token: &str, audiences: &[String]) -> Result<VerifiedToken, TokenError> {
         let claims = self.opened(token).ok_or(TokenError::Forged)?;
+        let own = [Self::ISSUER.to_owned()];
+        let asked = if audiences.is_empty() {
+            &own
+        } else {
+            audiences
+        };
+        if meta::text(&claims, &["iss"]) == legacy::ISSUER {
+            let both = asked.iter().filter(|a| own.contains(a)).cloned().collect();
+            return legacy::identify(&claims, token, both);
+        }
         let seconds = |name: &str| claims.get(name).and_then(Value::as_i64);
         let expires = seconds("exp").and_then(|s| Timestamp::from_second(s).ok());
         let expires = expires.ok_or(TokenError::Forged)?;
@@ -238,12 +264,6 @@ impl Tokens {
         if now >= expires || seconds("nbf").is_none_or(|begin| now.as_second() < begin) {
             return Err(TokenError::Expired(expires));
         }
-        let own = [Self::ISSUER.to_owned()];
-        let asked = if audiences.is_empty() {
-            &own
-        } else {
-            audiences
-        };
         let granted: Vec<&str> = list(&claims, "/aud");
         let both: Vec<String> = asked
             .iter()
@@ -266,7 +286,9 @@ impl Tokens {
             return None;
         }
         let claims: Value = serde_json::from_slice(&decode(claims)?).ok()?;
-        (claims.get("iss")?.as_str()? == Self::ISSUER).then_some(claims)
+        [Self::ISSUER, legacy::ISSUER]
+            .contains(&claims.get("iss")?.as_str()?)
+            .then_some(claims)
     }
 
     /// A random id in the form of a version 4 UUID.
@@ -288,7 +310,7 @@ impl Tokens {
     }
 }
 
-fn subject(namespace: &str, account: &str) -> String {
+pub(super) fn subject(namespace: &str, account: &str) -> String {
     format!("system:serviceaccount:{namespace}:{account}")
 }
 
@@ -322,15 +344,10 @@ fn identify(claims: &Value, audiences: Vec<String>) -> Option<VerifiedToken> {
             extra.insert(uid_key.to_owned(), vec![uid.clone()]);
         }
     }
-    let groups = vec![
-        "system:serviceaccounts".to_owned(),
-        format!("system:serviceaccounts:{namespace}"),
-        "system:authenticated".to_owned(),
-    ];
     let identity = Identity {
         user,
         uid: account_uid.clone(),
-        groups,
+        groups: groups(&namespace),
         extra,
     };
     Some(VerifiedToken {
@@ -340,5 +357,17 @@ fn identify(claims: &Value, audiences: Vec<String>) -> Option<VerifiedToken> {
         account,
         account_uid,
         pod,
+        node,
+        secret: reference("secret"),
+        held: None,
     })
+}
+
+/// The groups of a namespace's accounts.
+pub(super) fn groups(namespace: &str) -> Vec<String> {
+    vec![
+        "system:serviceaccounts".to_owned(),
+        format!("system:serviceaccounts:{namespace}"),
+        "system:authenticated".to_owned(),
+    ]
 }

@@ -27,8 +27,24 @@ pub(crate) fn stream(chunks: impl Stream<Item = Bytes> + Send + 'static) -> Body
     StreamBody::new(chunks.map(|chunk| Ok(http_body::Frame::data(chunk)))).boxed_unsync()
 }
 
+/// A request body: whole, or for the subresource `proxy` to be passed on as it comes.
+pub(crate) async fn take<B>(
+    body: B,
+    subresource: Option<&str>,
+) -> Result<(Bytes, Option<Body>), ApiError>
+where
+    B: http_body::Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<BodyError>,
+{
+    if subresource == Some("proxy") {
+        return Ok((Bytes::new(), Some(passing(body))));
+    }
+    Ok((read(body).await?, None))
+}
+
 /// A request body to be passed on as it comes.
-pub(crate) fn passing<B>(body: B) -> Body
+fn passing<B>(body: B) -> Body
 where
     B: http_body::Body + Send + 'static,
     B::Data: Send,

@@ -1,6 +1,7 @@
 //! Keys and certificates of the cluster, and the kubeconfig that uses them.
 
 mod kubeconfig;
+mod request;
 #[cfg(test)]
 mod tests;
 

@@ -27,7 +27,6 @@ const STORED_ONLY: &[(&str, &str)] = &[
     ("apps", "StatefulSet"),
     ("batch", "CronJob"),
     ("batch", "Job"),
-    ("certificates.k8s.io", "CertificateSigningRequest"),
     ("networking.k8s.io", "Ingress"),
     ("networking.k8s.io", "NetworkPolicy"),
 ];

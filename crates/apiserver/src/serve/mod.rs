@@ -201,7 +201,11 @@ async fn connection<H, F, B, E>(
         .and_then(<[_]>::first);
     let identity = certificate.and_then(|der| Identity::from_certificate(der));
     let peer = Peer { identity, address };
-    let service = service_fn(move |request| handler(request, peer.clone()));
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        // For the audit log.
+        request.extensions_mut().insert(peer.address);
+        handler(request, peer.clone())
+    });
     let mut builder = Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new());
     builder

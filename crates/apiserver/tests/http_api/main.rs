@@ -8,6 +8,8 @@
 
 mod admission;
 mod apply;
+mod audit;
+mod credentials;
 mod custom;
 mod deletion;
 mod discovery;

@@ -11,6 +11,7 @@ use kube::runtime::wait::{Condition, await_condition};
 use kube::{Api, Client};
 use plimsoll_api::kinds;
 use plimsoll_apiserver::ClusterSettings;
+use plimsoll_apiserver::audit::Audit;
 use plimsoll_apiserver::pki::{Context as Entry, KeyedCert, Pki};
 use plimsoll_apiserver::serve::Listener;
 use plimsoll_apiserver::store::{Options as StoreOptions, Sealing, Store};
@@ -61,6 +62,8 @@ pub(crate) struct Settings {
     pub(crate) without: BTreeSet<String>,
     /// Root of all seeds.
     pub(crate) seed: u64,
+    /// The audit log.
+    pub(crate) audit: Option<Audit>,
 }
 
 /// A running cluster.
@@ -95,7 +98,7 @@ pub(crate) struct Running {
 
 impl Running {
     /// Starts everything and waits until the nodes are Ready.
-    pub(crate) async fn start(settings: Settings) -> Result<Self> {
+    pub(crate) async fn start(mut settings: Settings) -> Result<Self> {
         let begun = Instant::now();
         let clock = Clock::system();
         let listener = Listener::bind(settings.address).await?;
@@ -106,7 +109,8 @@ impl Running {
             start_plane(&settings, &store, clock, &pki),
             start_runtime(&settings, clock)
         );
-        let (plane, Chosen { runtime, why }) = (plane?, runtime?);
+        let (mut plane, Chosen { runtime, why }) = (plane?, runtime?);
+        keep_records(&mut plane, &mut settings, &pki);
         let stop = CancellationToken::new();
         let server = plane.server.clone();
         server.set_network(Arc::new(ThroughPods(runtime.network())));
@@ -252,9 +256,24 @@ impl Running {
         drop(routing);
         stop.cancel();
         serving.await.ok();
+        let server = plane.server.clone();
         drop(plane);
+        tokio::task::spawn_blocking(move || server.close_audit())
+            .await
+            .ok();
         store.close().await;
         tracing::info!("stopped");
+    }
+}
+
+/// Starts what signs certificates, and the audit log.
+fn keep_records(plane: &mut ControlPlane, settings: &mut Settings, pki: &Pki) {
+    if !settings.without.contains("controllers") {
+        let (server, pki) = (plane.server.clone(), pki.clone());
+        plane.keep(async move { server.sign_certificates(pki).await });
+    }
+    if let Some(audit) = settings.audit.take() {
+        plane.server.set_audit(audit);
     }
 }
 

@@ -83,6 +83,7 @@ async fn show(args: DemoArgs, dir: &Path) -> Result<ExitCode> {
         nodes: args.nodes.clone(),
         without: BTreeSet::new(),
         seed: crate::cluster::fresh_seed(),
+        audit: None,
     };
     if args.nodes.runtime == "simulated" {
         bail!("--runtime simulated runs no real pods, so there is nothing to load");

@@ -8,6 +8,7 @@ use crate::lifecycle::{self, Claim, RunFile};
 use crate::output::say;
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use plimsoll_apiserver::audit::{Audit, LogOptions, Policy};
 use plimsoll_quantity::Quantity;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -49,6 +50,13 @@ pub(crate) struct UpArgs {
     /// metrics
     #[arg(long, value_name = "PART,…", value_delimiter = ',', value_parser = PARTS)]
     without: Vec<String>,
+    /// Log every request to FILE, one JSON object a line; put aside as FILE.1 and so on at 100 MiB
+    #[arg(long, value_name = "FILE")]
+    audit_log: Option<PathBuf>,
+    /// What goes into the audit log: a Policy of audit.k8s.io/v1 [default: the metadata of every
+    /// request]
+    #[arg(long, value_name = "FILE", requires = "audit_log")]
+    audit_policy: Option<PathBuf>,
     /// Go on in the background; stop with `plimsoll down`
     #[arg(long)]
     detach: bool,
@@ -69,6 +77,24 @@ pub(crate) struct NodeArgs {
     /// What runs the pods
     #[arg(long, default_value = "auto", value_parser = ["auto", "builtin", "rootless", "process", "simulated"])]
     pub(crate) runtime: String,
+}
+
+impl UpArgs {
+    /// The audit log, if one is wanted.
+    fn audit(&self) -> Result<Option<Audit>> {
+        let Some(path) = &self.audit_log else {
+            return Ok(None);
+        };
+        let policy = match &self.audit_policy {
+            None => Policy::metadata(),
+            Some(file) => {
+                let text = std::fs::read_to_string(file)
+                    .with_context(|| format!("reading {}", file.display()))?;
+                Policy::parse(&text).with_context(|| file.display().to_string())?
+            }
+        };
+        Ok(Some(Audit::open(policy, &LogOptions::at(path))?))
+    }
 }
 
 /// Starts a cluster and stays until it is told to stop.
@@ -95,6 +121,7 @@ async fn stay(args: UpArgs, dir: &Path, claim: &Claim) -> Result<ExitCode> {
         nodes: args.nodes.clone(),
         without: args.without.iter().cloned().collect(),
         seed: crate::cluster::fresh_seed(),
+        audit: args.audit()?,
     };
     let running = Running::start(settings).await?;
     let kubeconfig = running.write_kubeconfig(args.kubeconfig.as_deref())?;

@@ -157,7 +157,7 @@ impl ApiServer {
 }
 
 /// 403 in upstream's words: who may not do what where, and what the decision has to say about it.
-fn refusal(who: &Identity, asked: &Attributes<'_>, reason: &str) -> ApiError {
+pub(crate) fn refusal(who: &Identity, asked: &Attributes<'_>, reason: &str) -> ApiError {
     let Attributes {
         verb,
         group,

@@ -30,11 +30,12 @@ pub(super) async fn create(call: &Call) -> Result<Response, ApiError> {
         .store()
         .get(&call.key())
         .ok_or_else(|| call.not_found())?;
+    named(call, &request)?;
     let seconds =
         meta::integer(&request, &["spec", "expirationSeconds"]).unwrap_or(DEFAULT_SECONDS);
     check(call, seconds)?;
     let audiences = meta::list(&request, &["spec", "audiences"]);
-    let (pod, node) = bound(call, &request)?;
+    let bound = bound(call, &request)?;
     let issued = call.server.tokens().issue(&TokenSpec {
         namespace: call.namespace().to_owned(),
         account: call.name().to_owned(),
@@ -45,8 +46,9 @@ pub(super) async fn create(call: &Call) -> Result<Response, ApiError> {
             .map(str::to_owned)
             .collect(),
         lifetime: Duration::from_secs(seconds.unsigned_abs()),
-        pod,
-        node,
+        pod: bound.pod,
+        node: bound.node,
+        secret: bound.secret,
     });
     let metadata = json!({
         "name": call.name(), "namespace": call.namespace(),
@@ -83,39 +85,90 @@ fn check(call: &Call, seconds: i64) -> Result<(), ApiError> {
     ))
 }
 
-/// A name and a uid.
-type Bound = Option<(String, String)>;
+/// The body must be about the account the path names.
+fn named(call: &Call, request: &Value) -> Result<(), ApiError> {
+    let (name, namespace) = (meta::name(request), meta::namespace(request));
+    if !name.is_empty() && name != call.name() {
+        let path = call.name();
+        return Err(ApiError::bad_request(format!(
+            "the name of the object ({name}) does not match the name on the URL ({path})"
+        )));
+    }
+    if !namespace.is_empty() && namespace != call.namespace() {
+        return Err(ApiError::bad_request(
+            "the namespace of the provided object does not match the namespace sent on the request",
+        ));
+    }
+    Ok(())
+}
 
-/// The pod, and its node, that the token is bound to.
-fn bound(call: &Call, request: &Value) -> Result<(Bound, Bound), ApiError> {
+/// A name and a uid.
+type Reference = (String, String);
+
+/// What a token is bound to.
+#[derive(Debug, Default)]
+struct Bound {
+    pod: Option<Reference>,
+    node: Option<Reference>,
+    secret: Option<Reference>,
+}
+
+/// What the request wants the token bound to; for a pod its node too.
+fn bound(call: &Call, request: &Value) -> Result<Bound, ApiError> {
     let Some(reference) = meta::at(request, &["spec", "boundObjectRef"]).filter(|r| !r.is_null())
     else {
-        return Ok((None, None));
+        return Ok(Bound::default());
     };
-    let (kind, name) = (
-        meta::text(reference, &["kind"]),
-        meta::text(reference, &["name"]),
-    );
-    if kind != "Pod" {
-        return Err(ApiError::not_yet(&format!("tokens bound to a {kind}")));
-    }
-    let missing = || ApiError::not_found("", "pods", name);
-    let entry = call
-        .server
-        .find("", "pods", (call.namespace(), name))
-        .ok_or_else(missing)?;
-    let uid = meta::text(reference, &["uid"]);
+    let field = |name: &str| meta::text(reference, &[name]);
+    let (kind, name) = (field("kind"), field("name"));
+    let plural = match (field("apiVersion"), kind) {
+        ("v1", "Pod") => "pods",
+        ("v1", "Secret") => "secrets",
+        ("v1", "Node") => "nodes",
+        (version, kind) => {
+            let (group, version) = version.split_once('/').unwrap_or(("", version));
+            return Err(ApiError::bad_request(format!(
+                "cannot bind token to object of type {group}/{version}, Kind={kind}"
+            )));
+        }
+    };
+    let namespace = if plural == "nodes" {
+        ""
+    } else {
+        call.namespace()
+    };
+    let entry = call.server.find("", plural, (namespace, name));
+    let entry = entry.ok_or_else(|| ApiError::not_found("", plural, name))?;
+    let uid = field("uid");
     if !uid.is_empty() && uid != &*entry.uid {
         let why = format!(
             "the UID in the bound object reference ({uid}) does not match the UID in record. The object might have been deleted and then recreated"
         );
-        return Err(ApiError::conflict("", "pods", name, &why));
+        return Err(ApiError::conflict("", kind, name, &why));
     }
-    let pod = parse(&entry.json)?;
-    let node = meta::text(&pod, &["spec", "nodeName"]);
-    let node = call
-        .server
-        .find("", "nodes", ("", node))
-        .map(|found| (node.to_owned(), found.uid.to_string()));
-    Ok((Some((name.to_owned(), entry.uid.to_string())), node))
+    let found = Some((name.to_owned(), entry.uid.to_string()));
+    let mut bound = Bound::default();
+    match plural {
+        "secrets" => bound.secret = found,
+        "nodes" => bound.node = found,
+        _ => {
+            let pod = parse(&entry.json)?;
+            bound.node = node_of(call, &pod)?;
+            bound.pod = found;
+        }
+    }
+    Ok(bound)
+}
+
+/// The node a pod is on; 400 if the pod runs as another account.
+fn node_of(call: &Call, pod: &Value) -> Result<Option<Reference>, ApiError> {
+    let account = call.name();
+    if meta::text(pod, &["spec", "serviceAccountName"]) != account {
+        return Err(ApiError::bad_request(format!(
+            "cannot bind token for serviceaccount {account:?} to pod running with different serviceaccount name."
+        )));
+    }
+    let node = meta::text(pod, &["spec", "nodeName"]);
+    let found = call.server.find("", "nodes", ("", node));
+    Ok(found.map(|found| (node.to_owned(), found.uid.to_string())))
 }
