@@ -1,6 +1,7 @@
 //! Validation per kind: everything wrong with an object, with the paths and messages people know.
 
 mod address;
+mod admission_policy;
 mod autoscaling;
 mod batch;
 mod certificates;
@@ -127,12 +128,12 @@ fn machinery(kind: &str) -> Option<Validate> {
     let validate: Validate = match kind {
         "APIService" => registration::api_service,
         "FlowSchema" => flow_control::flow_schema,
-        "MutatingAdmissionPolicy" => registration::mutating_policy,
-        "MutatingAdmissionPolicyBinding" => registration::policy_binding,
+        "MutatingAdmissionPolicy" => admission_policy::mutating_policy,
+        "MutatingAdmissionPolicyBinding" => admission_policy::policy_binding,
         "MutatingWebhookConfiguration" | "ValidatingWebhookConfiguration" => registration::webhooks,
         "PriorityLevelConfiguration" => flow_control::priority_level,
-        "ValidatingAdmissionPolicy" => registration::validating_policy,
-        "ValidatingAdmissionPolicyBinding" => registration::validating_binding,
+        "ValidatingAdmissionPolicy" => admission_policy::validating_policy,
+        "ValidatingAdmissionPolicyBinding" => admission_policy::validating_binding,
         _ => return None,
     };
     Some(validate)

@@ -49,7 +49,15 @@ pub(super) struct Subject<'a> {
     pub(super) spec: &'a Value,
 }
 
+/// The version since which a pod with users of its own may do more.
+pub(super) const USER_NAMESPACES: u32 = 35;
+
 impl<'a> Subject<'a> {
+    /// Whether the pod's users are not those of its host.
+    pub(super) fn has_own_users(self) -> bool {
+        self.spec.get("hostUsers") == Some(&Value::Bool(false))
+    }
+
     /// A pod or a template.
     pub(super) fn of(owner: &'a Value) -> Self {
         let part = |key: &str| owner.get(key).unwrap_or(&Value::Null);
@@ -86,35 +94,36 @@ fn app_armor(pod: Subject<'_>, _: Version) -> Option<Violation> {
         let allowed = matches!(kind, "" | "RuntimeDefault" | "Localhost");
         (!allowed).then(|| kind.to_owned())
     };
-    let mut setters = Setters::find(pod.spec, forbidden);
+    let setters = Setters::find(pod.spec, forbidden);
     let annotations = meta::at(pod.metadata, &["annotations"]).and_then(Value::as_object);
+    let mut values: Vec<String> = setters.values.iter().cloned().collect();
     let mut bad = Vec::new();
     for (key, value) in annotations.into_iter().flatten() {
         let profile = value.as_str().unwrap_or_default();
         let allowed =
             matches!(profile, "" | "runtime/default") || profile.starts_with("localhost/");
         if key.starts_with(prefix) && !allowed {
-            bad.push(key.clone());
-            setters.values.insert(profile.to_owned());
+            bad.push(format!("{key}={profile:?}"));
         }
     }
     if setters.is_empty() && bad.is_empty() {
         return None;
     }
     let mut who: Vec<String> = Some(setters.names())
-        .filter(|n| !n.is_empty())
+        .filter(|names| !names.is_empty())
         .into_iter()
         .collect();
     if !bad.is_empty() {
-        let word = plural(bad.len(), "annotation", "annotations");
-        who.push(format!("{word} {}", quoted(&bad)));
+        who.push(plural(bad.len(), "annotation", "annotations").to_owned());
     }
+    bad.sort();
+    values.extend(bad);
     let reason = plural(
-        setters.values.len(),
+        values.len(),
         "forbidden AppArmor profile",
         "forbidden AppArmor profiles",
     );
-    let (who, values) = (who.join(" and "), quoted(&setters.values));
+    let (who, values) = (who.join(" and "), quoted(&values));
     let detail = format!("{who} must not set AppArmor profile type to {values}");
     Some(Violation::new(reason, detail))
 }
@@ -188,7 +197,15 @@ fn privileged(pod: Subject<'_>, _: Version) -> Option<Violation> {
     (!bad.is_empty()).then(|| Violation::new("privileged", detail))
 }
 
-fn proc_mount(pod: Subject<'_>, _: Version) -> Option<Violation> {
+fn proc_mount(pod: Subject<'_>, version: Version) -> Option<Violation> {
+    if version.since(USER_NAMESPACES) && pod.has_own_users() {
+        return None;
+    }
+    unusual_proc_mount(pod)
+}
+
+/// Who mounts `/proc` other than usual.
+pub(super) fn unusual_proc_mount(pod: Subject<'_>) -> Option<Violation> {
     let kind = |container: &Value| meta::text(context(container), &["procMount"]).to_owned();
     let forbidden = |kind: &str| !matches!(kind, "" | "Default");
     let bad = bad_containers(pod.spec, |container| forbidden(&kind(container)));

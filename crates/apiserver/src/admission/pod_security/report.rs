@@ -40,11 +40,11 @@ pub(super) fn reasons(violations: &[Violation]) -> String {
     reasons.join(", ")
 }
 
-/// `"a", "b"`.
+/// `"a", "b"`; quotes within are left as they are.
 pub(super) fn quoted<T: AsRef<str>>(items: impl IntoIterator<Item = T>) -> String {
     let items: Vec<String> = items
         .into_iter()
-        .map(|item| format!("{:?}", item.as_ref()))
+        .map(|item| format!("\"{}\"", item.as_ref()))
         .collect();
     items.join(", ")
 }

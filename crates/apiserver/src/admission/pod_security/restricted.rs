@@ -1,6 +1,8 @@
 //! What the restricted standard adds to the baseline.
 
-use super::baseline::{Rule, Subject, added_capabilities, forbidden_seccomp};
+use super::baseline::{
+    Rule, Subject, USER_NAMESPACES, added_capabilities, forbidden_seccomp, unusual_proc_mount,
+};
 use super::policy::Version;
 use super::report::{
     Setters, Violation, bad_containers, containers, context, flag, name, plural, quoted,
@@ -13,6 +15,7 @@ use std::collections::BTreeSet;
 pub(super) const RULES: &[Rule] = &[
     privilege_escalation,
     capabilities,
+    proc_mount,
     volumes,
     non_root,
     user,
@@ -67,6 +70,12 @@ fn capabilities(pod: Subject<'_>, version: Version) -> Option<Violation> {
     (!parts.is_empty()).then(|| Violation::new("unrestricted capabilities", parts.join("; ")))
 }
 
+/// Users of its own do not excuse a pod here.
+fn proc_mount(pod: Subject<'_>, version: Version) -> Option<Violation> {
+    let excused = version.since(USER_NAMESPACES) && pod.has_own_users();
+    excused.then(|| unusual_proc_mount(pod))?
+}
+
 fn volumes(pod: Subject<'_>, _: Version) -> Option<Violation> {
     let source = |volume: &Value| -> Option<String> {
         let fields = volume.as_object().into_iter().flatten();
@@ -97,7 +106,10 @@ fn volumes(pod: Subject<'_>, _: Version) -> Option<Violation> {
     (!bad.is_empty()).then(|| Violation::new("restricted volume types", detail))
 }
 
-fn non_root(pod: Subject<'_>, _: Version) -> Option<Violation> {
+fn non_root(pod: Subject<'_>, version: Version) -> Option<Violation> {
+    if version.since(USER_NAMESPACES) && pod.has_own_users() {
+        return None;
+    }
     let said = |owner: &Value| flag(context(owner), &["runAsNonRoot"]);
     let reason = "runAsNonRoot != true";
     let setters = Setters::find(pod.spec, |context| {
@@ -118,6 +130,9 @@ fn non_root(pod: Subject<'_>, _: Version) -> Option<Violation> {
 }
 
 fn user(pod: Subject<'_>, version: Version) -> Option<Violation> {
+    if version.since(USER_NAMESPACES) && pod.has_own_users() {
+        return None;
+    }
     let setters = Setters::find(pod.spec, |context| {
         (meta::integer(context, &["runAsUser"]) == Some(0)).then(String::new)
     });

@@ -32,6 +32,18 @@ fn told(level: &str, pod: &Value) -> String {
     details(&violations(subject, standard))
 }
 
+trait OwnUsers {
+    /// The same pod, with users of its own.
+    fn own_users(self) -> Value;
+}
+
+impl OwnUsers for Value {
+    fn own_users(mut self) -> Value {
+        self["hostUsers"] = json!(false);
+        self
+    }
+}
+
 fn with(path: &str, value: Value) -> Value {
     let mut pod = hardened();
     if let Some(place) = pod.pointer_mut(path) {
@@ -88,6 +100,12 @@ fn a_plain_pod_breaks_four_rules_of_restricted() {
 #[case::user("restricted", with("/containers/0/securityContext/runAsUser", json!(0)),
     "runAsUser=0 (container \"a\" must not set runAsUser=0)")]
 #[case::user_before("restricted:v1.22", with("/containers/0/securityContext/runAsUser", json!(0)), "")]
+#[case::own_users("baseline", with("/containers/0/securityContext/procMount", json!("Unmasked")).own_users(), "")]
+#[case::own_users_before("baseline:v1.34", with("/containers/0/securityContext/procMount", json!("Unmasked")).own_users(),
+    "procMount (container \"a\" must not set securityContext.procMount to \"Unmasked\")")]
+#[case::own_users_restricted("restricted", with("/containers/0/securityContext/procMount", json!("Unmasked")).own_users(),
+    "procMount (container \"a\" must not set securityContext.procMount to \"Unmasked\")")]
+#[case::own_root("restricted", with("/containers/0/securityContext/runAsUser", json!(0)).own_users(), "")]
 #[case::everything_goes("privileged", with("/hostNetwork", json!(true)), "")]
 fn tells(#[case] level: &str, #[case] pod: Value, #[case] want: &str) {
     assert_eq!(told(level, &pod), want);
@@ -98,7 +116,7 @@ fn annotations_count_as_profiles() {
     let key = "container.apparmor.security.beta.kubernetes.io/a";
     let pod = json!({"metadata": {"annotations": {key: "unconfined"}}, "spec": hardened()});
     let want = format!(
-        "forbidden AppArmor profile (annotation {key:?} must not set AppArmor profile type to \"unconfined\")"
+        "forbidden AppArmor profile (annotation must not set AppArmor profile type to \"{key}=\"unconfined\"\")"
     );
     assert_eq!(told("baseline", &pod), want);
 }
