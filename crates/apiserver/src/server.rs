@@ -1,6 +1,7 @@
 //! The server as its users see it.
 
 use crate::admission::Indexes;
+use crate::admission::policy::Policies;
 use crate::admission::service::Allocator;
 use crate::admission::webhook::Webhooks;
 use crate::audit::Audit;
@@ -110,6 +111,7 @@ pub(crate) struct Inner {
     pub(crate) outbound: Outbound,
     pub(crate) custom: Registry,
     pub(crate) webhooks: Webhooks,
+    pub(crate) policies: Policies,
     pub(crate) rules: RuleCache,
 }
 
@@ -123,6 +125,7 @@ impl ApiServer {
         let allocator = Allocator::new(&config.store, &config.cluster);
         let outbound = Outbound::new(config.store.clone());
         let webhooks = Webhooks::new(&config.store);
+        let policies = Policies::new(&config.store);
         let server = Self(Arc::new(Inner {
             admission: Indexes::new(&config.store),
             flow: Flow::new(&config.store),
@@ -141,6 +144,7 @@ impl ApiServer {
             documents: Documents::default(),
             outbound,
             webhooks,
+            policies,
             custom: Registry::default(),
             rules: RuleCache::default(),
         }));

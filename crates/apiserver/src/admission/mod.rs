@@ -10,6 +10,7 @@ pub(crate) mod namespace;
 pub(crate) mod node;
 pub(crate) mod pod;
 mod pod_security;
+pub(crate) mod policy;
 pub(crate) mod quota;
 mod restriction;
 mod runtime;
@@ -24,6 +25,7 @@ use crate::store::Store;
 use follow::Followed;
 use limits::LimitRange;
 use plimsoll_api::status::ApiError;
+use policy::Changes;
 use quota::{Books, Charge};
 use serde_json::Value;
 use webhook::{Rounds, Subject};
@@ -184,10 +186,14 @@ pub(crate) async fn mutate(
     let Some(subject) = request.subject() else {
         return Ok(());
     };
-    let mut rounds = Rounds::default();
+    let (mut rounds, mut changes) = (Rounds::default(), Changes::default());
+    if policy::mutate(&subject, object, old, &mut changes)? {
+        built_in(request, object, old)?;
+    }
     webhook::mutate(&subject, object, old, &mut rounds).await?;
     if rounds.another() {
         built_in(request, object, old)?;
+        policy::mutate(&subject, object, old, &mut changes)?;
         webhook::mutate(&subject, object, old, &mut rounds).await?;
     }
     Ok(())
@@ -213,6 +219,7 @@ pub(crate) async fn validate(
         .iter()
         .try_for_each(|judge| judge(request, object, old))?;
     if let Some(subject) = request.subject() {
+        policy::validate(&subject, object, old)?;
         webhook::validate(&subject, object, old).await?;
     }
     quota::charge(request, object)
@@ -235,10 +242,18 @@ pub(crate) async fn subresource(
     object: &mut Value,
     old: Option<&Value>,
 ) -> Result<(), ApiError> {
-    let mut rounds = Rounds::default();
+    let (mut rounds, mut changes) = (Rounds::default(), Changes::default());
+    let changes_it = subject.operation != Operation::Delete;
+    if changes_it {
+        policy::mutate(subject, object, old, &mut changes)?;
+    }
     webhook::mutate(subject, object, old, &mut rounds).await?;
+    if rounds.another() && changes_it {
+        policy::mutate(subject, object, old, &mut changes)?;
+    }
     if rounds.another() {
         webhook::mutate(subject, object, old, &mut rounds).await?;
     }
+    policy::validate(subject, object, old)?;
     webhook::validate(subject, object, old).await
 }

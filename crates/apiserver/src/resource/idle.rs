@@ -4,19 +4,7 @@ use plimsoll_api::kind::Kind;
 use plimsoll_api::status::ApiError;
 
 /// Kinds whose objects would change what the server itself does: silence would mislead.
-const REFUSED: &[(&str, &str)] = &[
-    ("admissionregistration.k8s.io", "MutatingAdmissionPolicy"),
-    (
-        "admissionregistration.k8s.io",
-        "MutatingAdmissionPolicyBinding",
-    ),
-    ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy"),
-    (
-        "admissionregistration.k8s.io",
-        "ValidatingAdmissionPolicyBinding",
-    ),
-    ("apiregistration.k8s.io", "APIService"),
-];
+const REFUSED: &[(&str, &str)] = &[("apiregistration.k8s.io", "APIService")];
 
 /// Kinds that wait for their controller or their check.
 const STORED_ONLY: &[(&str, &str)] = &[

@@ -164,6 +164,7 @@ impl<'a> Writer<'a> {
         let entry = entry.map_err(|error| refused(self.kind, &name, &error))?;
         claim.keep();
         custom::written(self.server, self.kind, &name).await;
+        admission::policy::settle(self.server, self.kind, &name).await;
         Ok(entry.json.clone())
     }
 
@@ -283,6 +284,7 @@ impl<'a> Writer<'a> {
             Ok(stored) => {
                 claim.keep();
                 custom::written(self.server, self.kind, &name).await;
+                admission::policy::settle(self.server, self.kind, &name).await;
                 Ok(stored.json.clone())
             }
             Err(error @ StoreError::Conflict(_)) => {
@@ -348,6 +350,7 @@ impl<'a> Writer<'a> {
             errors.extend(self.kind.validate(new, old));
             let rules = &self.server.0.rules;
             rules.check(self.kind, (new, old), &mut errors);
+            errors.extend(admission::policy::problems(self.kind, new, old));
             if custom::is_definition(self.kind) {
                 errors.extend(custom::rules::problems(new, old));
             }

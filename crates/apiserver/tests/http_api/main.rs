@@ -20,6 +20,7 @@ mod kube_client;
 mod lists;
 mod openapi;
 mod pod_security;
+mod policies;
 mod portforward;
 mod protobuf;
 mod proxy;

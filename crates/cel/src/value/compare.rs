@@ -9,6 +9,9 @@ use std::cmp::Ordering;
 
 /// Whether two values are equal. Numbers compare by value whatever their type; values of
 /// different types are not equal.
+///
+/// Departs: costs a tenth for each part that is compared, however deep; upstream looks at the
+/// outermost size only.
 pub(crate) fn equals(a: &Value<'_>, b: &Value<'_>, meter: &mut Meter) -> Result<bool, EvalError> {
     let text = match (a, b) {
         (Value::Text(a), Value::Text(b)) => a.as_str().len().min(b.as_str().len()) as u64,

@@ -25,6 +25,19 @@ pub(super) async fn ask(
     role: Role,
     (matched, object, old): (&Matched, &Value, Option<&Value>),
 ) -> Result<Option<Verdict>, ApiError> {
+    match hook.conditions.hold(subject, matched, (object, old)) {
+        Ok(true) => {}
+        Ok(false) => return Ok(None),
+        Err(why) if hook.on_failure == FailurePolicy::Ignore => {
+            tracing::warn!(webhook = hook.name, "{why}; going on without it");
+            return Ok(None);
+        }
+        Err(why) => {
+            let kind = subject.kind;
+            let refused = ApiError::forbidden(&kind.group, &kind.plural, subject.name, &why);
+            return Err(refused);
+        }
+    }
     if subject.run == Run::Dry && !hook.dry_runs {
         let name = &hook.name;
         return Err(ApiError::bad_request(format!(
@@ -70,9 +83,6 @@ async fn call(
     role: Role,
     (matched, object, old): (&Matched, &Value, Option<&Value>),
 ) -> Result<Verdict, String> {
-    if hook.conditions.as_array().is_some_and(|c| !c.is_empty()) {
-        return Err("matchConditions are not evaluated yet".to_owned());
-    }
     let client = hook.client.as_ref().map_err(String::clone)?;
     let uid = subject.server.0.random.audit_id();
     let body = question(subject, &uid, (matched, object, old));

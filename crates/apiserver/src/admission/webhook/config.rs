@@ -1,6 +1,7 @@
 //! Webhook configurations as the dispatcher uses them: read once, when they change.
 
 use super::rules::Rule;
+use crate::admission::policy::conditions::Conditions;
 use crate::outbound::Destination;
 use plimsoll_api::meta;
 use plimsoll_api::selector::LabelSelector;
@@ -48,12 +49,12 @@ pub(super) struct Hook {
     /// How it is called, or why it cannot be.
     pub(super) client: Result<Destination, String>,
     /// `matchConditions`.
-    pub(super) conditions: Value,
+    pub(super) conditions: Conditions,
 }
 
 /// A label selector; absent ones select everything.
 #[derive(Debug)]
-pub(super) enum Selector {
+pub(crate) enum Selector {
     Everything,
     Labels(LabelSelector),
     /// It cannot be understood: nothing can be said about an object.
@@ -61,7 +62,8 @@ pub(super) enum Selector {
 }
 
 impl Selector {
-    fn read(selector: Option<&Value>) -> Self {
+    /// Reads a label selector.
+    pub(crate) fn read(selector: Option<&Value>) -> Self {
         let Some(selector) = selector.filter(|s| s.as_object().is_some_and(|m| !m.is_empty()))
         else {
             return Self::Everything;
@@ -95,7 +97,7 @@ impl Hook {
             _ => FailurePolicy::Fail,
         };
         let versions = meta::list(hook, &["admissionReviewVersions"]);
-        let conditions = hook.get("matchConditions").cloned().unwrap_or_default();
+        let conditions = meta::list(hook, &["matchConditions"]);
         Self {
             name: meta::text(hook, &["name"]).to_owned(),
             configuration: configuration.to_owned(),
@@ -113,7 +115,7 @@ impl Hook {
             } else {
                 Err("webhook does not accept known AdmissionReview versions (v1)".to_owned())
             },
-            conditions,
+            conditions: Conditions::of_webhook(conditions),
         }
     }
 }

@@ -13,8 +13,9 @@ pub(crate) mod rules;
 mod subject;
 mod validate;
 
-pub(crate) use mutate::{Rounds, mutate};
-pub(crate) use subject::Subject;
+pub(crate) use config::Selector;
+pub(crate) use mutate::{Rounds, mutate, replace};
+pub(crate) use subject::{Matched, Subject};
 pub(crate) use validate::validate;
 
 use super::follow::Followed;

@@ -109,8 +109,21 @@ fn apply(
     }
     let before = subject.shown(matched, object).into_owned();
     let patched = patch::json(&before, changes).map_err(|e| ApiError::internal(e.message))?;
-    let conforming = subject.conform(matched, patched);
-    let mut after = conforming.map_err(|e| ApiError::internal(e.message))?;
+    replace(subject, matched, (patched, object)).map_err(|e| ApiError::internal(e.message))
+}
+
+/// Puts a changed object, in the form in which it matched, in the place of `object`: without
+/// unknown fields, with what is the server's own as it was, defaulted; whether anything changed.
+///
+/// # Errors
+/// A field of a wrong type.
+pub(crate) fn replace(
+    subject: &Subject<'_>,
+    matched: &Matched,
+    (changed, object): (Value, &mut Value),
+) -> Result<bool, ApiError> {
+    let before = subject.shown(matched, object).into_owned();
+    let mut after = subject.conform(matched, changed)?;
     keep_own(&mut after, &before);
     if after == before {
         return Ok(false);

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 /// A group, version and resource or kind.
-pub(super) type Names<'a> = (&'a str, &'a str, &'a str);
+pub(crate) type Names<'a> = (&'a str, &'a str, &'a str);
 
 /// What a webhook is asked.
 #[derive(Debug, Serialize)]

@@ -41,7 +41,14 @@ pub(crate) struct Subject<'a> {
 
 /// The form in which a webhook wants to see a request.
 #[derive(Debug, Clone)]
-pub(super) struct Matched(pub(super) Arc<Kind>);
+pub(crate) struct Matched(pub(super) Arc<Kind>);
+
+impl Matched {
+    /// The resource in that form.
+    pub(crate) fn kind(&self) -> &Kind {
+        &self.0
+    }
+}
 
 impl<'a> Subject<'a> {
     /// A request for a subresource whose body is of a kind of its own.
@@ -67,7 +74,12 @@ impl<'a> Subject<'a> {
 
     /// Whether no webhook is ever asked.
     pub(super) fn is_exempt(&self) -> bool {
-        is_exempt(&self.kind.group, &self.kind.plural) || self.identity.user == SELF
+        is_exempt(&self.kind.group, &self.kind.plural) || self.is_own()
+    }
+
+    /// Whether the server looks after its own objects.
+    pub(crate) fn is_own(&self) -> bool {
+        self.identity.user == SELF
     }
 
     /// Whether the object can be changed at all.
@@ -85,23 +97,39 @@ impl<'a> Subject<'a> {
         object: &Value,
         old: Option<&Value>,
     ) -> Result<Option<Matched>, ApiError> {
-        let Some(matched) = self.by_rules(hook) else {
+        let covers = |target: &Target<'_>| hook.rules.iter().any(|rule| rule.covers(target));
+        let Some(matched) = self.by_rules(hook.equivalent, covers) else {
             return Ok(None);
         };
-        let selected = self.in_namespaces(&hook.namespaces, object, old)?
-            && in_objects(&hook.objects, object, old)?;
+        let selected = self.selected((&hook.namespaces, &hook.objects), object, old)?;
         Ok(selected.then_some(matched))
     }
 
-    fn by_rules(&self, hook: &Hook) -> Option<Matched> {
-        let covered = |kind: &Kind| {
-            let target = self.target(kind);
-            hook.rules.iter().any(|rule| rule.covers(&target))
-        };
+    /// Whether the request's namespace and its object are selected.
+    ///
+    /// # Errors
+    /// The selectors cannot be understood.
+    pub(crate) fn selected(
+        &self,
+        (namespaces, objects): (&Selector, &Selector),
+        object: &Value,
+        old: Option<&Value>,
+    ) -> Result<bool, ApiError> {
+        Ok(self.in_namespaces(namespaces, object, old)? && in_objects(objects, object, old)?)
+    }
+
+    /// The form in which rules cover the request: the caller's own, else, if they mean `equivalent`
+    /// ones too, another version of the resource.
+    pub(crate) fn by_rules(
+        &self,
+        equivalent: bool,
+        covers: impl Fn(&Target<'_>) -> bool,
+    ) -> Option<Matched> {
+        let covered = |kind: &Kind| covers(&self.target(kind));
         if covered(self.kind) {
             return Some(Matched(Arc::clone(self.kind)));
         }
-        if !hook.equivalent {
+        if !equivalent {
             return None;
         }
         let kinds = self.server.kinds();
@@ -154,7 +182,7 @@ impl<'a> Subject<'a> {
     }
 
     /// The object as `matched` shows it.
-    pub(super) fn shown<'v>(&self, matched: &Matched, object: &'v Value) -> Cow<'v, Value> {
+    pub(crate) fn shown<'v>(&self, matched: &Matched, object: &'v Value) -> Cow<'v, Value> {
         let kind = &matched.0;
         let is_shown = self.body.is_some() || object.is_null() || {
             let version = meta::text(object, &["apiVersion"]);
@@ -180,7 +208,7 @@ impl<'a> Subject<'a> {
     }
 
     /// Group, version and kind of an object in the form of `kind`.
-    pub(super) fn kind_names<'t>(&'t self, kind: &'t Kind) -> Names<'t> {
+    pub(crate) fn kind_names<'t>(&'t self, kind: &'t Kind) -> Names<'t> {
         match &self.body {
             Some((group, version, kind)) => (group, version, kind),
             None => (&kind.group, &kind.version, &kind.kind),
