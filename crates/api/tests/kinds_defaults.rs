@@ -182,19 +182,20 @@ fn a_scale_mirrors_its_workload() {
         "matchLabels": {"app": "a"},
         "matchExpressions": [{"key": "tier", "operator": "In", "values": ["b", "a"]}]}},
         "status": {"replicas": 2}});
-    let scale = kinds::scale("Deployment", &deployment).expect("deployments scale");
+    let scale =
+        kinds::scale(&kind("apps", "v1", "deployments"), &deployment).expect("deployments scale");
     let want = json!({"kind": "Scale", "apiVersion": "autoscaling/v1",
         "metadata": {"name": "d", "namespace": "n", "uid": "u", "resourceVersion": "5"},
         "spec": {"replicas": 3}, "status": {"replicas": 2, "selector": "app=a,tier in (a,b)"}});
     assert_eq!(scale, want);
     let mut changed = deployment;
     assert!(kinds::apply_scale(
-        "Deployment",
+        &kind("apps", "v1", "deployments"),
         &mut changed,
         &json!({"spec": {"replicas": 7}})
     ));
     assert_eq!(changed["spec"]["replicas"], 7);
-    assert!(kinds::scale("Pod", &changed).is_none());
+    assert!(kinds::scale(&kind("", "v1", "pods"), &changed).is_err());
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! One request for a resource, with everything its handler needs.
 
 use crate::auth::Identity;
+use crate::custom::convert;
 use crate::http::Body;
 use crate::http::negotiate::Wanted;
 use crate::http::query::Query;
@@ -8,7 +9,7 @@ use crate::http::respond::Response;
 use crate::http::route::ResourcePath;
 use crate::resource::present;
 use crate::server::{ApiServer, key};
-use crate::store::{Key, StoreError};
+use crate::store::{Entry, Key, StoreError};
 use bytes::Bytes;
 use http::{HeaderMap, Method, Uri};
 use hyper::upgrade::OnUpgrade;
@@ -76,6 +77,13 @@ impl Call {
     /// An object of the call's kind as the answer.
     pub(crate) fn object(&self, code: u16, json: &Bytes) -> Result<Response, ApiError> {
         present::object(code, &self.kind, &self.wanted, json, self.server.now())
+    }
+
+    /// A stored object of the call's kind as the answer.
+    pub(crate) async fn stored(&self, code: u16, entry: Arc<Entry>) -> Result<Response, ApiError> {
+        let shown = convert::entries(&self.server, &self.kind, vec![entry]).await?;
+        let entry = shown.first().ok_or_else(|| self.not_found())?;
+        self.object(code, &entry.json)
     }
 
     /// 404 for the object the path names.

@@ -18,6 +18,13 @@ pub fn check(schema: &Schema, value: &Value, old: Option<&Value>) -> Vec<FieldEr
     checks.errors
 }
 
+/// Everything wrong with a value at a place that messages name.
+pub(super) fn check_at(schema: &Schema, value: &Value, place: &str) -> Vec<FieldError> {
+    let mut checks = Checks::default();
+    checks.value(schema, value, None, &Path::from_text(place));
+    checks.errors
+}
+
 /// What a walk finds.
 #[derive(Debug, Default)]
 pub(super) struct Checks {

@@ -7,6 +7,7 @@ use crate::kind::Text;
 use crate::meta;
 use crate::status::FieldError;
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 use std::sync::Arc;
 
 /// What a definition calls its resource.
@@ -84,6 +85,8 @@ pub struct Version {
     pub deprecation: Option<String>,
     /// `openAPIV3Schema` as written.
     pub written_schema: Arc<Value>,
+    /// A hash of it.
+    pub schema_hash: [u8; 32],
     /// The same, parsed.
     pub schema: Arc<Schema>,
     /// Columns after the name.
@@ -171,6 +174,7 @@ fn read_version(version: &Value, group: &str, kind: &str) -> Version {
         storage: flag(&["storage"]),
         deprecation,
         schema: Arc::new(written.map_or_else(Schema::anything, Schema::parse)),
+        schema_hash: Sha256::digest(written.map(ToString::to_string).unwrap_or_default()).into(),
         written_schema: Arc::new(written.cloned().unwrap_or_default()),
         columns: PrinterColumn::of(version),
         selectable: selectable.collect(),

@@ -35,6 +35,39 @@ fn fits_float(number: &serde_json::Number) -> bool {
     number.is_f64() && number.as_f64().is_some_and(|n| range.contains(&n))
 }
 
+/// Whether this is a format that text is checked against.
+pub(super) fn is_known(format: &str) -> bool {
+    const KNOWN: [&str; 26] = [
+        "bsonobjectid",
+        "uri",
+        "email",
+        "hostname",
+        "ipv4",
+        "ipv6",
+        "cidr",
+        "mac",
+        "uuid",
+        "uuid3",
+        "uuid4",
+        "uuid5",
+        "isbn",
+        "isbn10",
+        "isbn13",
+        "creditcard",
+        "ssn",
+        "hexcolor",
+        "rgbcolor",
+        "byte",
+        "password",
+        "date",
+        "duration",
+        "datetime",
+        "date-time",
+        "k8s-short-name",
+    ];
+    KNOWN.contains(&format) || format == "k8s-long-name"
+}
+
 fn text_accepts(format: &str, text: &str) -> bool {
     match format {
         "bsonobjectid" => text.len() == 24 && is_hex(text),

@@ -43,6 +43,8 @@ pub struct Custom {
     pub schema: Arc<Schema>,
     /// The same as written, for publishing.
     pub written_schema: Arc<Value>,
+    /// A hash of it.
+    pub schema_hash: [u8; 32],
     /// `CronTabList`.
     pub list_kind: String,
     /// Columns after the name.
@@ -146,6 +148,7 @@ impl Definition {
             definition: self.name.clone(),
             schema: Arc::clone(&version.schema),
             written_schema: Arc::clone(&version.written_schema),
+            schema_hash: version.schema_hash,
             list_kind: self.names.list_kind.clone(),
             columns: version.columns.clone(),
             has_status: version.has_status,

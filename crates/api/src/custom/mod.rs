@@ -14,9 +14,12 @@ mod jsonpath;
 mod kind;
 mod path;
 mod prune;
+pub(crate) mod publish;
+mod scale;
 mod schema;
 pub(crate) mod strategy;
 mod table;
+pub(crate) mod validate;
 
 pub use accept::Taken;
 pub use check::check;

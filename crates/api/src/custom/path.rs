@@ -23,6 +23,14 @@ impl<'a> Path<'a> {
         segment: Segment::Key(""),
     };
 
+    /// A path that starts with text.
+    pub(super) fn from_text(text: &'a str) -> Self {
+        Self {
+            parent: None,
+            segment: Segment::Key(text),
+        }
+    }
+
     pub(super) fn key(&'a self, name: &'a str) -> Self {
         Self {
             parent: Some(self),

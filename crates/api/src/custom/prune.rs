@@ -9,7 +9,7 @@ const IMPLICIT: [&str; 3] = ["apiVersion", "kind", "metadata"];
 
 /// Whether a value is an object with metadata of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Place {
+enum Place {
     Resource,
     Part,
 }
@@ -18,6 +18,13 @@ pub(super) enum Place {
 pub fn prune(schema: &Schema, object: &mut Value) -> Vec<String> {
     let mut unknown = Vec::new();
     walk(schema, object, Place::Resource, &Path::ROOT, &mut unknown);
+    unknown
+}
+
+/// Drops unknown fields of a part of an object, e.g. of a default.
+pub(super) fn prune_part(schema: &Schema, value: &mut Value) -> Vec<String> {
+    let mut unknown = Vec::new();
+    walk(schema, value, Place::Part, &Path::ROOT, &mut unknown);
     unknown
 }
 

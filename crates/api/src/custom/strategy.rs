@@ -1,5 +1,6 @@
 //! The rules of CustomResourceDefinition itself.
 
+use super::formats::is_known;
 use crate::meta;
 use serde_json::{Value, json};
 
@@ -47,6 +48,35 @@ pub(crate) fn prepare_update(new: &mut Value, old: &Value) {
         && !list.iter().any(|v| *v == stored)
     {
         list.push(stored.into());
+    }
+}
+
+/// Formats of texts that nobody knows are no error, but probably a mistake.
+pub(crate) fn warnings(definition: &Value) -> Vec<String> {
+    let mut found = Vec::new();
+    let versions = meta::list(definition, &["spec", "versions"]).iter();
+    for (index, version) in versions.enumerate() {
+        let path = format!("spec.versions[{index}].schema.openAPIV3Schema");
+        if let Some(schema) = meta::at(version, &["schema", "openAPIV3Schema"]) {
+            unknown_formats(schema, &path, &mut found);
+        }
+    }
+    found
+}
+
+fn unknown_formats(schema: &Value, path: &str, found: &mut Vec<String>) {
+    let format = meta::text(schema, &["format"]);
+    if meta::text(schema, &["type"]) == "string" && !format.is_empty() && !is_known(format) {
+        found.push(format!("{path}.format: unrecognized format {format:?}"));
+    }
+    let properties = schema.get("properties").and_then(Value::as_object);
+    for (name, property) in properties.into_iter().flatten() {
+        unknown_formats(property, &format!("{path}.properties[{name}]"), found);
+    }
+    for key in ["items", "additionalProperties"] {
+        if let Some(below) = schema.get(key).filter(|below| below.is_object()) {
+            unknown_formats(below, &format!("{path}.{key}"), found);
+        }
     }
 }
 

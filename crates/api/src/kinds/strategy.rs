@@ -35,6 +35,8 @@ pub(super) fn of(row: &Row) -> Strategy {
             strategy.default = custom::strategy::default;
             strategy.prepare_create = custom::strategy::prepare_create;
             strategy.prepare_update = custom::strategy::prepare_update;
+            strategy.validate = custom::validate::definition;
+            strategy.warnings = custom::strategy::warnings;
         }
         ("autoscaling", _) => strategy.prepare_create = prepare::autoscaler,
         ("apps", "DaemonSet") => {

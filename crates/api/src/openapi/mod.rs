@@ -14,6 +14,7 @@ mod swagger;
 pub use gnostic::encode as gnostic;
 pub use swagger::v2;
 
+use crate::custom::publish;
 use crate::kind::{Kind, Kinds};
 use crate::schema;
 use serde_json::{Map, Value, json};
@@ -34,14 +35,22 @@ pub fn v3(kinds: &Kinds, group: &str, version: &str) -> Value {
         roots.extend(root_types(kind));
     }
     let meta = "io.k8s.apimachinery.pkg.apis.meta.v1.";
+    let custom = served.iter().flat_map(|kind| publish::schemas(kind));
+    let custom: Map<String, Value> = custom.collect();
+    if !custom.is_empty() {
+        let parts = ["ListMeta", "ObjectMeta"].into_iter();
+        roots.extend(parts.filter_map(|name| schema::by_name(&format!("{meta}{name}"))));
+    }
     for name in ["DeleteOptions", "Status", "Patch", "WatchEvent"] {
         roots.extend(schema::by_name(&format!("{meta}{name}")));
     }
+    let mut schemas = schemas::reachable(&roots);
+    schemas.extend(custom);
     json!({
         "openapi": "3.0.0",
         "info": {"title": "Kubernetes", "version": "v1.36.2"},
         "paths": all,
-        "components": {"schemas": schemas::reachable(&roots)},
+        "components": {"schemas": schemas},
     })
 }
 
@@ -66,6 +75,9 @@ pub fn hash(kinds: &Kinds, path: &str) -> String {
     for kind in kinds.iter().filter(|kind| path_of(kind) == path) {
         digest.update(kind.plural.as_bytes());
         digest.update(kind.schema.0.to_be_bytes());
+        if let Some(custom) = &kind.custom {
+            digest.update(custom.schema_hash);
+        }
         for sub in &kind.subresources {
             digest.update(sub.name.as_bytes());
         }

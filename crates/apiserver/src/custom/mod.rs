@@ -4,6 +4,7 @@
 //! A definition is served before its status says `Established`, so whoever waits for that
 //! condition finds the resource in place.
 
+pub(crate) mod convert;
 mod registry;
 mod removal;
 pub(crate) mod rules;

@@ -9,7 +9,7 @@ use super::present::{self, ListMeta, parse};
 use super::write::Writer;
 use crate::admission::{self, Operation, Request};
 use crate::call::{Call, Run, not_found, refused};
-use crate::custom;
+use crate::custom::{self, convert};
 use crate::http::respond::{self, Response};
 use crate::store::{Entry, Expect, Key, ListQuery, StoreError};
 use bytes::Bytes;
@@ -54,7 +54,8 @@ pub(crate) async fn delete(call: &Call) -> Result<Response, ApiError> {
         } else {
             200
         };
-        return call.object(code, &deleted.json);
+        let json = convert::json(&call.server, &call.kind, deleted.json).await?;
+        return call.object(code, &json);
     }
     let status = json!({
         "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success",
@@ -96,6 +97,7 @@ pub(crate) async fn collection(call: &Call) -> Result<Response, ApiError> {
             Err(_) | Ok(_) => {}
         }
     }
+    let entries = convert::entries(&call.server, &call.kind, entries).await?;
     let about = ListMeta {
         revision: call.server.store().revision(),
         ..ListMeta::default()

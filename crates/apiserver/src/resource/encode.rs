@@ -69,11 +69,15 @@ pub(crate) fn draft(kind: &Kind, key: Key, object: &Value) -> Draft {
     }
 }
 
-/// Whether a draft would store exactly what is stored.
+/// Whether a draft would store what is stored, whatever the order of its fields.
 pub(crate) fn is_same(draft: &Draft, entry: &Entry) -> bool {
-    let rest = entry.json.strip_prefix(draft.head.as_slice());
-    let rest = rest.and_then(|rest| rest.strip_suffix(draft.tail.as_slice()));
-    rest.is_some_and(|version| version == entry.revision.to_string().as_bytes())
+    let revision = entry.revision.to_string();
+    let new = [&draft.head, revision.as_bytes(), &draft.tail].concat();
+    if *new == *entry.json {
+        return true;
+    }
+    let parse = |json: &[u8]| serde_json::from_slice::<Value>(json).ok();
+    parse(&new) == parse(&entry.json)
 }
 
 /// The complete JSON of an object that is not stored (dry runs).

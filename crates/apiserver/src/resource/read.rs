@@ -5,6 +5,7 @@ use super::options::{self, ListOptions, Match};
 use super::paging::Position;
 use super::present::{self, ListMeta};
 use crate::call::Call;
+use crate::custom::convert;
 use crate::http::negotiate::Shape;
 use crate::http::respond::{self, Response};
 use crate::store::{Entry, ListQuery, Page, StoreError};
@@ -27,7 +28,7 @@ pub(crate) async fn get(call: &Call) -> Result<Response, ApiError> {
         .store()
         .get(&call.key())
         .ok_or_else(|| call.not_found())?;
-    call.object(200, &entry.json)
+    call.stored(200, entry).await
 }
 
 /// Answers a list or a page of one.
@@ -53,6 +54,7 @@ pub(crate) async fn list(call: &Call) -> Result<Response, ApiError> {
         Err(error) => return Err(crate::call::refused(&call.kind, "", &error)),
     };
     let (entries, about) = cut(page, &filter, options.limit, now);
+    let entries = convert::entries(&call.server, &call.kind, entries).await?;
     present::list(
         &call.kind,
         &call.wanted,

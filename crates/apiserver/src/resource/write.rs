@@ -10,9 +10,9 @@ use super::present::parse;
 use crate::admission::{self, Operation, Request};
 use crate::auth::Identity;
 use crate::call::{Call, Run, not_found, refused};
-use crate::custom;
+use crate::custom::{self, convert};
 use crate::server::{ApiServer, key};
-use crate::store::{Entry, Expect, Key, StoreError};
+use crate::store::{Draft, Entry, Expect, Key, StoreError};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use plimsoll_api::kind::{Generation, Kind};
@@ -84,12 +84,36 @@ impl<'a> Writer<'a> {
 
     /// A stored object in the version that writes work in: the stored one, or for custom kinds the
     /// caller's, by whose schema it is defaulted and validated.
-    fn working_form(&self, stored: Value) -> Value {
-        if self.kind.custom.is_some() {
-            self.kind.to_served(stored)
-        } else {
-            stored
+    async fn working_form(&self, stored: Value) -> Result<Value, ApiError> {
+        if self.kind.custom.is_none() {
+            return Ok(stored);
         }
+        let version = self.kind.api_version();
+        let served = convert::object(self.server, self.kind, stored, &version).await?;
+        Ok(self.kind.to_served(served))
+    }
+
+    /// The draft of an object in its working form.
+    async fn draft(&self, key: Key, object: &Value) -> Result<Draft, ApiError> {
+        let kind = self.stored_kind();
+        if !convert::by_webhook(&kind) {
+            return Ok(encode::draft(&kind, key, object));
+        }
+        let (object, version) = (object.clone(), &kind.stored_api_version);
+        let stored = convert::object(self.server, &kind, object, version).await?;
+        Ok(encode::draft(&kind, key, &stored))
+    }
+
+    /// What was written: the stored JSON, or the working form where showing the stored one would
+    /// need a conversion.
+    fn answer(&self, entry: &Entry, object: &Value) -> Bytes {
+        if !convert::by_webhook(self.kind) {
+            return entry.json.clone();
+        }
+        let mut object = object.clone();
+        meta::object_mut(&mut object, &["metadata"])
+            .insert("resourceVersion".into(), entry.revision.to_string().into());
+        super::present::bytes_of(&object)
     }
 
     /// Creates an object (served version); answers its JSON in the stored version.
@@ -159,13 +183,13 @@ impl<'a> Writer<'a> {
         if self.run == Run::Dry {
             return Ok(encode::unstored(object));
         }
-        let draft = encode::draft(&self.stored_kind(), key, object);
+        let draft = self.draft(key, object).await?;
         let entry = self.server.store().put(draft, Expect::Absent).await;
         let entry = entry.map_err(|error| refused(self.kind, &name, &error))?;
         claim.keep();
         custom::written(self.server, self.kind, &name).await;
         admission::policy::settle(self.server, self.kind, &name).await;
-        Ok(entry.json.clone())
+        Ok(self.answer(&entry, object))
     }
 
     /// Checks and stamps the metadata of a new object; whether its name is to be generated.
@@ -220,7 +244,7 @@ impl<'a> Writer<'a> {
         loop {
             let entry = self.server.store().get(key);
             let entry = entry.ok_or_else(|| not_found(self.kind, &key.name))?;
-            let old = self.working_form(parse(&entry.json)?);
+            let old = self.working_form(parse(&entry.json)?).await?;
             let new = step(&old)?;
             match self.replace(&entry, &old, new, part).await {
                 Ok(json) => return Ok(json),
@@ -265,9 +289,9 @@ impl<'a> Writer<'a> {
         if self.run == Run::Dry {
             return Ok(super::present::bytes_of(&new));
         }
-        let draft = encode::draft(&self.stored_kind(), entry.key.clone(), &new);
+        let draft = self.draft(entry.key.clone(), &new).await?;
         if unchanged && encode::is_same(&draft, entry) {
-            return Ok(entry.json.clone());
+            return Ok(self.answer(entry, &new));
         }
         let expect = Expect::Revision(entry.revision);
         let store = self.server.store();
@@ -285,7 +309,7 @@ impl<'a> Writer<'a> {
                 claim.keep();
                 custom::written(self.server, self.kind, &name).await;
                 admission::policy::settle(self.server, self.kind, &name).await;
-                Ok(stored.json.clone())
+                Ok(self.answer(&stored, &new))
             }
             Err(error @ StoreError::Conflict(_)) => {
                 Err(Refusal::Raced(refused(self.kind, &name, &error)))
@@ -346,7 +370,7 @@ impl<'a> Writer<'a> {
         let mut errors = old.map(|old| new_finalizers(new, old)).unwrap_or_default();
         // Subresource writes start from a stored, valid object; only what they change is checked
         // by their own handlers.
-        if !matches!(part, Part::Other | Part::Placement) {
+        if !matches!(part, Part::Other | Part::Placement) || self.kind.custom.is_some() {
             errors.extend(self.kind.validate(new, old));
             let rules = &self.server.0.rules;
             rules.check(self.kind, (new, old), &mut errors);

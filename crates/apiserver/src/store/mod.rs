@@ -50,7 +50,7 @@ pub struct Index {
 }
 
 /// A stored object: serialised once, never changed.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Entry {
     /// Where it lives.
     pub key: Key,

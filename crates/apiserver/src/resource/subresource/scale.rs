@@ -106,7 +106,7 @@ async fn write(
         };
         check(call, &scale)?;
         let mut object = old.clone();
-        kinds::apply_scale(&call.kind.kind, &mut object, &scale);
+        kinds::apply_scale(&call.kind, &mut object, &scale);
         // A Scale without a resourceVersion is unconditional; one with it must match.
         let metadata = meta::object_mut(&mut object, &["metadata"]);
         for key in ["resourceVersion", "uid"] {
@@ -152,6 +152,5 @@ fn check(call: &Call, scale: &Value) -> Result<(), ApiError> {
 
 fn view(call: &Call, stored: &Value) -> Result<Value, ApiError> {
     let object = to_served(&call.kind, stored.clone());
-    kinds::scale(&call.kind.kind, &object)
-        .ok_or_else(|| ApiError::not_yet(&format!("scale of {}", call.kind.plural)))
+    kinds::scale(&call.kind, &object)
 }
