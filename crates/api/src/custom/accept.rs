@@ -27,7 +27,7 @@ impl Taken {
     }
 }
 
-/// The first name that cannot be had.
+/// A name that cannot be had.
 struct Conflict {
     reason: &'static str,
     message: String,
@@ -141,10 +141,11 @@ fn accept(wanted: &Value, mut held: Value, taken: &Taken) -> (Value, Option<Conf
         match used {
             None => drop(accepted.insert(field.into(), value.clone())),
             Some(name) => {
-                conflict = conflict.or(Some(Conflict {
+                // The last one is what the condition says.
+                conflict = Some(Conflict {
                     reason,
                     message: format!("{name:?} is already in use"),
-                }));
+                });
                 // The type has no such thing as no name.
                 if matches!(field, "plural" | "kind") {
                     accepted.entry(field).or_insert_with(|| "".into());

@@ -61,6 +61,8 @@ pub struct Custom {
     pub indexed: Vec<Vec<Text>>,
     /// Whether the definition is being deleted: no new objects then.
     pub terminating: bool,
+    /// Whether all versions have one schema, so that what one stores is what another shows.
+    pub uniform: bool,
     /// Objects of a later revision were written under this very definition.
     pub since: u64,
     /// How stored JSON of the served version begins.
@@ -116,6 +118,12 @@ impl Definition {
         }
     }
 
+    fn is_uniform(&self) -> bool {
+        let mut schemas = self.versions.iter().map(|v| v.schema_hash);
+        let first = schemas.next();
+        self.webhook.is_none() && schemas.all(|schema| Some(schema) == first)
+    }
+
     fn subresources(&self, version: &Version) -> Vec<Subresource> {
         let mut list = Vec::new();
         if version.has_status {
@@ -164,6 +172,7 @@ impl Definition {
                 .map(|(_, path)| path.clone())
                 .collect(),
             terminating: self.terminating,
+            uniform: self.is_uniform(),
             since,
             head: head.into_bytes(),
         }
@@ -186,7 +195,9 @@ impl Custom {
     /// Whether stored JSON can be served as it is: it has this version and was written under this
     /// definition.
     pub(crate) fn is_served_as_stored(&self, json: &[u8]) -> bool {
-        json.starts_with(&self.head) && stored_revision(json).is_some_and(|r| r > self.since)
+        self.uniform
+            && json.starts_with(&self.head)
+            && stored_revision(json).is_some_and(|r| r > self.since)
     }
 
     /// Fills defaults in.

@@ -2,9 +2,11 @@
 
 use super::parameters::{self, DELETE, LIST, PATCH, WRITE};
 use super::schemas::reference;
+use crate::custom::publish;
 use crate::kind::{Kind, Subresource};
 use crate::schema;
 use serde_json::{Map, Value, json};
+use std::borrow::Cow;
 
 const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.";
 const JSON_TYPES: [&str; 3] = [
@@ -214,22 +216,48 @@ impl Place<'_> {
     }
 
     /// The type of the objects that are sent here; empty where nothing is known of them.
-    fn body(&self) -> &'static str {
-        match self.sub {
-            Some(sub) => {
-                let (group, version, kind) = &sub.response;
-                schema::by_kind(group, version, kind).map_or("", |id| schema::get(id).name)
+    fn body(&self) -> Cow<'static, str> {
+        if let Some(sub) = self.sub {
+            let (group, version, kind) = &sub.response;
+            let known = schema::by_kind(group, version, kind);
+            if let Some(id) = known {
+                return schema::get(id).name.into();
             }
-            None => schema::get(self.kind.schema).name,
+            if self.kind.custom.is_none() {
+                return "".into();
+            }
         }
+        if self.kind.custom.is_some() {
+            let [object, _] = publish::names(self.kind);
+            return object.into();
+        }
+        schema::get(self.kind.schema).name.into()
+    }
+
+    /// The type of lists of them.
+    fn list(&self) -> Cow<'static, str> {
+        if self.kind.custom.is_some() {
+            let [_, list] = publish::names(self.kind);
+            return list.into();
+        }
+        let list = format!("{}List", self.kind.kind);
+        let list = schema::by_kind(&self.kind.group, &self.kind.version, &list);
+        list.map_or_else(|| self.body(), |id| schema::get(id).name.into())
     }
 
     fn request(&self, operation: Operation) -> Option<Value> {
         let patch = format!("{META}Patch");
+        let body = self.body();
+        // Custom kinds have no merge keys.
+        let patches = if self.kind.custom.is_some() {
+            PATCH_TYPES.get(..3).unwrap_or(&PATCH_TYPES)
+        } else {
+            &PATCH_TYPES
+        };
         let (types, name): (&[&str], &str) = match (operation.action, operation.method) {
             ("connect", _) => return None,
-            (_, "post" | "put") => (&["*/*"], self.body()),
-            (_, "patch") => (&PATCH_TYPES, &patch),
+            (_, "post" | "put") => (&["*/*"], &body),
+            (_, "patch") => (patches, &patch),
             (_, "delete") => (
                 &["*/*"],
                 "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions",
@@ -250,15 +278,13 @@ impl Place<'_> {
     }
 
     fn responses(&self, operation: Operation) -> Value {
-        let list = format!("{}List", self.kind.kind);
-        let list = schema::by_kind(&self.kind.group, &self.kind.version, &list);
-        let answer = match operation.action {
-            "list" => list.map_or(self.body(), |id| schema::get(id).name),
-            "watch" | "watchlist" => "io.k8s.apimachinery.pkg.apis.meta.v1.WatchEvent",
+        let answer: Cow<'static, str> = match operation.action {
+            "list" => self.list(),
+            "watch" | "watchlist" => "io.k8s.apimachinery.pkg.apis.meta.v1.WatchEvent".into(),
             "delete" if !deletes_to_object(self.kind) => {
-                "io.k8s.apimachinery.pkg.apis.meta.v1.Status"
+                "io.k8s.apimachinery.pkg.apis.meta.v1.Status".into()
             }
-            "deletecollection" => "io.k8s.apimachinery.pkg.apis.meta.v1.Status",
+            "deletecollection" => "io.k8s.apimachinery.pkg.apis.meta.v1.Status".into(),
             _ => self.body(),
         };
         let text = matches!(self.sub, Some(sub) if sub.name == "log");
@@ -267,6 +293,9 @@ impl Place<'_> {
             if operation.action == "list" {
                 types.extend(STREAM_TYPES);
             }
+            if self.kind.custom.is_some() {
+                types.retain(|media| !media.contains("protobuf"));
+            }
             if operation.action == "connect" {
                 json!({"description": what, "content": {"*/*": {"schema": {"type": "string"}}}})
             } else if text {
@@ -274,7 +303,7 @@ impl Place<'_> {
             } else if answer.is_empty() {
                 json!({"description": what})
             } else {
-                json!({"description": what, "content": content(&types, answer)})
+                json!({"description": what, "content": content(&types, &answer)})
             }
         };
         let mut out = Map::new();

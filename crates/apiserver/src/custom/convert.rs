@@ -5,14 +5,14 @@
 use crate::outbound::{Destination, Limits};
 use crate::resource::present::{bytes_of, parse};
 use crate::server::ApiServer;
-use crate::store::Entry;
+use crate::store::{Entry, Event};
 use bytes::Bytes;
 use plimsoll_api::custom::Conversion;
 use plimsoll_api::kind::Kind;
 use plimsoll_api::meta;
 use plimsoll_api::status::ApiError;
 use serde_json::{Value, json};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// How long a webhook may take, and how much it may answer.
@@ -115,6 +115,29 @@ pub(crate) async fn entries(
         Arc::new(entry)
     });
     Ok(shown.collect())
+}
+
+/// An event whose objects are in the served version.
+///
+/// # Errors
+/// As [`objects`].
+pub(crate) async fn event(
+    server: &ApiServer,
+    kind: &Kind,
+    event: Arc<Event>,
+) -> Result<Arc<Event>, ApiError> {
+    if !by_webhook(kind) {
+        return Ok(event);
+    }
+    let both = std::iter::once(Arc::clone(&event.entry)).chain(event.previous.clone());
+    let mut shown = entries(server, kind, both.collect()).await?.into_iter();
+    Ok(Arc::new(Event {
+        change: event.change,
+        entry: shown.next().unwrap_or_else(|| Arc::clone(&event.entry)),
+        previous: shown.next(),
+        frame: OnceLock::new(),
+        protobuf: OnceLock::new(),
+    }))
 }
 
 /// JSON in the served version.

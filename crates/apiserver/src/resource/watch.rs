@@ -5,6 +5,7 @@ use super::filter::Filter;
 use super::options::WatchOptions;
 use super::read::reached;
 use crate::call::{Call, refused};
+use crate::custom::convert;
 use crate::http::body;
 use crate::http::negotiate::Encoding;
 use crate::http::respond::{self, Response};
@@ -46,13 +47,14 @@ pub(crate) async fn open(call: &Call) -> Result<Response, ApiError> {
         reached(call, options.revision).await?;
     }
     let encoding = call.wanted.encoding;
-    let opened = match begin(call, &options) {
+    let mut opened = match begin(call, &options) {
         Ok(opened) => opened,
         Err(error @ (StoreError::Compacted { .. } | StoreError::Future { .. })) => {
             return Ok(ended(&too_old(&error), encoding));
         }
         Err(error) => return Err(refused(&call.kind, "", &error)),
     };
+    opened.0.entries = convert::entries(&call.server, &call.kind, opened.0.entries).await?;
     let feed = Feed {
         server: call.server.clone(),
         kind: Arc::clone(&call.kind),
@@ -179,7 +181,7 @@ impl Stream {
                     continue;
                 }
             };
-            if let Some(lines) = self.lines(first) {
+            if let Some(lines) = self.lines(first).await {
                 return Some(lines);
             }
         }
@@ -198,12 +200,21 @@ impl Stream {
     }
 
     /// An event and those that wait behind it.
-    fn lines(&mut self, first: Result<Arc<Event>, StoreError>) -> Option<Bytes> {
+    async fn lines(&mut self, first: Result<Arc<Event>, StoreError>) -> Option<Bytes> {
         let mut lines = Lines::default();
         let mut next = first.map(Some);
         loop {
             match next {
-                Ok(Some(event)) => lines.push(self.feed.event(&event)),
+                Ok(Some(event)) => {
+                    match convert::event(&self.server, &self.feed.kind, event).await {
+                        Ok(event) => lines.push(self.feed.event(&event)),
+                        Err(error) => {
+                            self.broken = true;
+                            lines.push(Some(failure(&error, self.feed.encoding)));
+                            break;
+                        }
+                    }
+                }
                 Ok(None) => break,
                 Err(error) => {
                     self.broken = true;
