@@ -194,16 +194,33 @@ fn groups<'a>(kinds: &'a Kinds, locals: &[Arc<dyn LocalGroup>]) -> Groups<'a> {
     list
 }
 
-/// Orders versions as clients prefer them: GA over beta over alpha, then by number.
-fn version_rank(version: &str) -> (u8, u32, u32) {
+/// Orders versions as clients prefer them: GA over beta over alpha, then by number; whatever else
+/// definitions call a version comes last, in alphabetical order.
+fn version_rank(version: &str) -> (u8, u32, u32, Reverse<String>) {
+    if !is_ranked(version) {
+        return (0, 0, 0, Reverse(version.to_owned()));
+    }
     let number = |text: &str| text.parse::<u32>().unwrap_or_default();
     let rest = version.strip_prefix('v').unwrap_or(version);
     if let Some((major, minor)) = rest.split_once("beta") {
-        (1, number(major), number(minor))
+        (2, number(major), number(minor), Reverse(String::new()))
     } else if let Some((major, minor)) = rest.split_once("alpha") {
-        (0, number(major), number(minor))
+        (1, number(major), number(minor), Reverse(String::new()))
     } else {
-        (2, number(rest), 0)
+        (3, number(rest), 0, Reverse(String::new()))
+    }
+}
+
+/// Whether a version has the form `v1`, `v1beta2` or `v1alpha3`.
+fn is_ranked(version: &str) -> bool {
+    let Some(rest) = version.strip_prefix('v') else {
+        return false;
+    };
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    let parts = rest.split_once("beta").or_else(|| rest.split_once("alpha"));
+    match parts {
+        Some((major, minor)) => is_number(major) && is_number(minor),
+        None => is_number(rest),
     }
 }
 

@@ -5,6 +5,7 @@
 //! up at the server before anything is deleted because of it.
 
 mod graph;
+mod kinds;
 
 use crate::runtime::{
     Action, Deletion, Meta, ObjectKey, Owner, Queue, Reconcile, Served, ServedKind, WriteError,
@@ -13,10 +14,11 @@ use crate::runtime::{
 use crate::supervisor::Context;
 use futures::StreamExt;
 use graph::{Graph, Manner, Node, Step, Uid};
-use kube::Api;
+use kinds::{Kinds, follow_definitions};
 use kube::api::PropagationPolicy;
 use kube::core::{DynamicObject, PartialObjectMeta};
 use kube::runtime::watcher::{self, Event, watcher};
+use kube::{Api, Client};
 use parking_lot::Mutex;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -25,7 +27,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 
 const FOREGROUND: &str = "foregroundDeletion";
 const ORPHAN: &str = "orphan";
@@ -34,7 +36,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// Runs the controller for ever.
 pub async fn control(context: Context) {
-    let kinds = loop {
+    let served = loop {
         match context.writer.discover().await {
             Ok(served) => break collected(served),
             Err(error) => {
@@ -43,33 +45,75 @@ pub async fn control(context: Context) {
             }
         }
     };
-    let kinds: Arc<[ServedKind]> = kinds.into();
     let queue = Queue::new();
     let graph: Arc<Mutex<Graph>> = Arc::default();
     let (ready, mut listed) = mpsc::unbounded_channel();
-    let mut watches = JoinSet::new();
-    for (position, kind) in kinds.iter().enumerate() {
-        let watch = Watch {
-            kind: position,
-            graph: Arc::clone(&graph),
-            queue: queue.clone(),
-            known: BTreeMap::new(),
-            ready: Some(ready.clone()),
-        };
-        let resource = kind.to_api_resource();
-        let api = Api::all_with(context.client.clone(), &resource);
-        drop(watches.spawn(watch.follow(api)));
+    let mut watches = Watches {
+        client: context.client.clone(),
+        kinds: Kinds::default(),
+        graph: Arc::clone(&graph),
+        queue: queue.clone(),
+        running: BTreeMap::new(),
+        tasks: JoinSet::new(),
+    };
+    let count = served.len();
+    for kind in served {
+        watches.start(kind, Some(ready.clone()));
     }
     // Before every kind is listed, an owner could look absent only because it is not seen yet.
-    for _ in 0..kinds.len() {
+    for _ in 0..count {
         listed.recv().await;
     }
     let collector = Collector {
         writer: context.writer.clone(),
-        kinds,
+        kinds: watches.kinds.clone(),
         graph,
     };
-    match run(Arc::new(collector), queue).await {}
+    let collect = run(Arc::new(collector), queue);
+    let follow = follow_definitions(context.client, |kind| watches.start(kind, None));
+    let (never, ()) = futures::future::join(collect, follow).await;
+    match never {}
+}
+
+/// One metadata watch per kind.
+struct Watches {
+    client: Client,
+    kinds: Kinds,
+    graph: Arc<Mutex<Graph>>,
+    queue: Queue<Uid>,
+    running: BTreeMap<usize, AbortHandle>,
+    tasks: JoinSet<()>,
+}
+
+impl Watches {
+    /// Watches a kind unless it is watched already.
+    fn start(&mut self, kind: ServedKind, ready: Option<mpsc::UnboundedSender<()>>) {
+        let api = Api::all_with(self.client.clone(), &kind.to_api_resource());
+        let position = self.kinds.place(kind);
+        let running = self.running.get(&position);
+        if running.is_some_and(|task| !task.is_finished()) {
+            return;
+        }
+        let watch = Watch {
+            kind: position,
+            graph: Arc::clone(&self.graph),
+            queue: self.queue.clone(),
+            known: BTreeMap::new(),
+            ready,
+        };
+        let task = self.tasks.spawn(watch.follow(api));
+        self.running.insert(position, task);
+    }
+}
+
+/// Whether a watch failed because its kind is no longer served.
+fn is_gone(error: &watcher::Error) -> bool {
+    let (watcher::Error::InitialListFailed(error) | watcher::Error::WatchStartFailed(error)) =
+        error
+    else {
+        return false;
+    };
+    matches!(error, kube::Error::Api(status) if status.code == 404)
 }
 
 /// Kinds that can own or be owned. Events are short-lived and never do.
@@ -120,6 +164,12 @@ impl Watch {
                     self.known.remove(&meta.key);
                     self.remove(&meta.uid);
                 }
+                Err(error) if is_gone(&error) => {
+                    for uid in std::mem::take(&mut self.known).into_values() {
+                        self.remove(&uid);
+                    }
+                    return;
+                }
                 Err(error) => {
                     tracing::debug!(%error, "metadata watch failed");
                     tokio::time::sleep(PAUSE).await;
@@ -156,7 +206,7 @@ impl Watch {
 
 struct Collector {
     writer: Writer,
-    kinds: Arc<[ServedKind]>,
+    kinds: Kinds,
     graph: Arc<Mutex<Graph>>,
 }
 
@@ -197,6 +247,7 @@ impl Collector {
         let Some(kind) = self.kinds.get(node.kind) else {
             return Ok(());
         };
+        let kind = &*kind;
         match step {
             Step::Keep | Step::Verify(_) => Ok(()),
             Step::Delete(manner) => {
@@ -236,13 +287,12 @@ impl Collector {
             .api_version
             .rsplit_once('/')
             .map_or("", |(group, _)| group);
-        let serves = |kind: &&ServedKind| kind.group == group && *kind.kind == *owner.kind;
-        let Some(kind) = self.kinds.iter().find(serves) else {
+        let Some(kind) = self.kinds.find(group, &owner.kind) else {
             return Ok(None);
         };
         let namespace = if kind.namespaced { &*of.namespace } else { "" };
         let key = ObjectKey::new(namespace, &owner.name);
-        let live = self.writer.live_meta(kind, &key).await?;
+        let live = self.writer.live_meta(&kind, &key).await?;
         Ok(Some(live.is_some_and(|meta| {
             meta.uid.as_deref() == Some(&*owner.uid)
         })))
@@ -252,6 +302,7 @@ impl Collector {
         let Some(kind) = self.kinds.get(node.kind) else {
             return Ok(());
         };
+        let kind = &*kind;
         let Some(live) = self.writer.live_meta(kind, &node.key).await? else {
             return Ok(());
         };

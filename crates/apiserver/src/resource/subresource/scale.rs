@@ -76,7 +76,7 @@ async fn apply_scale(call: &Call) -> Result<bytes::Bytes, ApiError> {
     let sent = admitted.as_ref().unwrap_or(sent);
     let mut wanted = json!({});
     if meta::integer(sent, &["spec", "replicas"]).is_some() {
-        kinds::apply_scale(&call.kind.kind, &mut wanted, sent);
+        kinds::apply_scale(&call.kind, &mut wanted, sent);
     }
     for key in ["resourceVersion", "uid"] {
         if let Some(value) = meta::at(sent, &["metadata", key]).filter(|v| **v != "") {
