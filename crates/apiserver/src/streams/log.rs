@@ -102,6 +102,7 @@ fn options(call: &Call) -> Result<LogOptions, ApiError> {
         let why = "at most one of `sinceTime` or `sinceSeconds` may be specified";
         wrong.push(FieldError::forbidden("", why));
     }
+    // Departs: upstream only where a feature gate is on.
     let name = query.get("stream").unwrap_or("All");
     let stream = LogStream::parse(name);
     if stream.is_none() {

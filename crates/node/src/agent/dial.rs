@@ -43,10 +43,15 @@ impl Agents {
         let network = entry.runtime.network();
         let inside = network.connect_inside(&entry.uid, SocketAddr::new(ip, port));
         inside.await.map_err(|error| {
-            let message = format!(
-                "failed to connect to localhost:{port} inside namespace {:?}: {error}",
-                entry.uid
-            );
+            let uid = &entry.uid;
+            let why = match error.raw_os_error() {
+                Some(_) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                    format!("dial tcp4 127.0.0.1:{port}: connect: connection refused")
+                }
+                Some(_) | None => error.to_string(),
+            };
+            let message =
+                format!("failed to connect to localhost:{port} inside namespace {uid:?}: {why}");
             io::Error::new(error.kind(), message)
         })
     }

@@ -77,6 +77,7 @@ pub(crate) enum Show {
     /// It runs for its own sake; who does not keep up misses some of it.
     Public,
     /// It runs for one reader: it waits for them, and nobody hears it once they have left.
+    /// Departs: its terminal hangs up then; upstream some runtimes leave the program behind.
     Private,
 }
 

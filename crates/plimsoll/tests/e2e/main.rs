@@ -15,6 +15,7 @@ mod kubectl;
 mod lab1;
 mod lifecycle;
 mod safekeeping;
+mod streams;
 mod transcript;
 
 use kubectl::Kubectl;
@@ -64,6 +65,7 @@ const TRANSCRIPTS: &[(&str, &str)] = &[
 /// Tests for every kubectl.
 const EACH_KUBECTL: &[(&str, WithKubectl)] = &[
     ("lab1", lab1::whole),
+    ("streams", streams::all),
     ("bad_input", bad_input::all),
     ("lifecycle::objects_survive_a_restart", lifecycle::durable),
     ("safekeeping", safekeeping::keeps),
