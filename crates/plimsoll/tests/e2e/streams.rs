@@ -8,7 +8,7 @@ use libtest_mimic::Failed;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::{Child, ChildStdout, Stdio};
 
 /// How kubectl carries streams.
 #[derive(Debug, Clone, Copy)]
@@ -111,6 +111,8 @@ fn copy(k: &Kubectl, over: Over, dir: &Path) -> Outcome {
 /// A `kubectl port-forward`, ended when dropped.
 struct Forwarding {
     child: Child,
+    /// Kept open: kubectl goes on writing to it.
+    _out: BufReader<ChildStdout>,
     port: u16,
 }
 
@@ -118,13 +120,17 @@ impl Forwarding {
     fn start(k: &Kubectl, over: Over, what: &str) -> Result<Self, Failed> {
         let mut child = start(k, over, &format!("port-forward {what}"))?;
         let mut line = String::new();
-        if let Some(stdout) = child.stdout.take() {
-            BufReader::new(stdout).read_line(&mut line)?;
-        }
+        let stdout = child.stdout.take().ok_or("no output")?;
+        let mut out = BufReader::new(stdout);
+        out.read_line(&mut line)?;
         let port = line
             .strip_prefix("Forwarding from 127.0.0.1:")
             .and_then(|rest| rest.split(' ').next()?.parse().ok());
-        let mut forwarding = Self { child, port: 0 };
+        let mut forwarding = Self {
+            child,
+            _out: out,
+            port: 0,
+        };
         let Some(port) = port else {
             return Err(format!("not forwarded: {line:?}{}", forwarding.end()).into());
         };
