@@ -81,6 +81,8 @@ pub struct Column {
     pub format: Text,
     /// 0 = always shown, 1 = only with `-o wide`.
     pub priority: i32,
+    /// What it shows; empty for a column of a built-in kind, which is known by its heading.
+    pub description: Text,
 }
 
 /// How a kind prints as a table: the columns and, per object, one cell a column.

@@ -23,6 +23,7 @@ impl PrinterColumn {
         if columns.is_empty() {
             return Self::read(&serde_json::json!({
                 "name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp",
+                "description": "How long ago the object was created.",
             }))
             .into_iter()
             .collect();
@@ -40,6 +41,10 @@ impl PrinterColumn {
                 kind: text("type").into(),
                 format: text("format").into(),
                 priority: i32::try_from(priority).unwrap_or_default(),
+                description: match text("description") {
+                    said if said.is_empty() => format!("The field at {}.", text("jsonPath")).into(),
+                    said => said.into(),
+                },
             },
         })
     }

@@ -73,6 +73,7 @@ const fn column(name: &'static str, kind: &'static str, priority: i32) -> Column
         kind: Cow::Borrowed(kind),
         format: Cow::Borrowed(""),
         priority,
+        description: Cow::Borrowed(""),
     }
 }
 
@@ -96,6 +97,7 @@ const NAME: Column = Column {
     kind: Cow::Borrowed("string"),
     format: Cow::Borrowed("name"),
     priority: 0,
+    description: Cow::Borrowed(""),
 };
 const AGE: Column = text("Age");
 

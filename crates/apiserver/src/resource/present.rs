@@ -343,9 +343,13 @@ impl Rows<'_> {
 /// Column definitions as a Table lists them.
 pub(crate) fn columns(columns: &[Column]) -> Value {
     let definition = |c: &Column| {
+        let description = match c.description.as_ref() {
+            "" => print::column_description(&c.name),
+            said => said,
+        };
         json!({
             "name": c.name, "type": c.kind, "format": c.format,
-            "description": print::column_description(&c.name), "priority": c.priority,
+            "description": description, "priority": c.priority,
         })
     };
     Value::Array(columns.iter().map(definition).collect())

@@ -204,3 +204,57 @@ async fn reviews_are_not_tables() {
         assert_eq!(answer.code.as_u16(), code, "{accept}");
     }
 }
+
+/// Custom resources have no messages, only their metadata has: what is asked for in protobuf first
+/// comes as JSON, and what is asked for in nothing else does not come.
+#[tokio::test(start_paused = true)]
+async fn only_the_metadata_of_custom_resources_is_protobuf() {
+    let rig = Rig::new().await;
+    let schema = json!({"openAPIV3Schema": {"type": "object"}});
+    let definition = json!({
+        "metadata": {"name": "things.example.com"},
+        "spec": {
+            "group": "example.com", "scope": "Namespaced",
+            "names": {"plural": "things", "singular": "thing", "kind": "Thing", "listKind": "ThingList"},
+            "versions": [{"name": "v1", "served": true, "storage": true, "schema": schema}],
+        },
+    });
+    let definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+    rig.post(definitions, &definition).await.expect(201);
+    let things = "/apis/example.com/v1/namespaces/default/things";
+    let thing = json!({"apiVersion": "example.com/v1", "kind": "Thing", "metadata": {"name": "a"}});
+    rig.post(things, &thing).await.expect(201);
+
+    let refused = ask(&rig, Method::GET, things, PROTOBUF).await;
+    assert_eq!(
+        (refused.code, refused.media.as_str()),
+        (406, "application/json")
+    );
+    let plain = ask(&rig, Method::GET, things, EITHER).await;
+    assert_eq!(
+        (plain.code, plain.media.as_str()),
+        (200, "application/json")
+    );
+
+    let form = format!("{PROTOBUF};as=PartialObjectMetadataList;g=meta.k8s.io;v=v1");
+    let raw = ask(&rig, Method::GET, things, &form).await;
+    assert_eq!((raw.code, raw.media.as_str()), (200, PROTOBUF));
+    let envelope = protobuf::decode_envelope(&raw.body).unwrap();
+    assert_eq!(envelope.kind, "PartialObjectMetadataList");
+    let form = format!("{PROTOBUF};as=PartialObjectMetadata;g=meta.k8s.io;v=v1");
+    let path = format!("{things}?watch=true&timeoutSeconds=1");
+    let raw = ask(&rig, Method::GET, &path, &form).await;
+    assert_eq!(raw.media, format!("{PROTOBUF};stream=watch"));
+    let (length, event) = raw.body.split_first_chunk::<4>().unwrap();
+    assert_eq!(
+        usize::try_from(u32::from_be_bytes(*length)).unwrap(),
+        event.len()
+    );
+
+    let body = protobuf::encode_envelope("example.com/v1", "Thing", b"");
+    let request = Request::post(things).header("content-type", PROTOBUF);
+    let answer = rig
+        .send(request.body(Full::new(Bytes::from(body))).unwrap())
+        .await;
+    answer.expect_failure(415, "UnsupportedMediaType", "application/json");
+}

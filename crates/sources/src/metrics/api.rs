@@ -153,6 +153,7 @@ fn columns() -> Vec<Column> {
         kind: kind.into(),
         format: format.into(),
         priority: 0,
+        description: "".into(),
     };
     vec![
         column("Name", "string", "name"),
