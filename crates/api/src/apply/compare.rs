@@ -29,6 +29,16 @@ impl<'a> Difference<'a> {
         self.added.union(&self.modified)
     }
 
+    /// [`Difference::changed`] and what was removed, without copies where one part is empty.
+    pub(super) fn split(self) -> (Set<'a>, Set<'a>) {
+        let changed = match (self.added.is_empty(), self.modified.is_empty()) {
+            (_, true) => self.added,
+            (true, _) => self.modified,
+            (false, false) => self.added.union(&self.modified),
+        };
+        (changed, self.removed)
+    }
+
     fn push(&mut self, step: &Step<'a>, below: Self) {
         self.added.push(step.clone(), below.added);
         self.modified.push(step.clone(), below.modified);

@@ -153,6 +153,13 @@ impl<'a> Set<'a> {
             || children.any(|(step, set)| other.get(step).is_some_and(|same| set.intersects(same)))
     }
 
+    /// Whether every path of the other is here.
+    pub fn covers(&self, other: &Set<'_>) -> bool {
+        let mut children = other.children.iter();
+        (self.member || !other.member)
+            && children.all(|(step, set)| self.get(step).is_some_and(|same| same.covers(set)))
+    }
+
     /// The paths as text, in order: `.spec.containers[name="web"].image`.
     pub fn paths(&self) -> Vec<String> {
         let mut paths = Vec::new();

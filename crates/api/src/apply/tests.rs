@@ -372,6 +372,7 @@ proptest! {
         prop_assert_eq!(a.difference(&b).union(&a.intersection(&b)), a.clone());
         prop_assert!(a.difference(&b).intersection(&b).is_empty());
         prop_assert_eq!(a.intersects(&b), !a.intersection(&b).is_empty());
+        prop_assert_eq!(a.covers(&b), b.difference(&a).is_empty());
         let apart = a.intersection(&b.union(&c));
         prop_assert_eq!(apart, a.intersection(&b).union(&a.intersection(&c)));
     }

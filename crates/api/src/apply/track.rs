@@ -82,7 +82,7 @@ pub enum Force {
 /// Who owns a new object: its creator, everything.
 pub fn create<'a>(write: &Write<'a>, managers: &mut Managers<'a>, new: &'a Value) {
     let found = creation(write.node, new);
-    take(write, managers, &relevant(write, found));
+    take(write, managers, relevant(write, found));
 }
 
 /// Gives the author what differs between the two objects (at the author's version).
@@ -109,7 +109,7 @@ pub fn update<'a>(
         found: &found,
     };
     settle(write, managers, own, &change);
-    take(write, managers, &found);
+    take(write, managers, found);
     true
 }
 
@@ -121,23 +121,21 @@ struct Change<'c> {
 }
 
 /// Adds what an update found to its author's entry.
-fn take<'a>(write: &Write<'a>, managers: &mut Managers<'a>, found: &Difference<'a>) {
-    let changed = found.changed();
+fn take<'a>(write: &Write<'a>, managers: &mut Managers<'a>, found: Difference<'a>) {
+    let (changed, removed) = found.split();
     match managers.position(&write.author) {
         Some(index) => {
             let Some(own) = managers.0.get_mut(index) else {
                 return;
             };
-            let set = own.set.difference(&found.removed).union(&changed);
-            if set.is_empty() {
-                managers.0.remove(index);
-                return;
-            }
-            if set != own.set {
-                own.set_to(set);
+            if own.set.intersects(&removed) || !own.set.covers(&changed) {
+                own.set_to(own.set.difference(&removed).union(&changed));
             }
             if !changed.is_empty() {
                 own.time = write.time.into();
+            }
+            if own.set.is_empty() {
+                managers.0.remove(index);
             }
         }
         None if changed.is_empty() => {}

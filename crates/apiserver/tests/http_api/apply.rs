@@ -435,3 +435,67 @@ async fn bindings_and_admission_own_nothing() {
         .expect(200);
     assert!(owners(&grown).contains(&owner("kubectl-debug", "Update", "ephemeralcontainers")));
 }
+
+#[tokio::test(start_paused = true)]
+async fn custom_resources_merge_as_their_schema_says() {
+    let rig = Rig::new().await;
+    let rules = json!({
+        "type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["host"],
+        "items": {"type": "object", "required": ["host"], "properties": {
+            "host": {"type": "string"}, "port": {"type": "integer"},
+        }},
+    });
+    let definition = json!({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": "gates.example.com"},
+        "spec": {
+            "group": "example.com", "scope": "Namespaced",
+            "names": {"plural": "gates", "kind": "Gate"},
+            "versions": [{
+                "name": "v1", "served": true, "storage": true, "subresources": {"status": {}},
+                "schema": {"openAPIV3Schema": {"type": "object", "properties": {
+                    "spec": {"type": "object", "properties": {
+                        "rules": rules,
+                        "words": {"type": "array", "items": {"type": "string"}},
+                    }},
+                    "status": {"type": "object", "properties": {"open": {"type": "boolean"}}},
+                }}},
+            }],
+        },
+    });
+    let path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+    rig.post(path, &definition).await.expect(201);
+    let gate = |spec: &Value| json!({"apiVersion": "example.com/v1", "kind": "Gate", "metadata": {"name": "g"}, "spec": spec});
+    let path = "/apis/example.com/v1/namespaces/default/gates/g";
+    let (one, two) = (
+        format!("{path}?fieldManager=m1"),
+        format!("{path}?fieldManager=m2"),
+    );
+    let ours = gate(&json!({"rules": [{"host": "a", "port": 1}], "words": ["x"]}));
+    apply(&rig, &one, &ours).await.expect(201);
+    let theirs = gate(&json!({"rules": [{"host": "b", "port": 2}]}));
+    let both = apply(&rig, &two, &theirs).await.expect(200);
+    assert_eq!(both["spec"]["rules"].as_array().unwrap().len(), 2, "{both}");
+    let words = gate(&json!({"words": ["y"]}));
+    let message = "conflict with \"m1\": .spec.words";
+    apply(&rig, &two, &words)
+        .await
+        .expect_failure(409, "Conflict", message);
+    let unknown = gate(&json!({"color": "red"}));
+    let message = ".spec.color: field not declared in schema";
+    apply(&rig, &two, &unknown)
+        .await
+        .expect_failure(500, "", message);
+    let left = apply(&rig, &one, &gate(&json!({"words": ["x"]})))
+        .await
+        .expect(200);
+    assert_eq!(left["spec"]["rules"], json!([{"host": "b", "port": 2}]));
+    let mut open = gate(&json!({}));
+    open["status"] = json!({"open": true});
+    let door = format!("{path}/status?fieldManager=gatekeeper");
+    let open = apply(&rig, &door, &open).await.expect(200);
+    assert_eq!(
+        fields(&open, "gatekeeper"),
+        &json!({"f:status": {"f:open": {}}})
+    );
+}
