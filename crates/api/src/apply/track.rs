@@ -33,8 +33,10 @@ pub enum Scope {
     Whole,
     /// All but the status.
     WithoutStatus,
-    /// The status (and the annotations, where the kind's status endpoint takes them).
+    /// The status and the metadata people write.
     Status,
+    /// The status alone.
+    StatusAlone,
 }
 
 /// Other versions of an object, for owners that speak them.
@@ -351,6 +353,9 @@ fn restrict(scope: Scope, mut set: Set<'_>) -> Set<'_> {
         Scope::WithoutStatus => set
             .children
             .retain(|(step, _)| *step != Step::field("status")),
+        Scope::StatusAlone => set
+            .children
+            .retain(|(step, _)| *step == Step::field("status")),
         Scope::Status => set
             .children
             .retain(|(step, _)| *step == Step::field("status") || *step == Step::field("metadata")),

@@ -198,6 +198,7 @@ pub(super) fn served<'v>(kind: &Kind, stored: &'v Value) -> Cow<'v, Value> {
 /// Which fields a write through this door can change.
 fn scope(kind: &Kind, part: Part) -> Scope {
     match part {
+        Part::Status if kind.custom.is_some() => Scope::StatusAlone,
         Part::Status => Scope::Status,
         Part::Main if kind.subresource("status").is_some() => Scope::WithoutStatus,
         Part::Main | Part::Other | Part::Placement => Scope::Whole,

@@ -150,7 +150,7 @@ impl Rig {
     }
 
     /// A request with any body.
-    pub(crate) async fn raw(
+    pub(crate) async fn call_with_bytes(
         &self,
         method: Method,
         path: &str,
