@@ -4,7 +4,7 @@ mod channels;
 mod spdy;
 
 use super::session::Ending;
-use super::{backend, container, pod, upgrade, websocket};
+use super::{backend, container, demand_create, pod, upgrade, websocket};
 use crate::call::Call;
 use crate::http::respond::Response;
 use plimsoll_api::meta;
@@ -54,6 +54,7 @@ impl Wish {
 
 /// Opens a session and hands the connection over to it.
 pub(crate) fn open(call: &Call, purpose: Purpose) -> Result<Response, ApiError> {
+    demand_create(call)?;
     let pod = pod(call)?;
     let container = container(call, &pod)?;
     let name = meta::name(&pod);

@@ -9,6 +9,7 @@ mod spdy;
 mod upgrade;
 mod websocket;
 
+use crate::auth::Attributes;
 use crate::call::Call;
 use crate::resource::present::parse;
 use plimsoll_api::meta;
@@ -28,6 +29,23 @@ fn pod(call: &Call) -> Result<Value, ApiError> {
         .get(&call.key())
         .ok_or_else(|| call.not_found())?;
     parse(&entry.json)
+}
+
+/// WebSocket clients ask with GET what others ask with POST; it is the same thing to be allowed.
+fn demand_create(call: &Call) -> Result<(), ApiError> {
+    if call.verb == "create" {
+        return Ok(());
+    }
+    let asked = Attributes {
+        verb: "create",
+        group: &call.kind.group,
+        resource: &call.kind.plural,
+        subresource: call.path.subresource.as_deref().unwrap_or_default(),
+        namespace: call.namespace(),
+        name: call.name(),
+        ..Attributes::default()
+    };
+    call.server.demand(&call.identity, &asked)
 }
 
 /// Who runs the pods.

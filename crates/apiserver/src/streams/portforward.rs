@@ -4,7 +4,7 @@
 mod channels;
 mod spdy;
 
-use super::{backend, pod, upgrade, websocket};
+use super::{backend, demand_create, pod, upgrade, websocket};
 use crate::call::Call;
 use crate::http::respond::Response;
 use bytes::{Bytes, BytesMut};
@@ -28,6 +28,7 @@ struct Ports {
 
 /// Hands the connection over to port forwarding.
 pub(crate) fn open(call: &Call) -> Result<Response, ApiError> {
+    demand_create(call)?;
     let pod = pod(call)?;
     let name = meta::name(&pod);
     if meta::text(&pod, &["spec", "nodeName"]).is_empty() {

@@ -12,6 +12,7 @@ use plimsoll_api::node::{
     StreamOptions,
 };
 use plimsoll_api::status::ApiError;
+use plimsoll_apiserver::auth::Identity;
 use rstest::rstest;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -183,6 +184,37 @@ async fn impossible_log_options_are_named(#[case] query: &str, #[case] want: &st
     let answer = rig.get(&format!("{PODS}/p/log?{query}")).await;
     let status = answer.expect_failure(422, "Invalid", want);
     assert_eq!(status["details"]["kind"], "PodLogOptions");
+}
+
+/// WebSocket clients ask with GET, but reading a pod is not running something in it.
+#[rstest]
+#[case::reads(&["get"], Err(403))]
+#[case::runs(&["get", "create"], Ok("v5.channel.k8s.io"))]
+#[tokio::test(start_paused = true)]
+async fn a_websocket_needs_the_right_to_create(
+    #[case] verbs: &[&str],
+    #[case] want: Result<&str, u16>,
+) {
+    let rig = rig().await;
+    let rules = json!([{"apiGroups": [""], "resources": ["pods/exec"], "verbs": verbs}]);
+    let group = "/apis/rbac.authorization.k8s.io/v1/namespaces/default";
+    let role = json!({"metadata": {"name": "r"}, "rules": rules});
+    rig.post(&format!("{group}/roles"), &role).await.expect(201);
+    let binding = json!({
+        "metadata": {"name": "b"},
+        "subjects": [{"kind": "User", "name": "jane", "apiGroup": "rbac.authorization.k8s.io"}],
+        "roleRef": {"kind": "Role", "name": "r", "apiGroup": "rbac.authorization.k8s.io"},
+    });
+    let path = format!("{group}/rolebindings");
+    rig.post(&path, &binding).await.expect(201);
+    let jane = Rig {
+        server: rig.server.clone(),
+        identity: Identity::new("jane", &["system:authenticated"]),
+    };
+    let path = format!("{PODS}/p/exec?command=print&command=3&stdout=true");
+    let got = jane.try_websocket(&path, "v5.channel.k8s.io").await;
+    let got = got.map(|(_, protocol)| protocol);
+    assert_eq!(got, want.map(str::to_owned));
 }
 
 /// A client that has left takes its session with it: nothing of it keeps running.

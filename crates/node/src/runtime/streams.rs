@@ -272,3 +272,55 @@ impl Stdin {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bytes(number: u8) -> Output {
+        Output::Stdout(Bytes::copy_from_slice(&[number]))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_command_waits_for_its_reader_however_long_that_pauses() {
+        let audience = Audience::new(Show::Private);
+        let mut reader = audience.join();
+        let told = audience.clone();
+        let telling = tokio::spawn(async move {
+            for number in 0..200 {
+                assert!(told.tell(&bytes(number)).await);
+            }
+            told.dismiss();
+        });
+        tokio::time::sleep(Duration::from_secs(3600)).await;
+        for number in 0..200 {
+            assert_eq!(reader.recv().await, Some(bytes(number)));
+        }
+        assert_eq!(reader.recv().await, None);
+        telling.await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_container_goes_on_without_a_reader_that_sleeps() {
+        let audience = Audience::new(Show::Public);
+        let mut reader = audience.join();
+        for number in 0..200 {
+            assert!(audience.tell(&bytes(number)).await);
+        }
+        let mut read = 0;
+        while reader.recv().await.is_some() {
+            read += 1;
+        }
+        assert_eq!(read, QUEUE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_command_notices_that_its_reader_has_left() {
+        let audience = Audience::new(Show::Private);
+        let reader = audience.join();
+        let deserted = audience.deserted();
+        drop(reader);
+        deserted.await;
+        assert!(!audience.tell(&bytes(0)).await);
+    }
+}

@@ -71,8 +71,7 @@ async fn a_node_says_what_it_does_not_have(#[case] path: &str) {
 async fn the_summary_adds_containers_up() {
     let world = world().await;
     let (_, body) = get(&world, "/stats/summary").await;
-    let start = body.find('{').unwrap();
-    let summary: Value = serde_json::from_str(&body[start..]).unwrap();
+    let summary: Value = serde_json::from_str(&body).unwrap();
     assert_eq!(summary["node"]["nodeName"], "n1");
     let pod = &summary["pods"][0];
     assert_eq!(pod["podRef"]["name"], "web");
