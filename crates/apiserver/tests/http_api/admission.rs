@@ -257,3 +257,43 @@ async fn what_is_rarely_meant_comes_with_a_warning() {
         "299 - \"spec.nodeSelector[beta.kubernetes.io/os]: deprecated since v1.14; use \\\"kubernetes.io/os\\\" instead\""
     );
 }
+
+#[tokio::test]
+async fn a_bound_pod_learns_its_zone() {
+    let rig = Rig::new().await;
+    rig.default_account().await;
+    let node = json!({
+        "metadata": {"name": "n1", "labels": {"topology.kubernetes.io/zone": "z1"}},
+    });
+    rig.post("/api/v1/nodes", &node).await.expect(201);
+    let bound = rig.pod("p", crate::rig::Bound::Yes).await;
+    assert_eq!(
+        bound["metadata"]["labels"],
+        json!({"app": "web", "topology.kubernetes.io/zone": "z1"})
+    );
+}
+
+#[tokio::test]
+async fn an_account_may_limit_the_secrets_of_its_pods() {
+    let rig = Rig::new().await;
+    let account = json!({
+        "metadata": {
+            "name": "tight", "annotations": {"kubernetes.io/enforce-mountable-secrets": "true"},
+        },
+        "secrets": [{"name": "known"}],
+    });
+    let path = "/api/v1/namespaces/default/serviceaccounts";
+    rig.post(path, &account).await.expect(201);
+    let with = |name: &str, secret: &str| {
+        let mut pod = pod(name, &json!({}));
+        pod["spec"]["serviceAccountName"] = "tight".into();
+        pod["spec"]["volumes"] = json!([{"name": "v", "secret": {"secretName": secret}}]);
+        pod
+    };
+    rig.post(PODS, &with("a", "known")).await.expect(201);
+    rig.post(PODS, &with("b", "other")).await.expect_failure(
+        403,
+        "Forbidden",
+        "volume with secret.secretName=\"other\" is not allowed because service account tight does not reference that secret",
+    );
+}
