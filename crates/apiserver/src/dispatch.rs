@@ -90,6 +90,15 @@ where
     trail.complete(response).await
 }
 
+/// The one name that a field selector asks for: such a list is about that object.
+fn selected_name(selector: &str) -> &str {
+    let mut terms = selector.split(',').filter_map(|term| {
+        let value = term.strip_prefix("metadata.name=")?;
+        Some(value.strip_prefix('=').unwrap_or(value))
+    });
+    terms.next().unwrap_or_default()
+}
+
 /// The id by which the audit log and the answer name the request: the client's, else a new one.
 fn audit_id(server: &ApiServer, parts: &Parts) -> String {
     let sent = parts.headers.get("audit-id").and_then(|v| v.to_str().ok());
@@ -194,6 +203,12 @@ impl Incoming {
             attributes.subresource = path.subresource.as_deref().unwrap_or_default();
             attributes.namespace = path.namespace.as_deref().unwrap_or_default();
             attributes.name = path.name.as_deref().unwrap_or_default();
+            if attributes.name.is_empty() && self.verb != "create" {
+                attributes.name = selected_name(self.query.text("fieldSelector"));
+            } else if (attributes.group, attributes.resource) == ("", "namespaces") {
+                // A namespace is in itself: roles bound in it may let it be read.
+                attributes.namespace = attributes.name;
+            }
         }
         attributes
     }

@@ -70,7 +70,15 @@ impl Trail {
             ("level", json!(level)),
             ("auditID", json!(audit_id)),
             ("stage", Value::Null),
-            ("requestURI", json!(parts.uri.to_string())),
+            (
+                "requestURI",
+                json!(
+                    parts
+                        .uri
+                        .path_and_query()
+                        .map(http::uri::PathAndQuery::as_str)
+                ),
+            ),
             ("verb", json!(verb)),
             (
                 "user",

@@ -12,7 +12,7 @@ const KEYS: &str = "/openid/v1/jwks";
 /// Answers the two paths of issuer discovery; `None` for other paths.
 pub(crate) fn answer(server: &ApiServer, path: &str) -> Option<Response> {
     let (content_type, body) = match path {
-        CONFIGURATION => ("application/json", configuration(server)),
+        CONFIGURATION => ("application/json", configuration()),
         KEYS => {
             let keys = json!({"keys": [server.tokens().key().jwk()]});
             ("application/jwk-set+json", keys)
@@ -25,12 +25,12 @@ pub(crate) fn answer(server: &ApiServer, path: &str) -> Option<Response> {
     Some(response)
 }
 
-fn configuration(server: &ApiServer) -> Value {
-    let cluster = &server.0.cluster;
-    let (address, port) = (cluster.advertise_address, cluster.advertise_port);
+fn configuration() -> Value {
+    let issuer = crate::auth::Tokens::ISSUER;
     json!({
-        "issuer": crate::auth::Tokens::ISSUER,
-        "jwks_uri": format!("https://{address}:{port}{KEYS}"),
+        "issuer": issuer,
+        // Reachable by every pod, whatever address the cluster is reached by from outside.
+        "jwks_uri": format!("{issuer}{KEYS}"),
         "response_types_supported": ["id_token"],
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": ["ES256"],

@@ -4,6 +4,7 @@ pub(crate) mod discovery;
 mod impersonation;
 pub(crate) mod legacy;
 pub(crate) mod liveness;
+mod node;
 pub(crate) mod rbac;
 mod token;
 #[cfg(test)]

@@ -439,3 +439,85 @@ async fn what_default_roles_lost_comes_back_at_the_next_start() {
     rig.server.bootstrap().await.unwrap();
     assert_eq!(rules(&rig.get(&path).await.expect(200)), 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_list_of_one_name_is_about_that_object() {
+    let rig = Rig::new().await;
+    let role = json!({
+        "metadata": {"name": "one-map"},
+        "rules": [{"verbs": ["list", "watch"], "apiGroups": [""], "resources": ["configmaps"],
+                   "resourceNames": ["one"]}],
+    });
+    rig.post(&format!("{RBAC}/clusterroles"), &role)
+        .await
+        .expect(201);
+    rig.bind("default", "one-map", "jane").await;
+    let jane = rig.user("jane");
+    jane.get(CONFIG_MAPS).await.expect(403);
+    jane.get(&format!("{CONFIG_MAPS}?fieldSelector=metadata.name%3Done"))
+        .await
+        .expect(200);
+    jane.get(&format!("{CONFIG_MAPS}?fieldSelector=metadata.name%3Dtwo"))
+        .await
+        .expect_failure(403, "Forbidden", "configmaps \"two\" is forbidden");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_namespace_is_read_by_who_may_view_it() {
+    let rig = Rig::new().await;
+    rig.bind("default", "view", "jane").await;
+    let jane = rig.user("jane");
+    jane.get("/api/v1/namespaces/default").await.expect(200);
+    jane.get("/api/v1/namespaces/kube-system")
+        .await
+        .expect_failure(403, "Forbidden", "in the namespace \"kube-system\"");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_reads_what_its_pods_refer_to() {
+    let rig = Rig::new().await;
+    rig.default_account().await;
+    for name in ["mine", "other"] {
+        let secret = json!({"metadata": {"name": name}});
+        rig.post("/api/v1/namespaces/default/secrets", &secret)
+            .await
+            .expect(201);
+    }
+    let pod = json!({
+        "metadata": {"name": "web"},
+        "spec": {
+            "containers": [{"name": "main", "image": "nginx",
+                            "envFrom": [{"secretRef": {"name": "mine"}}]}],
+        },
+    });
+    rig.post(PODS, &pod).await.expect(201);
+    let node = |name: &str| {
+        let user = format!("system:node:{name}");
+        As(
+            &rig,
+            Identity::new(&user, &["system:nodes", "system:authenticated"]),
+        )
+    };
+    let path = "/api/v1/namespaces/default/secrets/mine";
+    node("n1").get(path).await.expect_failure(
+        403,
+        "Forbidden",
+        "no relationship found between node \"n1\" and this object",
+    );
+    let binding = json!({"metadata": {"name": "web"}, "target": {"kind": "Node", "name": "n1"}});
+    rig.post(&format!("{PODS}/web/binding"), &binding)
+        .await
+        .expect(201);
+    node("n1").get(path).await.expect(200);
+    node("n2").get(path).await.expect(403);
+    let other = "/api/v1/namespaces/default/secrets/other";
+    node("n1").get(other).await.expect(403);
+    node("n1").get(PODS).await.expect(200);
+    node("n1")
+        .get("/apis/apps/v1/deployments")
+        .await
+        .expect(403);
+    let token = "/api/v1/namespaces/default/serviceaccounts/default/token";
+    node("n1").post(token, &json!({})).await.expect(201);
+    node("n2").post(token, &json!({})).await.expect(403);
+}

@@ -10,7 +10,7 @@ mod tests;
 
 use index::Index;
 
-use super::{Attributes, Identity, MASTERS};
+use super::{Attributes, Identity, MASTERS, node};
 use crate::server::ApiServer;
 use crate::store::{Change, Event, ListQuery, Store, StoreError, Watch};
 use parking_lot::Mutex;
@@ -69,10 +69,20 @@ impl Rbac {
         }
     }
 
-    /// Whether roles let `who` do this. Members of `system:masters` may do anything.
+    /// Whether roles let `who` do this. Members of `system:masters` may do anything, nodes also what
+    /// the pods on them need.
     pub(crate) fn decide(&self, who: &Identity, asked: &Attributes<'_>) -> Decision {
         if who.is_in(MASTERS) {
             return Decision::allow(String::new());
+        }
+        if let Some(name) = node::node_of(who) {
+            let rules = self.role("", "system:node");
+            let decision = node::decide(&self.store, name, rules.as_deref(), asked);
+            if decision.allowed {
+                return decision;
+            }
+            let bound = self.look(|index| index.decide(who, asked));
+            return if bound.allowed { bound } else { decision };
         }
         self.look(|index| index.decide(who, asked))
     }
