@@ -311,3 +311,38 @@ fn composed_variables_are_evaluated_once_and_only_when_asked() {
     );
     assert!(Program::compile("variables.c", &env).is_err());
 }
+
+/// Rules as published definitions have them, over a list of at most 64 listeners.
+#[rstest]
+#[case("self.all(l, !(l.protocol in ['HTTP', 'TCP', 'UDP']) || !has(l.tls))")]
+#[case("self.all(l, l.protocol in ['TCP', 'UDP'] ? (!has(l.hostname) || l.hostname == '') : true)")]
+#[case("self.all(l1, self.exists_one(l2, l1.name == l2.name))")]
+#[case(
+    "self.all(l1, self.exists_one(l2, l1.port == l2.port && l1.protocol == l2.protocol && (has(l1.hostname) && has(l2.hostname) ? l1.hostname == l2.hostname : !has(l1.hostname) && !has(l2.hostname))))"
+)]
+#[case(
+    "self.all(l, !has(l.hostname) || l.hostname.matches('^[a-z0-9.-]+$') && !l.hostname.contains('..'))"
+)]
+#[case("self.filter(l, has(l.tls)).map(l, l.name).all(n, n.size() <= 63)")]
+#[case("self.exists(l, l.hostname == null) || true")]
+fn published_rules_compile_within_the_estimated_budget(#[case] text: &str) {
+    let name = || Decl::sized(Type::String, 63 * 4);
+    let listener = Type::object(
+        "object",
+        [
+            ("name".to_owned(), name()),
+            ("protocol".to_owned(), name()),
+            ("hostname".to_owned(), Decl::sized(Type::String, 253 * 4)),
+            ("port".to_owned(), Decl::sized(Type::Int, 1)),
+            ("tls".to_owned(), Decl::sized(Type::object("object", []), 1)),
+        ],
+    );
+    let list = Decl::sized(Type::list(Decl::sized(listener, 1)), 64);
+    let env = Env::new().with("self", list);
+    let program = Program::compile(text, &env).unwrap_or_else(|e| panic!("{e}"));
+    assert!(
+        program.cost() < plimsoll_cel::ESTIMATED_PER_RULE / 4,
+        "{}",
+        program.cost()
+    );
+}

@@ -1,6 +1,7 @@
 //! Admission policies: denied, warned about, changed.
 
 use crate::rig::{Answer, CONFIG_MAPS, DEPLOYMENTS, Rig, deployment};
+use crate::webhook_server::WebhookServer;
 use plimsoll_apiserver::auth::Identity;
 use rstest::rstest;
 use serde_json::{Value, json};
@@ -295,4 +296,25 @@ async fn mutating_policies_apply_configurations_and_patches() {
     );
     let refused = rig.post(DEPLOYMENTS, &replicas("e", 4)).await;
     refused.expect_failure(422, "Invalid", "policy 'b' with binding 'b' denied request");
+}
+
+#[tokio::test]
+async fn webhooks_are_asked_only_when_their_conditions_hold() {
+    let rig = Rig::new().await;
+    let denying = WebhookServer::new(|_| json!({"allowed": false})).await;
+    let conditions = json!({"matchConditions": [
+        {"name": "asked", "expression": "has(object.metadata.labels) && object.metadata.labels.ask == 'yes'"},
+        {"name": "by-people", "expression": "request.userInfo.username != 'robot'"},
+    ]});
+    denying.register(&rig, "validating", "v", conditions).await;
+    let plain = json!({"metadata": {"name": "plain"}});
+    rig.post(CONFIG_MAPS, &plain).await.expect(201);
+    let asked = json!({"metadata": {"name": "asked", "labels": {"ask": "yes"}}});
+    rig.post(CONFIG_MAPS, &asked).await.expect(403);
+    assert_eq!(denying.asked().len(), 1);
+    // What cannot be evaluated is refused, as the webhook's failure policy says.
+    let unlabelled = json!({"metadata": {"name": "odd", "labels": {"other": "x"}}});
+    let refused = rig.post(CONFIG_MAPS, &unlabelled).await;
+    refused.expect_failure(403, "Forbidden", "no such key: ask");
+    assert_eq!(denying.asked().len(), 1);
 }

@@ -91,6 +91,11 @@ fn result(overload: &Overload, call: &Call, args: &[&Decl]) -> Option<Decl> {
     if overload.member != call.member || overload.args.len() != args.len() {
         return None;
     }
+    let compares = matches!(call.name.as_str(), "_==_" | "_!=_");
+    // Fields that may be null have the type of what they hold otherwise.
+    if compares && args.iter().any(|arg| arg.ty == Type::Null) {
+        return Some(Decl::sized(Type::Bool, 1));
+    }
     let mut bound = Bound::default();
     for (pat, arg) in overload.args.iter().zip(args) {
         if !fits(*pat, arg, &mut bound) {

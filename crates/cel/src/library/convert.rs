@@ -92,17 +92,11 @@ pub(super) const TABLE: &[Row] = &[
     ),
     ("dyn", global(&[Pat::A], Pat::Any, same)),
     ("type", global(&[Pat::A], Pat::Type, type_of)),
-    (
-        "size",
-        global(&[Pat::Text], Pat::Int, size).cost(Cost::Scan),
-    ),
+    ("size", global(&[Pat::Text], Pat::Int, size)),
     ("size", global(&[Pat::Bytes], Pat::Int, size)),
     ("size", global(&[LIST], Pat::Int, size)),
     ("size", global(&[MAP], Pat::Int, size)),
-    (
-        "size",
-        method(&[Pat::Text], Pat::Int, size).cost(Cost::Scan),
-    ),
+    ("size", method(&[Pat::Text], Pat::Int, size)),
     ("size", method(&[Pat::Bytes], Pat::Int, size)),
     ("size", method(&[LIST], Pat::Int, size)),
     ("size", method(&[MAP], Pat::Int, size)),
@@ -113,9 +107,13 @@ pub(super) fn length<'a>(length: usize) -> Value<'a> {
     Value::Int(i64::try_from(length).unwrap_or(i64::MAX))
 }
 
-fn size<'a>(args: &[Value<'a>], _: &mut Meter) -> Outcome<'a> {
+fn size<'a>(args: &[Value<'a>], meter: &mut Meter) -> Outcome<'a> {
     Ok(length(match args {
-        [Value::Text(text)] => text.as_str().chars().count(),
+        [Value::Text(text)] => {
+            // Counting characters is fast, but not free.
+            meter.charge_tenths(text.as_str().len() as u64 / 64)?;
+            text.as_str().chars().count()
+        }
         [Value::Bytes(bytes)] => bytes.len(),
         [Value::List(list)] => list.len(),
         [Value::Map(map)] => map.len(),

@@ -66,6 +66,8 @@ pub(crate) enum Cost {
     Items,
     /// The first two arguments' items, multiplied.
     Product,
+    /// A tenth of each of the first two arguments, multiplied.
+    Search,
     /// A regular expression (second argument) over text (first argument).
     Regex,
     /// A question to the authorizer.
@@ -190,6 +192,7 @@ impl Cost {
             Self::Member => size(1).max(1),
             Self::Items => size(0).max(1),
             Self::Product => size(0).saturating_mul(size(1)).max(1),
+            Self::Search => tenth(size(0)).saturating_mul(tenth(size(1))).max(1),
             Self::Regex => {
                 let text = tenth(size(0).saturating_add(1));
                 text.saturating_mul(size(1).div_ceil(4).max(1))

@@ -14,7 +14,7 @@ const LIST: Pat = Pat::List(&Pat::Text);
 pub(super) const TABLE: &[Row] = &[
     (
         "contains",
-        method(&[T, T], Pat::Bool, contains).cost(Cost::Product),
+        method(&[T, T], Pat::Bool, contains).cost(Cost::Search),
     ),
     (
         "startsWith",
