@@ -119,6 +119,9 @@ impl Registry {
     }
 
     /// Stops serving a definition that is gone.
+    ///
+    /// Departs: upstream ends the watches of its objects; here they stay open until they time out,
+    /// having seen every deletion.
     pub(super) fn forget(&self, server: &ApiServer, name: &str) {
         if self.known.lock().remove(name).is_none() {
             return;

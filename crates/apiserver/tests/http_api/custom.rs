@@ -426,3 +426,36 @@ async fn documents_describe_the_definition() {
         .collect();
     assert!(names.contains(&&json!("fieldValidation")));
 }
+
+#[tokio::test]
+async fn a_server_that_starts_again_serves_what_was_defined() {
+    let rig = with_definition().await;
+    rig.post(CRONTABS, &crontab("a")).await.expect(201);
+    let again = Rig::over(rig.server.store().clone()).await;
+    let seen = again.get(&format!("{CRONTABS}/a")).await.expect(200);
+    assert_eq!(seen, rig.get(&format!("{CRONTABS}/a")).await.expect(200));
+    again.post(CRONTABS, &crontab("b")).await.expect(201);
+    let path = format!("{CRONTABS}?fieldSelector=metadata.name%3Db");
+    assert_eq!(
+        again.get(&path).await.expect(200)["items"]
+            .as_array()
+            .unwrap()
+            .len(),
+        1
+    );
+}
+
+#[tokio::test]
+async fn a_write_that_changes_nothing_is_none() {
+    let rig = with_definition().await;
+    let made = rig.post(CRONTABS, &crontab("a")).await.expect(201);
+    let mut same = made.clone();
+    let spec = same["spec"].as_object_mut().unwrap();
+    let first = spec.shift_remove("cronSpec").unwrap();
+    spec.insert("cronSpec".to_owned(), first);
+    let answer = rig.put(&format!("{CRONTABS}/a"), &same).await.expect(200);
+    assert_eq!(
+        answer["metadata"]["resourceVersion"],
+        made["metadata"]["resourceVersion"]
+    );
+}

@@ -9,6 +9,7 @@
 mod admission;
 mod apply;
 mod audit;
+mod conversion;
 mod credentials;
 mod custom;
 mod deletion;

@@ -92,9 +92,14 @@ impl Rig {
 
     /// A server whose store keeps as much history as `options` say.
     pub(crate) async fn with_history(options: Options) -> Self {
+        Self::over(Store::open(options).unwrap()).await
+    }
+
+    /// A server over a store.
+    pub(crate) async fn over(store: Store) -> Self {
         let clock = Clock::starting_at("2026-01-01T00:00:00Z".parse().unwrap());
         let server = ApiServer::new(Config {
-            store: Store::open(options).unwrap(),
+            store,
             clock,
             kinds: kinds::built_in(),
             seed: 42,

@@ -4,6 +4,7 @@
 #[cfg(test)]
 mod autoscaling;
 #[cfg(test)]
+mod custom;
 mod deletion;
 #[cfg(test)]
 mod deployments;

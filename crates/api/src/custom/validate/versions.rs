@@ -7,8 +7,12 @@ use crate::names;
 use serde_json::Value;
 use std::collections::BTreeSet;
 
-/// Checks every version and that they fit together. A version that did not change is not checked
-/// again.
+/// Checks every version and that they fit together.
+///
+/// Departs: upstream speaks of `spec.validation` where all versions have the same schema; here the
+/// path is always that of the version.
+///
+/// A version that did not change is not checked again.
 pub(super) fn check(spec: &Place<'_>, old: Option<&Value>, errors: &mut Errors) {
     let versions = spec.items("versions");
     if versions.is_empty() {
