@@ -196,7 +196,7 @@ fn groups<'a>(kinds: &'a Kinds, locals: &[Arc<dyn LocalGroup>]) -> Groups<'a> {
 
 /// Orders versions as clients prefer them: GA over beta over alpha, then by number; whatever else
 /// definitions call a version comes last, in alphabetical order.
-fn version_rank(version: &str) -> (u8, u32, u32, Reverse<String>) {
+pub fn version_rank(version: &str) -> (u8, u32, u32, Reverse<String>) {
     if !is_ranked(version) {
         return (0, 0, 0, Reverse(version.to_owned()));
     }

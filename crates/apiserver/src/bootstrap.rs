@@ -2,9 +2,11 @@
 
 use crate::auth::Identity;
 use crate::call::Run;
+use crate::pki::front_proxy;
 use crate::resource::managers::Tracking;
+use crate::resource::patch::Part;
 use crate::resource::write::Writer;
-use crate::server::ApiServer;
+use crate::server::{ApiServer, key};
 use crate::store::Change;
 use futures::StreamExt;
 use parking_lot::Mutex;
@@ -29,10 +31,62 @@ const TENDED: [&str; 8] = [
 impl ApiServer {
     /// Creates what is missing of the objects a cluster starts with: the four namespaces, Service
     /// `default/kubernetes` with its endpoints, the two priority classes, the ConfigMap that
-    /// extension servers read, and the default roles and bindings. Safe to repeat.
+    /// extension servers read, the default roles and bindings, and the APIServices of what is
+    /// served. Safe to repeat.
     pub async fn bootstrap(&self) -> Result<(), ApiError> {
         self.plant().await?;
-        self.bootstrap_rbac().await
+        self.publish_authentication().await?;
+        self.bootstrap_rbac().await?;
+        self.register_own().await
+    }
+
+    /// What extension servers check clients with: ours, and proxies that speak for others.
+    fn authentication(&self) -> Value {
+        let cluster = &self.0.cluster;
+        let Some(front) = &cluster.front_proxy else {
+            return json!({"client-ca-file": cluster.ca});
+        };
+        json!({
+            "client-ca-file": cluster.ca,
+            "requestheader-allowed-names": json!([front_proxy::CLIENT]).to_string(),
+            "requestheader-client-ca-file": front.ca,
+            "requestheader-extra-headers-prefix": r#"["X-Remote-Extra-"]"#,
+            "requestheader-group-headers": r#"["X-Remote-Group"]"#,
+            "requestheader-uid-headers": r#"["X-Remote-Uid"]"#,
+            "requestheader-username-headers": r#"["X-Remote-User"]"#,
+        })
+    }
+
+    /// Brings what extension servers read up to date: a data directory may be older than this
+    /// program, or have been given new keys.
+    async fn publish_authentication(&self) -> Result<(), ApiError> {
+        let Some(kind) = self.stored_kind("", "configmaps") else {
+            return Ok(());
+        };
+        let (identity, warnings) = (Identity::in_process("system:apiserver"), Mutex::default());
+        let writer = Writer {
+            server: self,
+            identity: &identity,
+            kind: &kind,
+            subresource: "",
+            run: Run::Real,
+            warnings: &warnings,
+            tracking: Tracking::SERVER,
+        };
+        let data = self.authentication();
+        let step = |old: &Value| {
+            let mut new = old.clone();
+            let held = plimsoll_api::meta::object_mut(&mut new, &["data"]);
+            for (key, value) in data.as_object().into_iter().flatten() {
+                held.insert(key.clone(), value.clone());
+            }
+            Ok(new)
+        };
+        let key = key(&kind, "kube-system", "extension-apiserver-authentication");
+        match writer.update(&key, Part::Main, &step).await {
+            Err(error) if error.code != 404 => Err(error),
+            Err(_) | Ok(_) => Ok(()),
+        }
     }
 
     /// Creates what is missing of the seeds that are looked after.
@@ -106,7 +160,7 @@ impl ApiServer {
         }));
         let authentication = json!({
             "metadata": {"name": "extension-apiserver-authentication"},
-            "data": {"client-ca-file": self.0.cluster.ca},
+            "data": self.authentication(),
         });
         seeds.push(("", "configmaps", "kube-system", authentication));
         for (_, plural, _, object) in &mut seeds {

@@ -1,5 +1,6 @@
 //! `/api` and `/apis`: what is served.
 
+use crate::aggregation;
 use crate::http::negotiate::{Shape, Wanted};
 use crate::http::respond::{self, Response, not_found_page};
 use crate::http::route::Route;
@@ -35,6 +36,9 @@ pub(crate) fn answer(
         (Route::CoreVersions | Route::Groups, Shape::Discovery(version)) => {
             let core = *route == Route::CoreVersions;
             let mut body = discovery::aggregated(&kinds, &locals, core);
+            if !core {
+                aggregation::extend_groups(server, &mut body);
+            }
             let api_version = format!("apidiscovery.k8s.io/{version}");
             meta::as_object(&mut body).insert("apiVersion".into(), api_version.into());
             let content_type = if *version == "v2" {
@@ -48,8 +52,15 @@ pub(crate) fn answer(
             let address = format!("{}:{}", cluster.advertise_address, cluster.advertise_port);
             Some(discovery::api_versions(&address))
         }
-        (Route::Groups, _) => Some(discovery::api_group_list(&kinds, &locals)),
-        (Route::Group(group), _) => discovery::api_group(&kinds, &locals, group),
+        (Route::Groups, _) => {
+            let mut body = discovery::api_group_list(&kinds, &locals);
+            aggregation::extend_groups(server, &mut body);
+            Some(body)
+        }
+        (Route::Group(group), _) => {
+            let own = discovery::api_group(&kinds, &locals, group);
+            aggregation::extend_group(server, group, own)
+        }
         (Route::GroupVersion(group, version), _) => {
             discovery::api_resource_list(&kinds, &locals, group, version)
         }

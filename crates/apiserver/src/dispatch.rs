@@ -1,5 +1,6 @@
 //! From a request to its answer: route, identify, authorise, hand over.
 
+use crate::aggregation::{self, Extension};
 use crate::audit::Trail;
 use crate::auth::rbac::refusal;
 use crate::auth::{Attributes, Identity, impersonate};
@@ -38,17 +39,19 @@ where
     let query = Query::parse(parts.uri.query().unwrap_or_default());
     let failing = negotiate::for_failure(&parts.headers, &query);
     let is_head = parts.method == Method::HEAD;
-    let mut warnings = Vec::new();
     let began = tokio::time::Instant::now();
     let _in_flight = server.0.metrics.begin(&parts.method);
-    let mut counted = Labels::default();
-    let mut class = Class::default();
+    let (mut counted, mut class, mut warnings) = (Labels::default(), Class::default(), Vec::new());
     let outcome = async {
         let identity = impersonate(&server, who?, &parts.headers)?;
         trail.impersonated(&identity);
         let incoming = Incoming::new(&server, identity, &parts, query)?;
         counted = incoming.labels();
         let _ticket = incoming.begin(&server, &parts, (&mut class, &mut trail))?;
+        if let Some(extension) = &incoming.extension {
+            let whole = (parts, body::passing(request_body), upgrade);
+            return Ok(incoming.hand_on(&server, extension, whole).await);
+        }
         let Some(kind) = incoming.kind()? else {
             return incoming.answer_elsewhere(&server, &parts).await;
         };
@@ -82,8 +85,7 @@ where
     respond::complete(&mut response, &audit_id, &warnings);
     class.mark(&mut response);
     if is_head {
-        // Departs: upstream refuses HEAD for resources.
-        *response.body_mut() = body::full(bytes::Bytes::new());
+        drop_body(&mut response);
     }
     let code = response.status().as_u16();
     server.0.metrics.answered(&counted, code, began.elapsed());
@@ -97,6 +99,11 @@ fn selected_name(selector: &str) -> &str {
         Some(value.strip_prefix('=').unwrap_or(value))
     });
     terms.next().unwrap_or_default()
+}
+
+/// What HEAD answers. Departs: upstream refuses HEAD for resources.
+fn drop_body(response: &mut Response) {
+    *response.body_mut() = body::full(bytes::Bytes::new());
 }
 
 /// The id by which the audit log and the answer name the request: the client's, else a new one.
@@ -117,6 +124,8 @@ struct Incoming {
     wanted: Wanted,
     /// The kind a path names, if it is one of the store's resources.
     kind: Option<Arc<Kind>>,
+    /// The other server that the path is for.
+    extension: Option<Extension>,
 }
 
 impl Incoming {
@@ -128,6 +137,7 @@ impl Incoming {
     ) -> Result<Self, ApiError> {
         let route = route(parts.uri.path());
         let verb = verb(&parts.method, &route, &query);
+        let extension = aggregation::serving(server, &route);
         let kind = match &route {
             Route::Resource(path) => {
                 let kinds = server.kinds();
@@ -144,7 +154,7 @@ impl Incoming {
         };
         let (offer, strict) = offer(kind.as_deref(), &route, verb);
         let wanted = match negotiate::wanted(&parts.headers, &query, offer) {
-            Err(error) if strict => return Err(error),
+            Err(error) if strict && extension.is_none() => return Err(error),
             Err(_) => negotiate::plain_json(),
             Ok(wanted) => wanted,
         };
@@ -155,6 +165,7 @@ impl Incoming {
             query,
             wanted,
             kind,
+            extension,
         })
     }
 
@@ -231,6 +242,16 @@ impl Incoming {
             return Err(ApiError::no_such_resource());
         }
         Ok(Some(Arc::clone(kind)))
+    }
+
+    async fn hand_on(
+        &self,
+        server: &ApiServer,
+        extension: &Extension,
+        whole: (Parts, body::Body, hyper::upgrade::OnUpgrade),
+    ) -> Response {
+        let identity = aggregation::on_behalf(&self.route, &self.identity);
+        aggregation::forward(server, extension, &identity, whole).await
     }
 
     async fn answer_elsewhere(

@@ -1,6 +1,7 @@
 //! The embedded API server.
 
 mod admission;
+mod aggregation;
 pub mod audit;
 pub mod auth;
 mod bootstrap;

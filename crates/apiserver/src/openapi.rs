@@ -1,5 +1,6 @@
 //! `/openapi/v3` and `/openapi/v2`: schemas for clients that validate and explain.
 
+use crate::aggregation;
 use crate::discovery::hash;
 use crate::http::negotiate;
 use crate::http::query::Query;
@@ -128,7 +129,8 @@ pub(crate) fn version_two(server: &ApiServer, headers: &HeaderMap) -> Response {
 
 /// The list of documents, each with its hash. Makes none of them.
 pub(crate) fn index(server: &ApiServer, headers: &HeaderMap) -> Response {
-    let body = openapi::index(&server.kinds());
+    let mut body = openapi::index(&server.kinds());
+    aggregation::extend_index(server, &mut body);
     let bytes = serde_json::to_vec(&body).unwrap_or_default();
     let tag = hash(&bytes);
     tagged(headers, "application/json", &tag, &pack(&bytes))

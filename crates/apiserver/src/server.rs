@@ -4,6 +4,7 @@ use crate::admission::Indexes;
 use crate::admission::policy::Policies;
 use crate::admission::service::Allocator;
 use crate::admission::webhook::Webhooks;
+use crate::aggregation::Aggregation;
 use crate::audit::Audit;
 use crate::auth::liveness;
 use crate::auth::{
@@ -17,6 +18,7 @@ use crate::http::Body;
 use crate::metrics::Metrics;
 use crate::openapi::Documents;
 use crate::outbound::{Connect, Outbound};
+use crate::pki::{FrontProxy, KeyedCert};
 use crate::random::Random;
 use crate::store::{Entry, Key, Store};
 use http::{Request, Response};
@@ -48,6 +50,8 @@ pub struct ClusterSettings {
     pub advertise_port: u16,
     /// The authority's certificate (PEM), published for clients; empty for none.
     pub ca: String,
+    /// What extension servers know this one by; `None` leaves aggregation without a certificate.
+    pub front_proxy: Option<FrontProxy>,
 }
 
 impl Default for ClusterSettings {
@@ -59,6 +63,7 @@ impl Default for ClusterSettings {
             advertise_address: Ipv4Addr::new(10, 0, 0, 1),
             advertise_port: 6443,
             ca: String::new(),
+            front_proxy: None,
         }
     }
 }
@@ -113,6 +118,8 @@ pub(crate) struct Inner {
     pub(crate) webhooks: Webhooks,
     pub(crate) policies: Policies,
     pub(crate) rules: RuleCache,
+    pub(crate) aggregation: Aggregation,
+    front_proxy: Option<Arc<KeyedCert>>,
 }
 
 impl ApiServer {
@@ -126,6 +133,9 @@ impl ApiServer {
         let outbound = Outbound::new(config.store.clone());
         let webhooks = Webhooks::new(&config.store);
         let policies = Policies::new(&config.store);
+        let aggregation = Aggregation::new(&config.store);
+        let front_proxy = config.cluster.front_proxy.as_ref();
+        let front_proxy = front_proxy.map(|front| Arc::new(front.client.clone()));
         let server = Self(Arc::new(Inner {
             admission: Indexes::new(&config.store),
             flow: Flow::new(&config.store),
@@ -145,6 +155,8 @@ impl ApiServer {
             outbound,
             webhooks,
             policies,
+            aggregation,
+            front_proxy,
             custom: Registry::default(),
             rules: RuleCache::default(),
         }));
@@ -199,6 +211,12 @@ impl ApiServer {
     /// Adds a group that another part of the program serves.
     pub fn add_local_group(&self, group: Arc<dyn LocalGroup>) {
         self.0.locals.write().push(group);
+        self.0.aggregation.groups_changed();
+    }
+
+    /// The certificate to show to extension servers.
+    pub(crate) fn front_proxy_certificate(&self) -> Option<Arc<KeyedCert>> {
+        self.0.front_proxy.clone()
     }
 
     /// What is served now.

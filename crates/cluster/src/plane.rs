@@ -87,6 +87,8 @@ impl ControlPlane {
         tasks.spawn(async move { counted.tend_quotas().await });
         let sorted = server.clone();
         tasks.spawn(async move { sorted.tend_flows().await });
+        let extended = server.clone();
+        tasks.spawn(async move { extended.aggregate().await });
         if runs("metrics") {
             let metrics = MetricsApi::new(pipeline.usage.clone());
             metrics.follow(client);

@@ -89,6 +89,7 @@ impl Registry {
         let mut kinds = Kinds::clone(&server.kinds());
         self.enter(&mut kinds, object, status, revision);
         *server.0.kinds.write() = Arc::new(kinds);
+        server.0.aggregation.groups_changed();
     }
 
     /// Puts the kinds of a definition into a table.
@@ -129,6 +130,7 @@ impl Registry {
         let mut kinds = Kinds::clone(&server.kinds());
         withdraw(&mut kinds, name);
         *server.0.kinds.write() = Arc::new(kinds);
+        server.0.aggregation.groups_changed();
     }
 }
 

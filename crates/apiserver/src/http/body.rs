@@ -44,7 +44,7 @@ where
 }
 
 /// A request body to be passed on as it comes.
-fn passing<B>(body: B) -> Body
+pub(crate) fn passing<B>(body: B) -> Body
 where
     B: http_body::Body + Send + 'static,
     B::Data: Send,

@@ -4,8 +4,6 @@
 //! and dialled through [`Connect`], since pods need not be reachable from the host. Connections
 //! are kept and shared by calls to the same place with the same trust.
 
-#![expect(dead_code, reason = "extension servers come in the next changes")]
-
 mod connector;
 mod resolve;
 #[cfg(test)]

@@ -1,10 +1,12 @@
 //! Keys and certificates of the cluster, and the kubeconfig that uses them.
 
+pub(crate) mod front_proxy;
 mod kubeconfig;
 mod request;
 #[cfg(test)]
 mod tests;
 
+pub use front_proxy::FrontProxy;
 pub use kubeconfig::{Context, kubeconfig, merge_kubeconfig};
 
 use crate::auth::TokenKey;
@@ -34,6 +36,9 @@ const NAMES: [&str; 8] = [
     "kubernetes.default.svc.cluster.local",
     "10.96.0.1",
 ];
+
+/// The common name of the cluster's authority.
+const AUTHORITY: &str = "plimsoll-ca";
 
 /// A certificate and its private key, both PEM.
 #[derive(Clone)]
@@ -93,6 +98,7 @@ struct Parts {
     ca: String,
     issuer: Issuer<'static, KeyPair>,
     tokens: TokenKey,
+    front: FrontProxy,
     extra: Vec<String>,
 }
 
@@ -110,8 +116,9 @@ impl Pki {
     /// # Errors
     /// [`PkiError::Unusable`] if the system has no randomness.
     pub fn ephemeral(extra: &[String]) -> Result<Self, PkiError> {
-        let authority = new_authority()?;
-        Self::assemble(authority, &new_key()?.serialize_pem(), extra)
+        let authority = authority_named(&new_key()?, AUTHORITY)?;
+        let front = FrontProxy::ephemeral()?;
+        Self::assemble(authority, (&new_key()?.serialize_pem(), front), extra)
     }
 
     /// Reads `dir/pki`, making what is not there; private keys get mode 0600. Only the authority
@@ -133,7 +140,7 @@ impl Pki {
             // A key alone is what an interrupted first start leaves.
             (None, key) => {
                 let key = key.map_or_else(new_key, |pem| parse_key("ca.key", &pem))?;
-                let authority = authority_for(&key)?;
+                let authority = authority_named(&key, AUTHORITY)?;
                 write(&key_path, &authority.key, 0o600)?;
                 write(&cert_path, &authority.cert, 0o644)?;
                 authority
@@ -153,10 +160,15 @@ impl Pki {
             write(&path, &pem, 0o600)?;
             pem
         };
-        Self::assemble(authority, &tokens, extra)
+        let front = FrontProxy::load_or_create(&dir)?;
+        Self::assemble(authority, (&tokens, front), extra)
     }
 
-    fn assemble(authority: KeyedCert, tokens: &str, extra: &[String]) -> Result<Self, PkiError> {
+    fn assemble(
+        authority: KeyedCert,
+        (tokens, front): (&str, FrontProxy),
+        extra: &[String],
+    ) -> Result<Self, PkiError> {
         let key = parse_key("the authority's key", &authority.key)?;
         let issuer = Issuer::from_ca_cert_pem(&authority.cert, key)
             .map_err(|why| PkiError::unusable("the authority's certificate", why))?;
@@ -168,6 +180,7 @@ impl Pki {
             ca: authority.cert,
             issuer,
             tokens,
+            front,
             extra: extra.to_vec(),
         };
         Ok(Self {
@@ -178,6 +191,11 @@ impl Pki {
     /// The authority's certificate, PEM.
     pub fn ca(&self) -> &str {
         &self.parts.ca
+    }
+
+    /// The authority of proxies that speak for others, and our certificate from it.
+    pub fn front_proxy(&self) -> FrontProxy {
+        self.parts.front.clone()
     }
 
     /// A certificate for `user` in at most two `groups`.
@@ -226,21 +244,10 @@ impl Pki {
 
     fn sign(
         &self,
-        mut params: CertificateParams,
+        params: CertificateParams,
         purpose: ExtendedKeyUsagePurpose,
     ) -> Result<KeyedCert, PkiError> {
-        validity(&mut params);
-        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages = vec![purpose];
-        params.use_authority_key_identifier_extension = true;
-        let key = new_key()?;
-        let cert = params
-            .signed_by(&key, &self.parts.issuer)
-            .map_err(|why| PkiError::unusable("a new certificate", why))?;
-        Ok(KeyedCert {
-            cert: cert.pem(),
-            key: key.serialize_pem(),
-        })
+        sign_with(&self.parts.issuer, params, purpose)
     }
 
     /// TLS for the listener: h2 and http/1.1, client certificates optional and checked.
@@ -251,8 +258,10 @@ impl Pki {
         let bad = |why: &dyn std::fmt::Display| PkiError::unusable("the serving certificate", why);
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let mut roots = RootCertStore::empty();
-        let ca = CertificateDer::from_pem_slice(self.ca().as_bytes()).map_err(|e| bad(&e))?;
-        roots.add(ca).map_err(|e| bad(&e))?;
+        for ca in [self.ca(), &self.parts.front.ca] {
+            let ca = CertificateDer::from_pem_slice(ca.as_bytes()).map_err(|e| bad(&e))?;
+            roots.add(ca).map_err(|e| bad(&e))?;
+        }
         let clients =
             WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
                 .allow_unauthenticated()
@@ -285,17 +294,30 @@ fn parse_key(what: &str, pem: &str) -> Result<KeyPair, PkiError> {
     KeyPair::from_pem(pem).map_err(|why| PkiError::unusable(what, why))
 }
 
-fn new_authority() -> Result<KeyedCert, PkiError> {
-    authority_for(&new_key()?)
+fn sign_with(
+    issuer: &Issuer<'static, KeyPair>,
+    mut params: CertificateParams,
+    purpose: ExtendedKeyUsagePurpose,
+) -> Result<KeyedCert, PkiError> {
+    validity(&mut params);
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages = vec![purpose];
+    params.use_authority_key_identifier_extension = true;
+    let key = new_key()?;
+    let cert = params
+        .signed_by(&key, issuer)
+        .map_err(|why| PkiError::unusable("a new certificate", why))?;
+    Ok(KeyedCert {
+        cert: cert.pem(),
+        key: key.serialize_pem(),
+    })
 }
 
-fn authority_for(key: &KeyPair) -> Result<KeyedCert, PkiError> {
+fn authority_named(key: &KeyPair, name: &str) -> Result<KeyedCert, PkiError> {
     let mut params = CertificateParams::default();
     validity(&mut params);
     params.distinguished_name = DistinguishedName::new();
-    params
-        .distinguished_name
-        .push(DnType::CommonName, "plimsoll-ca");
+    params.distinguished_name.push(DnType::CommonName, name);
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.key_usages = vec![
         KeyUsagePurpose::DigitalSignature,

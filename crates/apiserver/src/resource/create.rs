@@ -11,7 +11,6 @@ pub(crate) async fn create(call: &Call) -> Result<Response, ApiError> {
     if call.kind.namespaced && call.path.namespace.is_none() {
         return Err(ApiError::method_not_allowed());
     }
-    idle::check(&call.kind)?;
     let run = call.run()?;
     let object = decode::object(call)?;
     let written = Writer::of(call, run)

@@ -1,10 +1,6 @@
 //! Kinds that are stored, but that nothing here acts on yet. Who makes such an object hears it.
 
 use plimsoll_api::kind::Kind;
-use plimsoll_api::status::ApiError;
-
-/// Kinds whose objects would change what the server itself does: silence would mislead.
-const REFUSED: &[(&str, &str)] = &[("apiregistration.k8s.io", "APIService")];
 
 /// Kinds that wait for their controller or their check.
 const STORED_ONLY: &[(&str, &str)] = &[
@@ -21,14 +17,6 @@ const STORED_ONLY: &[(&str, &str)] = &[
 
 fn lists(list: &[(&str, &str)], kind: &Kind) -> bool {
     list.contains(&(kind.group.as_ref(), kind.kind.as_ref()))
-}
-
-/// 501 for a new object that would have to change how the server works.
-pub(crate) fn check(kind: &Kind) -> Result<(), ApiError> {
-    if lists(REFUSED, kind) {
-        return Err(ApiError::not_yet(&kind.plural));
-    }
-    Ok(())
 }
 
 /// What to tell who made an object of the kind.
@@ -63,7 +51,7 @@ mod tests {
     #[test]
     fn every_listed_kind_is_served() {
         let kinds = plimsoll_api::kinds::built_in();
-        for (group, name) in REFUSED.iter().chain(STORED_ONLY) {
+        for (group, name) in STORED_ONLY {
             let mut served = kinds.iter();
             assert!(
                 served.any(|k| k.group == *group && k.kind == *name),

@@ -1,9 +1,11 @@
 //! The TLS listener: HTTP/2 and HTTP/1.1 with upgrades, client certificates optional.
 
+mod caller;
 #[cfg(test)]
 mod tests;
 
 use crate::auth::Identity;
+use caller::Caller;
 use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
@@ -199,12 +201,12 @@ async fn connection<H, F, B, E>(
         .1
         .peer_certificates()
         .and_then(<[_]>::first);
-    let identity = certificate.and_then(|der| Identity::from_certificate(der));
-    let peer = Peer { identity, address };
+    let caller = Caller::of(certificate.map(AsRef::as_ref));
     let service = service_fn(move |mut request: Request<Incoming>| {
         // For the audit log.
-        request.extensions_mut().insert(peer.address);
-        handler(request, peer.clone())
+        request.extensions_mut().insert(address);
+        let identity = caller.identify(&mut request);
+        handler(request, Peer { identity, address })
     });
     let mut builder = Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new());

@@ -7,6 +7,7 @@
 )]
 
 mod admission;
+mod aggregation;
 mod apply;
 mod audit;
 mod conversion;
@@ -14,6 +15,7 @@ mod credentials;
 mod custom;
 mod deletion;
 mod discovery;
+mod extension;
 mod failures;
 mod flow;
 mod fuzz;

@@ -327,6 +327,7 @@ async fn start_plane(
         kinds: kinds::built_in(),
         settings: ClusterSettings {
             ca: pki.ca().to_owned(),
+            front_proxy: Some(pki.front_proxy()),
             ..ClusterSettings::default()
         },
         token_key: pki.token_key(),
