@@ -22,6 +22,7 @@ use kube::{Api, Client, CustomResource, CustomResourceExt, Resource, ResourceExt
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -77,7 +78,13 @@ async fn main() -> anyhow::Result<()> {
     Controller::new(sites, watcher::Config::default())
         .owns(owned, watcher::Config::default())
         .run(reconcile, again_soon, Arc::new(client))
-        .for_each(|_| std::future::ready(()))
+        .for_each(|pass| {
+            if let Err(error) = pass {
+                let line = format!("{:#}", anyhow::Error::from(error));
+                writeln!(std::io::stderr(), "{line}").ok();
+            }
+            std::future::ready(())
+        })
         .await;
     Ok(())
 }
@@ -133,10 +140,6 @@ async fn reconcile(site: Arc<Website>, client: Arc<Client>) -> Result<Action, Er
     Ok(Action::await_change())
 }
 
-#[expect(
-    clippy::needless_pass_by_value,
-    reason = "the signature that kube's Controller asks for"
-)]
 fn again_soon(_: Arc<Website>, _: &Error, _: Arc<Client>) -> Action {
     Action::requeue(Duration::from_secs(1))
 }

@@ -3,7 +3,7 @@
 use super::decode;
 use super::managers::{self, Context, Door, Tracking};
 use super::patch::Part;
-use super::update::named;
+use super::update::agrees;
 use super::write::Writer;
 use crate::auth::Attributes;
 use crate::call::Call;
@@ -252,7 +252,8 @@ fn check(call: &Call, config: &Value) -> Result<(), ApiError> {
     if meta::at(config, &["metadata", "managedFields"]).is_some_and(|list| !list.is_null()) {
         return Err(ApiError::bad_request("metadata.managedFields must be nil"));
     }
-    named(config, call)?;
+    // The path names it; a configuration of some fields need not.
+    agrees(config, call)?;
     let problems = apply::problems(call.kind.node(), config);
     let Some(why) = apply::message(&problems) else {
         return Ok(());

@@ -26,8 +26,17 @@ pub(crate) async fn update(call: &Call) -> Result<Response, ApiError> {
     call.object(200, &written)
 }
 
-/// The body must be about the object the path names.
+/// The body must name the object that the path names.
 pub(crate) fn named(object: &serde_json::Value, call: &Call) -> Result<(), ApiError> {
+    agrees(object, call)?;
+    if meta::name(object).is_empty() {
+        return Err(ApiError::bad_request("the name of the object must be set"));
+    }
+    Ok(())
+}
+
+/// Whatever the body says of the object's name and namespace must be what the path says.
+pub(crate) fn agrees(object: &serde_json::Value, call: &Call) -> Result<(), ApiError> {
     let name = meta::name(object);
     if name != call.name() && !name.is_empty() {
         let path = call.name();
@@ -40,9 +49,6 @@ pub(crate) fn named(object: &serde_json::Value, call: &Call) -> Result<(), ApiEr
         return Err(ApiError::bad_request(
             "the namespace of the provided object does not match the namespace sent on the request",
         ));
-    }
-    if name.is_empty() {
-        return Err(ApiError::bad_request("the name of the object must be set"));
     }
     Ok(())
 }

@@ -85,6 +85,9 @@ impl Shared {
     async fn udp(self: Arc<Self>) {
         loop {
             if let Err(error) = Arc::clone(&self).serve_udp().await {
+                if error.kind() == io::ErrorKind::Unsupported {
+                    return tracing::info!(%error, "no name server (UDP)");
+                }
                 tracing::warn!(address = %self.config.address, %error, "name server (UDP) failed");
             }
             tokio::time::sleep(Duration::from_millis(200)).await;
@@ -121,6 +124,9 @@ impl Shared {
     async fn tcp(self: Arc<Self>) {
         loop {
             if let Err(error) = Arc::clone(&self).serve_tcp().await {
+                if error.kind() == io::ErrorKind::Unsupported {
+                    return tracing::info!(%error, "no name server (TCP)");
+                }
                 tracing::warn!(address = %self.config.address, %error, "name server (TCP) failed");
             }
             tokio::time::sleep(Duration::from_millis(200)).await;
