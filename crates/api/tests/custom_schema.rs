@@ -3,6 +3,10 @@
     clippy::unwrap_used,
     reason = "a test that meets something unexpected should stop there"
 )]
+#![expect(
+    clippy::needless_pass_by_value,
+    reason = "builders read best with literals"
+)]
 
 use plimsoll_api::custom::{Schema, check, fill, prune};
 use plimsoll_api::kinds;

@@ -4,6 +4,7 @@
     clippy::needless_pass_by_value,
     reason = "builders read best with literals"
 )]
+#![expect(clippy::indexing_slicing, reason = "setting a member makes it")]
 
 use plimsoll_api::kinds;
 use rstest::rstest;

@@ -55,6 +55,10 @@ impl State {
         })
     }
 
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "calls read best with literals"
+    )]
     fn updated(&self, manager: &str, time: &str, new: Value) -> Self {
         let write = by(manager, Operation::Update, time);
         let mut managers = Managers::read(self.managed.as_ref(), Source::Stored).unwrap();
@@ -358,7 +362,7 @@ fn settled(value: &Value) -> Option<Value> {
             (!items.is_empty()).then_some(Value::Array(items))
         }
         Value::Null => None,
-        scalar => Some(scalar.clone()),
+        scalar @ (Value::Bool(_) | Value::Number(_) | Value::String(_)) => Some(scalar.clone()),
     }
 }
 

@@ -89,7 +89,7 @@ mod tests {
     use rstest::rstest;
     use serde_json::json;
 
-    fn pod(resources: Value) -> Value {
+    fn pod(resources: &Value) -> Value {
         json!({"spec": {"containers": [{"name": "c", "image": "i", "resources": resources}]}})
     }
 
@@ -105,7 +105,7 @@ mod tests {
     #[case::other_resource(json!({"requests": {"ephemeral-storage": "1Gi"}}),
         "spec: Forbidden: only cpu and memory resources are mutable")]
     fn resizes(#[case] resources: Value, #[case] want: &str) {
-        assert_eq!(texts(&resize(&pod(resources), &pod(json!({})))), want);
+        assert_eq!(texts(&resize(&pod(&resources), &pod(&json!({})))), want);
     }
 
     #[rstest]
@@ -117,7 +117,7 @@ mod tests {
         "spec.ephemeralContainers[0].targetContainerName: Not found: \"x\"")]
     #[case::name(json!({"name": "c", "image": "i"}), "spec.ephemeralContainers[0].name: Duplicate value: \"c\"")]
     fn ephemerals(#[case] container: Value, #[case] want: &str) {
-        let old = pod(json!({}));
+        let old = pod(&json!({}));
         let mut new = old.clone();
         let mut container = container;
         container["imagePullPolicy"] = "Always".into();

@@ -416,9 +416,12 @@ async fn documents_describe_the_definition() {
         "CronTab"
     );
     let path = "/apis/stable.example.com/v1/namespaces/{namespace}/crontabs/{name}";
-    let patch = &document["paths"][path]["patch"];
-    assert_eq!(patch["x-kubernetes-group-version-kind"]["kind"], "CronTab");
-    let names: Vec<&Value> = patch["parameters"]
+    let operation = &document["paths"][path]["patch"];
+    assert_eq!(
+        operation["x-kubernetes-group-version-kind"]["kind"],
+        "CronTab"
+    );
+    let names: Vec<&Value> = operation["parameters"]
         .as_array()
         .unwrap()
         .iter()

@@ -4,6 +4,7 @@
 use crate::rig::{CONFIG_MAPS, DEPLOYMENTS, Rig, deployment};
 use http::Method;
 use serde_json::json;
+use std::fmt::Write;
 use tokio::runtime::Runtime;
 
 /// One target.
@@ -114,7 +115,10 @@ fn choose<'a>(input: &'a [u8], from: &[&'static str]) -> (&'static str, &'a [u8]
 }
 
 fn escaped(text: &[u8]) -> String {
-    text.iter().map(|byte| format!("%{byte:02X}")).collect()
+    text.iter().fold(String::new(), |mut out, byte| {
+        write!(out, "%{byte:02X}").unwrap();
+        out
+    })
 }
 
 /// Bodies in every encoding, for several kinds.
