@@ -1,15 +1,11 @@
 //! What every cluster contains before anyone asked for anything.
 
-use crate::auth::Identity;
-use crate::call::Run;
 use crate::pki::front_proxy;
-use crate::resource::managers::Tracking;
+use crate::resource::own::Own;
 use crate::resource::patch::Part;
-use crate::resource::write::Writer;
 use crate::server::{ApiServer, key};
 use crate::store::Change;
 use futures::StreamExt;
-use parking_lot::Mutex;
 use plimsoll_api::status::ApiError;
 use serde_json::{Value, json};
 
@@ -63,16 +59,8 @@ impl ApiServer {
         let Some(kind) = self.stored_kind("", "configmaps") else {
             return Ok(());
         };
-        let (identity, warnings) = (Identity::in_process("system:apiserver"), Mutex::default());
-        let writer = Writer {
-            server: self,
-            identity: &identity,
-            kind: &kind,
-            subresource: "",
-            run: Run::Real,
-            warnings: &warnings,
-            tracking: Tracking::SERVER,
-        };
+        let own = Own::new(&kind);
+        let writer = own.writer(self);
         let data = self.authentication();
         let step = |old: &Value| {
             let mut new = old.clone();
@@ -91,21 +79,12 @@ impl ApiServer {
 
     /// Creates what is missing of the seeds that are looked after.
     async fn plant(&self) -> Result<(), ApiError> {
-        let identity = Identity::in_process("system:apiserver");
         for (group, plural, namespace, object) in self.seeds() {
             let Some(kind) = self.stored_kind(group, plural) else {
                 continue;
             };
-            let warnings = Mutex::default();
-            let writer = Writer {
-                server: self,
-                identity: &identity,
-                kind: &kind,
-                subresource: "",
-                run: Run::Real,
-                tracking: Tracking::SERVER,
-                warnings: &warnings,
-            };
+            let own = Own::new(&kind);
+            let writer = own.writer(self);
             match writer.create(namespace, object).await {
                 Err(error) if error.reason == "AlreadyExists" => {}
                 Err(error) if error.reason == "Forbidden" => {

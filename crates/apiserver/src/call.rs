@@ -7,6 +7,7 @@ use crate::http::negotiate::Wanted;
 use crate::http::query::Query;
 use crate::http::respond::Response;
 use crate::http::route::ResourcePath;
+use crate::remarks::Remarks;
 use crate::resource::present;
 use crate::server::{ApiServer, key};
 use crate::store::{Entry, Key, StoreError};
@@ -35,7 +36,7 @@ pub(crate) struct Call {
     /// The body of a request that is passed on; `body` is empty then.
     pub(crate) incoming: Mutex<Option<Body>>,
     pub(crate) upgrade: Mutex<Option<OnUpgrade>>,
-    pub(crate) warnings: Mutex<Vec<String>>,
+    pub(crate) remarks: Remarks,
 }
 
 /// Whether a write is kept.
@@ -71,7 +72,7 @@ impl Call {
 
     /// Adds a `Warning` header to the answer.
     pub(crate) fn warn(&self, warnings: Vec<String>) {
-        self.warnings.lock().extend(warnings);
+        self.remarks.warn(warnings);
     }
 
     /// An object of the call's kind as the answer.

@@ -12,6 +12,7 @@ use crate::http::query::Query;
 use crate::http::respond::{self, Response};
 use crate::http::route::{Route, route};
 use crate::metrics::Labels;
+use crate::remarks::Remarks;
 use crate::resource::present::protobuf_type;
 use crate::server::ApiServer;
 use crate::{discovery, local, maintenance, openapi, resource, system};
@@ -73,11 +74,11 @@ where
             body,
             incoming: parking_lot::Mutex::new(passing),
             upgrade: parking_lot::Mutex::new(Some(upgrade)),
-            warnings: parking_lot::Mutex::default(),
+            remarks: Remarks::default(),
         };
         trail.requested(&call);
         let outcome = resource::serve(&call).await;
-        warnings = call.warnings.into_inner();
+        warnings = trail.remarked(call.remarks);
         outcome
     }
     .await;

@@ -19,6 +19,7 @@ mod openapi;
 pub mod outbound;
 pub mod pki;
 mod random;
+mod remarks;
 mod resource;
 mod reviews;
 pub mod serve;

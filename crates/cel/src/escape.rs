@@ -1,11 +1,10 @@
 //! Property names as identifiers.
 
-/// Words that cannot be identifiers.
-const WORDS: &[&str] = &[
-    "true",
-    "false",
-    "null",
-    "in",
+/// Words that are syntax.
+const SYNTAX: &[&str] = &["true", "false", "null", "in"];
+
+/// Words that may become syntax one day.
+pub(crate) const RESERVED: &[&str] = &[
     "as",
     "break",
     "const",
@@ -34,7 +33,7 @@ const WORDS: &[&str] = &[
 /// assert_eq!(plimsoll_cel::escape("redact__d"), "redact__underscores__d");
 /// ```
 pub fn escape(name: &str) -> String {
-    if WORDS.contains(&name) {
+    if SYNTAX.contains(&name) || RESERVED.contains(&name) {
         return format!("__{name}__");
     }
     let mut escaped = String::with_capacity(name.len());

@@ -96,7 +96,7 @@ impl Request<'_> {
             server: writer.server,
             identity: writer.identity,
             run: writer.run,
-            warnings: writer.warnings,
+            remarks: writer.remarks,
             kind: writer.kind,
             subresource,
             body: None,

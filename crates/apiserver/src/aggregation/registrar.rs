@@ -4,17 +4,13 @@ use super::registration::{
     AUTOMANAGED, Available, Origin, Registered, condition, is_built_in, own,
 };
 use super::{RESOURCE, registration};
-use crate::auth::Identity;
-use crate::call::Run;
 use crate::resource::delete_options::DeleteOptions;
 use crate::resource::encode;
-use crate::resource::managers::Tracking;
 use crate::resource::metadata::whole_seconds;
+use crate::resource::own::Own;
 use crate::resource::patch::Part;
-use crate::resource::write::Writer;
 use crate::server::{ApiServer, key_of};
 use crate::store::{Entry, Expect, ListQuery};
-use parking_lot::Mutex;
 use plimsoll_api::kind::Kind;
 use plimsoll_api::meta;
 use plimsoll_api::status::ApiError;
@@ -111,16 +107,8 @@ impl ApiServer {
     }
 
     async fn unregister(&self, kind: &Arc<Kind>, entry: &Entry) -> Result<(), ApiError> {
-        let (identity, warnings) = (Identity::in_process("system:apiserver"), Mutex::default());
-        let writer = Writer {
-            server: self,
-            identity: &identity,
-            kind,
-            subresource: "",
-            run: Run::Real,
-            warnings: &warnings,
-            tracking: Tracking::SERVER,
-        };
+        let own = Own::new(kind);
+        let writer = own.writer(self);
         let options = DeleteOptions::read(&json!({}))?;
         match writer.delete(&entry.key, &options).await {
             Err(error) if error.code != 404 => Err(error),
@@ -135,16 +123,8 @@ impl ApiServer {
         name: &str,
         available: &Available,
     ) -> Result<(), ApiError> {
-        let (identity, warnings) = (Identity::in_process("system:apiserver"), Mutex::default());
-        let writer = Writer {
-            server: self,
-            identity: &identity,
-            kind,
-            subresource: "status",
-            run: Run::Real,
-            warnings: &warnings,
-            tracking: Tracking::SERVER,
-        };
+        let own = Own::status(kind);
+        let writer = own.writer(self);
         let now = whole_seconds(self.now());
         let step = |old: &Value| Ok(with_condition(old, available, &now));
         let key = key_of(RESOURCE, "", name);

@@ -10,6 +10,7 @@ use crate::http::negotiate;
 use crate::http::query::Query;
 use crate::http::respond::{self, Response};
 use crate::http::route::{Route, route};
+use crate::remarks::Remarks;
 use crate::resource::decode;
 use crate::reviews::user_info;
 use crate::server::ApiServer;
@@ -127,6 +128,20 @@ impl Trail {
             });
             open.event.insert("annotations".into(), annotations);
         }
+    }
+
+    /// What admission remarked: notes its annotations, and gives back its warnings.
+    pub(crate) fn remarked(&mut self, remarks: Remarks) -> Vec<String> {
+        let (warnings, notes) = remarks.into_parts();
+        let Some(open) = self.0.as_mut().filter(|_| !notes.is_empty()) else {
+            return warnings;
+        };
+        let annotations = open.event.entry("annotations").or_insert_with(|| json!({}));
+        let annotations = meta::as_object(annotations);
+        for (key, value) in notes {
+            annotations.entry(key).or_insert(value.into());
+        }
+        warnings
     }
 
     /// Its body, if the policy wants it.

@@ -3,16 +3,13 @@
 
 use super::token::{groups, subject};
 use super::{Identity, TokenError, Tokens, VerifiedToken};
-use crate::call::Run;
-use crate::resource::managers::Tracking;
+use crate::resource::own::Own;
 use crate::resource::patch::Part;
 use crate::resource::present::parse;
-use crate::resource::write::Writer;
 use crate::server::ApiServer;
 use crate::store::{Change, Draft, Entry, Expect, Key, ListQuery, Page, Watch};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use parking_lot::Mutex;
 use plimsoll_api::meta;
 use plimsoll_api::status::ApiError;
 use serde_json::{Value, json};
@@ -157,16 +154,8 @@ impl ApiServer {
         let Some(kind) = self.stored_kind("", SECRETS) else {
             return Ok(());
         };
-        let (identity, warnings) = (Identity::in_process("system:apiserver"), Mutex::default());
-        let writer = Writer {
-            server: self,
-            identity: &identity,
-            kind: &kind,
-            run: Run::Real,
-            tracking: Tracking::SERVER,
-            subresource: "",
-            warnings: &warnings,
-        };
+        let own = Own::new(&kind);
+        let writer = own.writer(self);
         let step = |old: &Value| {
             let mut new = old.clone();
             let annotations = meta::object_mut(&mut new, &["metadata", "annotations"]);

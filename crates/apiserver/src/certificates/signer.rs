@@ -3,18 +3,15 @@
 use super::constraints::Wanted;
 use super::{CLIENT, GROUP, KUBELET_CLIENT, KUBELET_SERVING, stamp};
 use crate::auth::{Attributes, Identity};
-use crate::call::Run;
 use crate::pki::Pki;
-use crate::resource::managers::Tracking;
 use crate::resource::metadata::whole_seconds;
+use crate::resource::own::Own;
 use crate::resource::patch::Part;
 use crate::resource::present::parse;
-use crate::resource::write::Writer;
 use crate::server::ApiServer;
 use crate::store::{Change, Entry, ListQuery};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use parking_lot::Mutex;
 use plimsoll_api::meta;
 use plimsoll_api::status::ApiError;
 use serde_json::{Map, Value, json};
@@ -132,16 +129,8 @@ impl ApiServer {
         let Some(kind) = self.stored_kind(GROUP, "certificatesigningrequests") else {
             return Ok(());
         };
-        let (identity, warnings) = (Identity::in_process("system:apiserver"), Mutex::default());
-        let writer = Writer {
-            server: self,
-            identity: &identity,
-            kind: &kind,
-            run: Run::Real,
-            tracking: Tracking::SERVER,
-            subresource: "status",
-            warnings: &warnings,
-        };
+        let own = Own::status(&kind);
+        let writer = own.writer(self);
         let now = whole_seconds(self.now());
         let step = |old: &Value| {
             let mut new = old.clone();

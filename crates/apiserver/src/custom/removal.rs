@@ -1,16 +1,12 @@
 //! Deleting a definition: its objects go first, then its finalizer.
 
 use super::key;
-use crate::auth::Identity;
-use crate::call::Run;
 use crate::resource::delete_options::DeleteOptions;
-use crate::resource::managers::Tracking;
 use crate::resource::metadata::whole_seconds;
+use crate::resource::own::Own;
 use crate::resource::patch::Part;
-use crate::resource::write::Writer;
 use crate::server::ApiServer;
 use crate::store::ListQuery;
-use parking_lot::Mutex;
 use plimsoll_api::custom::accept;
 use plimsoll_api::kind::Kind;
 use plimsoll_api::status::ApiError;
@@ -44,8 +40,8 @@ async fn remove(server: &ApiServer, name: &str) -> Result<(), ApiError> {
         accept::end_deletion(&mut new, &now);
         Ok(new)
     };
-    let (identity, warnings) = (Identity::in_process("system:apiserver"), Mutex::default());
-    let writer = writer(server, &kind, (&identity, &warnings));
+    let own = Own::new(&kind).untracked();
+    let writer = own.writer(server);
     match writer.update(&key(name), Part::Other, &step).await {
         Err(error) if error.code == 404 => Ok(()),
         outcome => outcome.map(drop),
@@ -58,8 +54,8 @@ async fn remove_objects(server: &ApiServer, kind: &Arc<Kind>) -> Result<(), ApiE
         resource: Arc::clone(&kind.storage),
         ..ListQuery::default()
     };
-    let (identity, warnings) = (Identity::in_process("system:apiserver"), Mutex::default());
-    let writer = writer(server, kind, (&identity, &warnings));
+    let own = Own::new(kind).untracked();
+    let writer = own.writer(server);
     loop {
         let opened = server.store().list_and_watch(&query);
         let (page, mut watch) = opened.map_err(ApiError::internal)?;
@@ -81,21 +77,5 @@ async fn remove_objects(server: &ApiServer, kind: &Arc<Kind>) -> Result<(), ApiE
         if !left.entries.is_empty() {
             watch.next().await.map_err(ApiError::internal)?;
         }
-    }
-}
-
-fn writer<'a>(
-    server: &'a ApiServer,
-    kind: &'a Arc<Kind>,
-    (identity, warnings): (&'a Identity, &'a Mutex<Vec<String>>),
-) -> Writer<'a> {
-    Writer {
-        server,
-        identity,
-        kind,
-        subresource: "",
-        run: Run::Real,
-        tracking: Tracking::Off,
-        warnings,
     }
 }

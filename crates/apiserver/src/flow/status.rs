@@ -1,16 +1,12 @@
 //! Tells of each flow schema whether its priority level exists.
 
 use super::schema::Schema;
-use crate::auth::Identity;
-use crate::call::Run;
-use crate::resource::managers::Tracking;
 use crate::resource::metadata::whole_seconds;
+use crate::resource::own::Own;
 use crate::resource::patch::Part;
-use crate::resource::write::Writer;
 use crate::server::{ApiServer, key};
 use crate::store::Watch;
 use futures::future::select_all;
-use parking_lot::Mutex;
 use plimsoll_api::meta;
 use serde_json::{Value, json};
 
@@ -61,16 +57,8 @@ impl ApiServer {
         let Some(kind) = self.stored_kind(GROUP, "flowschemas") else {
             return;
         };
-        let (identity, warnings) = (Identity::in_process("system:apiserver"), Mutex::default());
-        let writer = Writer {
-            server: self,
-            identity: &identity,
-            kind: &kind,
-            run: Run::Real,
-            tracking: Tracking::SERVER,
-            warnings: &warnings,
-            subresource: "status",
-        };
+        let own = Own::status(&kind);
+        let writer = own.writer(self);
         let now = whole_seconds(self.now());
         let step = |old: &Value| {
             let mut new = old.clone();

@@ -12,6 +12,7 @@ pub(crate) mod idle;
 pub(crate) mod managers;
 pub(crate) mod metadata;
 pub(crate) mod options;
+pub(crate) mod own;
 pub(crate) mod paging;
 pub(crate) mod patch;
 pub(crate) mod present;

@@ -11,10 +11,10 @@ use crate::admission::{self, Operation, Request};
 use crate::auth::Identity;
 use crate::call::{Call, Run, not_found, refused};
 use crate::custom::{self, convert};
+use crate::remarks::Remarks;
 use crate::server::{ApiServer, key};
 use crate::store::{Draft, Entry, Expect, Key, StoreError};
 use bytes::Bytes;
-use parking_lot::Mutex;
 use plimsoll_api::kind::{Generation, Kind};
 use plimsoll_api::status::{ApiError, FieldError};
 use plimsoll_api::{kinds, meta};
@@ -42,7 +42,7 @@ pub(crate) struct Writer<'a> {
     /// How the write is entered in managedFields.
     pub(crate) tracking: Tracking<'a>,
     /// Collects what becomes `Warning` headers.
-    pub(crate) warnings: &'a Mutex<Vec<String>>,
+    pub(crate) remarks: &'a Remarks,
 }
 
 /// Computes the new object from the stored one.
@@ -70,7 +70,7 @@ impl<'a> Writer<'a> {
             subresource: call.path.subresource.as_deref().unwrap_or_default(),
             run,
             tracking: Tracking::Update(Door::of(call)),
-            warnings: &call.warnings,
+            remarks: &call.remarks,
         }
     }
 
@@ -388,7 +388,7 @@ impl<'a> Writer<'a> {
         if errors.is_empty() {
             let changes = old.is_none_or(|old| body_differs(new, old));
             if part == Part::Main && changes {
-                self.warnings.lock().extend(self.kind.warnings(new));
+                self.remarks.warn(self.kind.warnings(new));
             }
             return Ok(());
         }

@@ -144,3 +144,46 @@ async fn the_binding_that_allowed_it_is_the_reason() {
          \"system:discovery\" to Group \"system:authenticated\""
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn admission_notes_what_it_only_audits() {
+    let log = Logged::new("omitStages: [RequestReceived]\nrules: [{level: Metadata}]\n").await;
+    let label = json!({"metadata": {"labels": {"pod-security.kubernetes.io/audit": "baseline"}}});
+    let path = "/api/v1/namespaces/default";
+    log.rig.patch(path, "merge", &label).await.expect(200);
+    log.rig.default_account().await;
+    let base = "/apis/admissionregistration.k8s.io/v1";
+    let policy = json!({"metadata": {"name": "p"}, "spec": {
+        "matchConstraints": {"resourceRules": [{"apiGroups": [""], "apiVersions": ["v1"],
+            "operations": ["CREATE"], "resources": ["pods"]}]},
+        "validations": [{"expression": "!object.spec.hostNetwork", "message": "no host network"}],
+        "auditAnnotations": [{"key": "who", "valueExpression": "request.userInfo.username"}],
+    }});
+    let binding = json!({"metadata": {"name": "b"},
+        "spec": {"policyName": "p", "validationActions": ["Audit"]}});
+    for (plural, object) in [
+        ("validatingadmissionpolicies", policy),
+        ("validatingadmissionpolicybindings", binding),
+    ] {
+        let path = format!("{base}/{plural}");
+        log.rig.post(&path, &object).await.expect(201);
+    }
+    let pod = json!({"metadata": {"name": "open"}, "spec": {
+        "hostNetwork": true, "containers": [{"name": "c", "image": "nginx"}]}});
+    let pods = "/api/v1/namespaces/default/pods";
+    let made = log.rig.post(pods, &pod).await;
+    made.expect(201);
+    assert!(made.headers.get("warning").is_none());
+    let events = log.events();
+    let event = events.last().unwrap();
+    let noted = |key: &str| event["annotations"][key].as_str().unwrap_or_default();
+    assert_eq!(noted("p/who"), "admin");
+    let failure = noted("validation.policy.admission.k8s.io/validation_failure");
+    assert!(failure.contains("no host network"), "{event}");
+    let level = noted("pod-security.kubernetes.io/audit-violations");
+    assert!(
+        level.starts_with("would violate PodSecurity \"baseline:latest\""),
+        "{event}"
+    );
+    assert_eq!(noted("authorization.k8s.io/decision"), "allow");
+}

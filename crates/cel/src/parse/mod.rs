@@ -4,6 +4,7 @@ mod macros;
 
 use crate::ast::{Call, Element, Entry, Expr, ExprKind, Field, Literal};
 use crate::error::{CompileError, Issue};
+use crate::escape::RESERVED;
 use crate::lex::{self, Kind, Mistake, Token};
 use crate::library;
 
@@ -14,26 +15,6 @@ const MAX_LENGTH: usize = 100_000;
 /// What may start an operand, as the grammar's own error lists it.
 const OPERAND: &str = "{'[', '{', '(', '.', '-', '!', 'true', 'false', 'null', NUM_FLOAT, \
                        NUM_INT, NUM_UINT, STRING, BYTES, IDENTIFIER}";
-/// Words that may become syntax one day.
-const RESERVED: &[&str] = &[
-    "as",
-    "break",
-    "const",
-    "continue",
-    "else",
-    "for",
-    "function",
-    "if",
-    "import",
-    "let",
-    "loop",
-    "package",
-    "namespace",
-    "return",
-    "var",
-    "void",
-    "while",
-];
 
 /// The tree of an expression.
 pub(crate) fn parse(text: &str) -> Result<Expr, CompileError> {

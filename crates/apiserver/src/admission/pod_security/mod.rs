@@ -46,7 +46,8 @@ pub(super) fn check(
     let Some(policy) = policies.get("", request.namespace) else {
         return Ok(());
     };
-    if policy.enforce.level == Level::Privileged && policy.warn.level == Level::Privileged {
+    let modes = [policy.enforce, policy.warn, policy.audit];
+    if modes.iter().all(|mode| mode.level == Level::Privileged) {
         return Ok(());
     }
     if is_pod && old.is_some_and(|old| !is_significant(object, old)) {
@@ -60,6 +61,13 @@ pub(super) fn check(
 /// Refuses what is enforced, warns about the rest. Only pods are refused: of a workload, the pods
 /// would be.
 fn judge(request: &Request<'_>, subject: Subject<'_>, policy: &Policy) -> Result<(), ApiError> {
+    let remarks = request.writer.remarks;
+    let found = violations(subject, policy.audit);
+    if !found.is_empty() {
+        let (standard, what) = (policy.audit.to_string(), details(&found));
+        let text = format!("would violate PodSecurity {standard:?}: {what}");
+        remarks.annotate("pod-security.kubernetes.io/audit-violations", text);
+    }
     if request.is_core("Pod") {
         let found = violations(subject, policy.enforce);
         if !found.is_empty() {
@@ -71,7 +79,7 @@ fn judge(request: &Request<'_>, subject: Subject<'_>, policy: &Policy) -> Result
     if !found.is_empty() {
         let (standard, what) = (policy.warn.to_string(), details(&found));
         let text = format!("would violate PodSecurity {standard:?}: {what}");
-        request.writer.warnings.lock().push(text);
+        remarks.warn([text]);
     }
     Ok(())
 }
@@ -144,7 +152,7 @@ fn check_namespace(
         enforce.version == before.enforce.version && enforce.level <= before.enforce.level;
     if enforce.level > Level::Privileged && !relaxed {
         let found = existing(request, enforce);
-        request.writer.warnings.lock().extend(found);
+        request.writer.remarks.warn(found);
     }
     Ok(())
 }

@@ -92,6 +92,8 @@ impl fmt::Display for Standard {
 pub(crate) struct Policy {
     pub(super) enforce: Standard,
     pub(super) warn: Standard,
+    /// What is noted in the audit log.
+    pub(super) audit: Standard,
     /// What is wrong with the labels.
     pub(super) errors: Vec<FieldError>,
 }
@@ -111,8 +113,7 @@ impl Policy {
         );
         let base = (enforce, Level::Privileged);
         let warn = standard(namespace, "warn", base, &mut errors);
-        // Audit levels have no effect here, but a wrong one is refused all the same.
-        standard(
+        let audit = standard(
             namespace,
             "audit",
             (Standard::OPEN, Level::Privileged),
@@ -121,6 +122,7 @@ impl Policy {
         Self {
             enforce,
             warn,
+            audit,
             errors,
         }
     }

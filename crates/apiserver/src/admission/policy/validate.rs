@@ -62,13 +62,12 @@ fn enforce(subject: &Subject<'_>, relevant: &Relevant, violation: &Violation) ->
     for action in &binding.actions {
         match action {
             Action::Deny => {}
-            Action::Warn => subject.warnings.lock().push(format!(
+            Action::Warn => subject.remarks.warn([format!(
                 "Validation failed for ValidatingAdmissionPolicy '{policy}' with binding '{name}': {message}"
-            )),
-            Action::Audit => note(
-                subject,
+            )]),
+            Action::Audit => subject.remarks.annotate(
                 "validation.policy.admission.k8s.io/validation_failure",
-                &json!([{
+                json!([{
                     "message": message, "policy": policy, "binding": name,
                     "expressionIndex": 0, "validationActions": ["Audit"],
                 }])
@@ -83,20 +82,6 @@ fn enforce(subject: &Subject<'_>, relevant: &Relevant, violation: &Violation) ->
         refused = Some(refusal(subject, &why, &violation.reason));
     }
     refused
-}
-
-/// Notes an audit annotation of the request in the log.
-///
-/// Departs: upstream adds it to the audit event.
-fn note(subject: &Subject<'_>, key: &str, value: &str) {
-    let (resource, name) = (&*subject.kind.plural, subject.name);
-    tracing::info!(
-        resource,
-        name,
-        key,
-        value,
-        "audit annotation of an admission policy"
-    );
 }
 
 /// A refusal in upstream's form: worded as forbidden, with the code of the rule's reason.
@@ -189,7 +174,9 @@ fn judge<'a>(
         let value = annotation.program.as_ref().ok();
         let value = value.and_then(|program| program.evaluate(&bindings, &mut budget).ok());
         if let Some(Cel::Text(text)) = value {
-            note(subject, &format!("{}/{key}", policy.name), text.as_str());
+            subject
+                .remarks
+                .annotate(format!("{}/{key}", policy.name), text.as_str());
         }
     }
 }

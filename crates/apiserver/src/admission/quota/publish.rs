@@ -1,15 +1,11 @@
 //! Shows in each quota's status what is used.
 
 use super::rule::Stored;
-use crate::auth::Identity;
-use crate::call::Run;
-use crate::resource::managers::Tracking;
+use crate::resource::own::Own;
 use crate::resource::patch::Part;
-use crate::resource::write::Writer;
 use crate::server::{ApiServer, key};
 use crate::store::{Event, StoreError, Watch};
 use futures::future::select_all;
-use parking_lot::Mutex;
 use plimsoll_api::meta;
 use plimsoll_api::resources::Amounts;
 use serde_json::{Map, Value};
@@ -107,16 +103,8 @@ impl ApiServer {
         let Some(kind) = self.stored_kind("", "resourcequotas") else {
             return;
         };
-        let (identity, warnings) = (Identity::in_process("system:apiserver"), Mutex::default());
-        let writer = Writer {
-            server: self,
-            identity: &identity,
-            kind: &kind,
-            subresource: "status",
-            run: Run::Real,
-            tracking: Tracking::Off,
-            warnings: &warnings,
-        };
+        let own = Own::status(&kind).untracked();
+        let writer = own.writer(self);
         let texts: Map<String, Value> = used
             .iter()
             .map(|(name, amount)| (name.clone(), amount.to_string().into()))

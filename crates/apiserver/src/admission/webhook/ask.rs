@@ -51,10 +51,11 @@ pub(super) async fn ask(
     let took = subject.server.now().duration_since(begun).as_secs_f64();
     match answered {
         Ok(verdict) => {
-            subject
-                .warnings
-                .lock()
-                .extend(verdict.warnings.iter().cloned());
+            subject.remarks.warn(verdict.warnings.iter().cloned());
+            for (key, value) in &verdict.annotations {
+                let key = format!("{}/{key}", hook.name);
+                subject.remarks.annotate(key, value.as_str());
+            }
             if verdict.allowed {
                 counters.asked(about, took, Outcome::Allowed);
                 return Ok(Some(verdict));

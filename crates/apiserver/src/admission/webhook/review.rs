@@ -81,6 +81,8 @@ pub(super) struct Verdict {
     /// A JSON patch.
     pub(super) patch: Option<Vec<u8>>,
     pub(super) warnings: Vec<String>,
+    /// For the audit log: keys without the webhook's name, and values.
+    pub(super) annotations: Vec<(String, String)>,
 }
 
 /// Understands an answer to the question `uid`.
@@ -119,6 +121,7 @@ pub(super) fn understand(answer: &Answer, uid: &str, role: Role) -> Result<Verdi
         Err(why) => return invalid(why),
     };
     let warnings = meta::list(response, &["warnings"]).iter();
+    let annotations = response.get("auditAnnotations").and_then(Value::as_object);
     Ok(Verdict {
         allowed: response.get("allowed").and_then(Value::as_bool) == Some(true),
         result: response.get("status").cloned().unwrap_or_default(),
@@ -126,6 +129,11 @@ pub(super) fn understand(answer: &Answer, uid: &str, role: Role) -> Result<Verdi
         warnings: warnings
             .filter_map(Value::as_str)
             .map(str::to_owned)
+            .collect(),
+        annotations: annotations
+            .into_iter()
+            .flatten()
+            .filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())))
             .collect(),
     })
 }

@@ -6,9 +6,9 @@ use super::rules::{Target, is_exempt};
 use crate::admission::Operation;
 use crate::auth::Identity;
 use crate::call::{Call, Run};
+use crate::remarks::Remarks;
 use crate::server::ApiServer;
 use crate::store::Entry;
-use parking_lot::Mutex;
 use plimsoll_api::decode::{self, FieldValidation};
 use plimsoll_api::kind::{Kind, Text};
 use plimsoll_api::status::ApiError;
@@ -27,7 +27,7 @@ pub(crate) struct Subject<'a> {
     pub(crate) server: &'a ApiServer,
     pub(crate) identity: &'a Identity,
     pub(crate) run: Run,
-    pub(crate) warnings: &'a Mutex<Vec<String>>,
+    pub(crate) remarks: &'a Remarks,
     /// The resource, in the version the caller speaks.
     pub(crate) kind: &'a Arc<Kind>,
     /// Or empty.
@@ -62,7 +62,7 @@ impl<'a> Subject<'a> {
             server: &call.server,
             identity: &call.identity,
             run,
-            warnings: &call.warnings,
+            remarks: &call.remarks,
             kind: &call.kind,
             subresource,
             body,

@@ -1,15 +1,11 @@
 //! ClusterRoles made of others: `admin`, `edit` and `view` take over the rules of every ClusterRole
 //! that carries their label.
 
-use crate::auth::Identity;
-use crate::call::Run;
-use crate::resource::managers::Tracking;
+use crate::resource::own::Own;
 use crate::resource::patch::Part;
 use crate::resource::present::parse;
-use crate::resource::write::Writer;
 use crate::server::ApiServer;
 use crate::store::{Change, Entry, Key, ListQuery};
-use parking_lot::Mutex;
 use plimsoll_api::meta;
 use plimsoll_api::selector::LabelSelector;
 use plimsoll_api::status::ApiError;
@@ -100,16 +96,8 @@ impl ApiServer {
         let Some(kind) = self.stored_kind("rbac.authorization.k8s.io", "clusterroles") else {
             return;
         };
-        let (identity, warnings) = (Identity::in_process("system:apiserver"), Mutex::default());
-        let writer = Writer {
-            server: self,
-            identity: &identity,
-            kind: &kind,
-            subresource: "",
-            run: Run::Real,
-            tracking: Tracking::SERVER,
-            warnings: &warnings,
-        };
+        let own = Own::new(&kind);
+        let writer = own.writer(self);
         let key = Key {
             resource: CLUSTER_ROLES.into(),
             namespace: "".into(),

@@ -1,17 +1,13 @@
 //! Puts the roles and bindings of the table into the store, and mends those that lack something.
 
 use super::policy::{Seed, seeds};
-use crate::auth::Identity;
-use crate::call::Run;
 use crate::resource::encode;
-use crate::resource::managers::Tracking;
 use crate::resource::metadata::whole_seconds;
+use crate::resource::own::Own;
 use crate::resource::patch::Part;
 use crate::resource::present::parse;
-use crate::resource::write::Writer;
 use crate::server::{ApiServer, key};
 use crate::store::{Expect, Key};
-use parking_lot::Mutex;
 use plimsoll_api::kind::Kind;
 use plimsoll_api::meta;
 use plimsoll_api::rbac::{Rule, uncovered};
@@ -63,16 +59,8 @@ impl ApiServer {
     }
 
     async fn mend(&self, kind: &Arc<Kind>, key: &Key, seed: &Seed) -> Result<(), ApiError> {
-        let (identity, warnings) = (Identity::in_process("system:apiserver"), Mutex::default());
-        let writer = Writer {
-            server: self,
-            identity: &identity,
-            kind,
-            subresource: "",
-            run: Run::Real,
-            tracking: Tracking::SERVER,
-            warnings: &warnings,
-        };
+        let own = Own::new(kind);
+        let writer = own.writer(self);
         let step = |old: &Value| Ok(mended(old, &seed.object));
         writer.update(key, Part::Main, &step).await.map(drop)
     }
