@@ -37,7 +37,7 @@ pub fn json(original: &Value, patch: &[u8]) -> Result<Value, ApiError> {
     }
     let mut result = original.clone();
     let mut copied = 0_usize;
-    for operation in &operations {
+    for (index, operation) in operations.iter().enumerate() {
         if let PatchOperation::Copy(copy) = operation
             && let Some(source) = result.pointer(copy.from.as_str())
         {
@@ -46,8 +46,11 @@ pub fn json(original: &Value, patch: &[u8]) -> Result<Value, ApiError> {
                 return Err(too_large("the JSON patch copies too much".to_owned()));
             }
         }
-        json_patch::patch(&mut result, std::slice::from_ref(operation))
-            .map_err(|error| unprocessable(&error.to_string()))?;
+        json_patch::patch(&mut result, std::slice::from_ref(operation)).map_err(|error| {
+            // Each operation is applied alone, so to the library it is always the first.
+            let which = format!("operation '/{index}'");
+            unprocessable(&error.to_string().replacen("operation '/0'", &which, 1))
+        })?;
     }
     Ok(result)
 }

@@ -54,7 +54,7 @@ pub(crate) fn follows(kubectl: &Kubectl) -> Outcome {
     on.until(ready, 30, |n| n == "3")?;
     let words = on.ok("get configmap hello -o jsonpath={.data.words}")?;
     check!(words == "again", "{words}");
-    let listed = on.ok("get sites")?;
+    let listed = on.ok("get site")?;
     check!(
         listed.contains("REPLICAS") && listed.contains("READY"),
         "{listed}"
