@@ -5,14 +5,14 @@
 use crate::outbound::{Destination, Limits};
 use crate::resource::present::{bytes_of, parse};
 use crate::server::ApiServer;
-use crate::store::{Entry, Event};
+use crate::store::{Entry, Event, Frame};
 use bytes::Bytes;
 use plimsoll_api::custom::Conversion;
 use plimsoll_api::kind::Kind;
 use plimsoll_api::meta;
 use plimsoll_api::status::ApiError;
 use serde_json::{Value, json};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How long a webhook may take, and how much it may answer.
@@ -135,8 +135,8 @@ pub(crate) async fn event(
         change: event.change,
         entry: shown.next().unwrap_or_else(|| Arc::clone(&event.entry)),
         previous: shown.next(),
-        frame: OnceLock::new(),
-        protobuf: OnceLock::new(),
+        frame: Frame::default(),
+        protobuf: Frame::default(),
     }))
 }
 

@@ -83,9 +83,7 @@ impl Feed {
                 Encoding::Json | Encoding::Yaml => &event.frame,
                 Encoding::Protobuf => &event.protobuf,
             };
-            return shared
-                .get_or_init(|| self.line(kind, &event.entry.json))
-                .clone();
+            return shared.get_or_make(|| self.line(kind, &event.entry.json));
         }
         self.own(kind, &event.entry.json)
     }

@@ -3,6 +3,7 @@
 
 mod backup;
 mod codec;
+mod frame;
 mod handle;
 mod intern;
 mod log;
@@ -17,13 +18,14 @@ mod watch;
 mod writer;
 
 pub use backup::{Backup, BackupError, BackupHead, Extra};
+pub use frame::Frame;
 pub use handle::{Progress, Stats, Store};
 pub use sealing::{SealError, Sealing};
 pub use watch::Watch;
 
 use bytes::Bytes;
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 /// Where an object lives. Orders by resource, then namespace, then name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -108,9 +110,9 @@ pub struct Event {
     /// The object before the change.
     pub previous: Option<Arc<Entry>>,
     /// `{"type":"MODIFIED","object":…}\n` in the stored version, made by the first watcher that needs it.
-    pub frame: OnceLock<Bytes>,
+    pub frame: Frame,
     /// The same as a protobuf frame.
-    pub protobuf: OnceLock<Bytes>,
+    pub protobuf: Frame,
 }
 
 /// How to open a store.

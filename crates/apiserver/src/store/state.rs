@@ -2,12 +2,12 @@
 
 use super::intern::Interner;
 use super::watch::Feed;
-use super::{Change, Draft, Entry, Event, Expect, Key, ListQuery, Page, Stats, StoreError};
+use super::{Change, Draft, Entry, Event, Expect, Frame, Key, ListQuery, Page, Stats, StoreError};
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use tokio::sync::Notify;
 
 /// The revision of an empty store. Not 0, because clients read "0" as "any".
@@ -135,8 +135,8 @@ fn event(change: Change, entry: Arc<Entry>, previous: Option<Arc<Entry>>) -> Arc
         change,
         entry,
         previous,
-        frame: OnceLock::new(),
-        protobuf: OnceLock::new(),
+        frame: Frame::default(),
+        protobuf: Frame::default(),
     })
 }
 

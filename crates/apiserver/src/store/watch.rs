@@ -8,6 +8,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use tokio::sync::Notify;
 
+/// The newest events of a resource keep the frames that their watchers share.
+const SHARED: usize = 256;
+
 /// Events a watcher takes from the ring at once.
 const TAKE: usize = 128;
 
@@ -45,7 +48,13 @@ impl Feed {
 
     /// Adds the newest event; `wake` is a separate step, taken outside the store's lock.
     pub(super) fn push(&self, event: Arc<Event>) {
-        self.ring.lock().events.push_back(event);
+        let mut ring = self.ring.lock();
+        ring.events.push_back(event);
+        let old = ring.events.len().checked_sub(SHARED + 1);
+        if let Some(old) = old.and_then(|at| ring.events.get(at)) {
+            old.frame.forget();
+            old.protobuf.forget();
+        }
     }
 
     /// Forgets the oldest event.
