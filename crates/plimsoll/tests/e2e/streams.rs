@@ -9,6 +9,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Stdio};
+use std::time::Duration;
 
 /// How kubectl carries streams.
 #[derive(Debug, Clone, Copy)]
@@ -140,6 +141,8 @@ impl Forwarding {
 
     fn get(&self) -> std::io::Result<String> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
+        // A connection that stalls is an error, not a test without an end.
+        stream.set_read_timeout(Some(Duration::from_secs(30)))?;
         stream.write_all(b"GET / HTTP/1.0\r\n\r\n")?;
         // A client that has said everything still gets its answer.
         stream.shutdown(Shutdown::Write)?;

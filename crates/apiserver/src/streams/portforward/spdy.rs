@@ -70,7 +70,8 @@ async fn pair_up(mut incoming: Incoming, ports: Ports) {
             Some(()) = running.next(), if !running.is_empty() => {}
             stream = incoming.next() => {
                 let Some(stream) = stream else { return };
-                let Some((id, half)) = take(stream).await else { continue };
+                let taken = alongside(take(stream), &mut running).await;
+                let Some((id, half)) = taken else { continue };
                 match waiting.remove(&id) {
                     Some(first) if first.kind != half.kind => {
                         running.push(forward(&ports, first, half));
@@ -85,9 +86,25 @@ async fn pair_up(mut incoming: Incoming, ports: Ports) {
                 let due = waiting.iter().filter(|(_, half)| is_due(half));
                 let due: Vec<String> = due.map(|(id, _)| id.clone()).collect();
                 for half in due.iter().filter_map(|id| waiting.remove(id)) {
-                    give_up(half).await;
+                    alongside(give_up(half), &mut running).await;
                 }
             }
+        }
+    }
+}
+
+/// Does `work` while what runs goes on. What runs may have been given the room to answer that
+/// `work` waits for: unless it is polled, both would wait for ever.
+async fn alongside<T>(
+    work: impl Future<Output = T>,
+    running: &mut FuturesUnordered<impl Future<Output = ()>>,
+) -> T {
+    let mut work = std::pin::pin!(work);
+    loop {
+        tokio::select! {
+            biased;
+            done = &mut work => return done,
+            Some(()) = running.next(), if !running.is_empty() => {}
         }
     }
 }
