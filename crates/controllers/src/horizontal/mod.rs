@@ -17,6 +17,7 @@ mod options;
 mod registry;
 mod shell;
 mod view;
+pub mod wire;
 
 pub use explanation::Explanations;
 pub use options::Options;
