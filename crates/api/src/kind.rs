@@ -60,6 +60,9 @@ pub struct Conversion {
 pub struct Strategy {
     /// Fills defaults; runs on every write, before validation. Must be idempotent.
     pub default: fn(&mut Value),
+    /// Drops fields of features that are off, unless the stored object uses them already; runs
+    /// before the two below.
+    pub drop_disabled: fn(new: &mut Value, old: Option<&Value>),
     /// Adjusts a new object before it is stored (e.g. resets status). Time-free.
     pub prepare_create: fn(&mut Value),
     /// Adjusts `new` against `old` (e.g. keeps status on the main endpoint).
@@ -147,6 +150,7 @@ impl Strategy {
     /// No rules at all: those of a custom kind are in [`Kind::custom`].
     pub const NOTHING: Self = Self {
         default: |_| {},
+        drop_disabled: |_, _| {},
         prepare_create: |_| {},
         prepare_update: |_, _| {},
         validate: |_, _| Vec::new(),
@@ -187,18 +191,20 @@ impl Kind {
 
     /// Adjusts a new object before it is stored.
     pub fn prepare_create(&self, object: &mut Value) {
-        match &self.custom {
-            Some(custom) => custom.prepare_create(object),
-            None => (self.strategy.prepare_create)(object),
+        if let Some(custom) = &self.custom {
+            return custom.prepare_create(object);
         }
+        (self.strategy.drop_disabled)(object, None);
+        (self.strategy.prepare_create)(object);
     }
 
     /// Adjusts `new` against `old` on the main endpoint.
     pub fn prepare_update(&self, new: &mut Value, old: &Value) {
-        match &self.custom {
-            Some(custom) => custom.prepare_update(new, old),
-            None => (self.strategy.prepare_update)(new, old),
+        if let Some(custom) = &self.custom {
+            return custom.prepare_update(new, old);
         }
+        (self.strategy.drop_disabled)(new, Some(old));
+        (self.strategy.prepare_update)(new, old);
     }
 
     /// Everything wrong with an object.

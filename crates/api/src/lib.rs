@@ -11,6 +11,7 @@ pub mod custom;
 pub mod decode;
 pub mod defaults;
 pub mod discovery;
+pub mod gates;
 pub mod kind;
 pub mod kinds;
 pub mod local;

@@ -8,6 +8,7 @@ mod bench;
 mod cluster;
 mod demo;
 mod explain;
+mod gates;
 mod lifecycle;
 mod output;
 mod safekeeping;

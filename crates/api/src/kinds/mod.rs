@@ -1,5 +1,6 @@
 //! The built-in kinds: one table of rows, plus strategies, conversions and printing per kind.
 
+mod gated;
 mod prepare;
 mod rows;
 mod scale;
@@ -9,6 +10,7 @@ pub(crate) use prepare::fold_string_data;
 pub use prepare::prepare_status;
 pub use scale::{apply_scale, scale};
 
+use crate::gates::FeatureGates;
 use crate::kind::{Generation, Kind, Kinds, Propagation, Subresource, Text};
 use crate::schema::{self, TypeId};
 use crate::{convert, print};
@@ -17,11 +19,17 @@ use serde_json::Value;
 use std::borrow::Cow;
 use std::sync::Arc;
 
-/// Every built-in resource of a stable version (no alpha, no beta).
+/// Every built-in resource of a stable version (no alpha, no beta), with the features that are on
+/// by default.
 pub fn built_in() -> Kinds {
+    gated(FeatureGates::default())
+}
+
+/// Every built-in resource of a stable version, with these features.
+pub fn gated(gates: FeatureGates) -> Kinds {
     let mut kinds = Kinds::default();
     for row in ROWS {
-        kinds.insert(kind_of(row));
+        kinds.insert(kind_of(row, gates));
     }
     kinds
 }
@@ -51,7 +59,7 @@ pub fn field_value<'a>(object: &'a Value, path: &[Text]) -> Cow<'a, str> {
     }
 }
 
-fn kind_of(row: &Row) -> Kind {
+fn kind_of(row: &Row, gates: FeatureGates) -> Kind {
     let is_new_event = row.group == "events.k8s.io";
     let is_old_hpa = row.group == "autoscaling" && row.version == "v1";
     let storage_group = if is_new_event { "" } else { row.group };
@@ -107,7 +115,7 @@ fn kind_of(row: &Row) -> Kind {
             .iter()
             .map(|(label, path)| ((*label).into(), texts(path)))
             .collect(),
-        strategy: strategy::of(row),
+        strategy: strategy::of(row, gates),
         table: print::table(row.group, row.kind),
         custom: None,
     }

@@ -1,12 +1,13 @@
 //! Which rules each built-in kind has.
 
-use super::prepare;
 use super::rows::Row;
+use super::{gated, prepare};
+use crate::gates::FeatureGates;
 use crate::kind::Strategy;
 use crate::{custom, defaults, validation};
 
 /// The rules of a kind; kinds without special ones get metadata validation and status handling.
-pub(super) fn of(row: &Row) -> Strategy {
+pub(super) fn of(row: &Row, gates: FeatureGates) -> Strategy {
     let mut strategy = generic(row);
     strategy.default = defaults::of(row.group, row.version, row.kind);
     if let Some(validate) = validation::of(row.group, row.version, row.kind) {
@@ -49,6 +50,7 @@ pub(super) fn of(row: &Row) -> Strategy {
         }
         _ => {}
     }
+    gated::apply(&mut strategy, row, gates);
     strategy
 }
 
@@ -56,6 +58,7 @@ fn generic(row: &Row) -> Strategy {
     let has_status = row.subresources.iter().any(|(name, ..)| *name == "status");
     Strategy {
         default: defaults::nothing,
+        drop_disabled: gated::nothing,
         prepare_create: if has_status {
             prepare::drop_status
         } else {

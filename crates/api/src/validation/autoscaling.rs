@@ -17,8 +17,35 @@ const SOURCES: [(&str, &str); 5] = [
 const MAX_STABILIZATION_SECONDS: i64 = 3600;
 const MAX_PERIOD_SECONDS: i64 = 1800;
 
+/// Whether an autoscaler may ask for no replicas at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Zero {
+    /// Only where that is stored already.
+    Stored,
+    /// Always.
+    Allowed,
+}
+
+pub(super) fn autoscaler(new: &Value, old: Option<&Value>) -> Errors {
+    judge(new, old, Zero::Stored)
+}
+
+/// With the feature `HPAScaleToZero`.
+pub(super) fn autoscaler_to_zero(new: &Value, old: Option<&Value>) -> Errors {
+    judge(new, old, Zero::Allowed)
+}
+
 /// The served v1 form, judged as the v2 object it is stored as.
 pub(super) fn converted(new: &Value, old: Option<&Value>) -> Errors {
+    judge_converted(new, old, Zero::Stored)
+}
+
+/// The served v1 form with the feature `HPAScaleToZero`.
+pub(super) fn converted_to_zero(new: &Value, old: Option<&Value>) -> Errors {
+    judge_converted(new, old, Zero::Allowed)
+}
+
+fn judge_converted(new: &Value, old: Option<&Value>, zero: Zero) -> Errors {
     let convert = |value: &Value| {
         let version = crate::meta::text(value, &["apiVersion"]);
         if version == "autoscaling/v1" {
@@ -27,25 +54,25 @@ pub(super) fn converted(new: &Value, old: Option<&Value>) -> Errors {
             value.clone()
         }
     };
-    autoscaler(&convert(new), old.map(convert).as_ref())
+    judge(&convert(new), old.map(convert).as_ref(), zero)
 }
 
-pub(super) fn autoscaler(new: &Value, old: Option<&Value>) -> Errors {
+fn judge(new: &Value, old: Option<&Value>, zero: Zero) -> Errors {
     let mut errors = object::metadata(new, old, Lives::InNamespace, names::is_dns_subdomain);
     let spec = Scope::root(new).at("spec");
     let old_spec = old.map(|old| Scope::root(old).at("spec"));
-    bounds(&spec, old_spec.as_ref(), &mut errors);
+    bounds((&spec, old_spec.as_ref()), zero, &mut errors);
     target(&spec.at("scaleTargetRef"), old_spec.as_ref(), &mut errors);
     metrics(&spec, &mut errors);
     behavior(&spec.at("behavior"), &mut errors);
     errors
 }
 
-fn bounds(spec: &Scope<'_>, old: Option<&Scope<'_>>, errors: &mut Errors) {
+fn bounds((spec, old): (&Scope<'_>, Option<&Scope<'_>>), zero: Zero, errors: &mut Errors) {
     let (min, max) = (spec.at("minReplicas"), spec.at("maxReplicas"));
     // Scaling to zero is kept where it is stored already; new objects need the feature.
     let stored_zero = old.is_some_and(|old| old.at("minReplicas").integer() == Some(0));
-    let lowest = i64::from(!stored_zero);
+    let lowest = i64::from(!stored_zero && zero == Zero::Stored);
     if min.integer().is_some_and(|min| min < lowest) {
         errors.push(min.invalid(format!("must be greater than or equal to {lowest}")));
     }

@@ -94,6 +94,15 @@ fn workloads(version: &str, kind: &str) -> Option<Validate> {
     Some(validate)
 }
 
+/// The validation of autoscalers that may go to zero replicas.
+pub(crate) fn autoscaler_to_zero(version: &str) -> Validate {
+    if version == "v2" {
+        autoscaling::autoscaler_to_zero
+    } else {
+        autoscaling::converted_to_zero
+    }
+}
+
 fn networking(kind: &str) -> Option<Validate> {
     let validate: Validate = match kind {
         "EndpointSlice" => network::slice,

@@ -20,5 +20,5 @@ mod view;
 pub mod wire;
 
 pub use explanation::Explanations;
-pub use options::Options;
+pub use options::{Options, gated};
 pub use shell::{Horizontal, Signals, control};

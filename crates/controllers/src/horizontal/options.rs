@@ -1,5 +1,6 @@
 //! The controller's flags.
 
+use plimsoll_api::gates::{Feature, FeatureGates};
 use plimsoll_engine::horizontal::Settings;
 use std::time::Duration;
 
@@ -32,5 +33,25 @@ impl Default for Options {
             status_interval: Duration::from_secs(2),
             settings: Settings::default(),
         }
+    }
+}
+
+impl Options {
+    /// The same with the features of the decision turned on or off.
+    #[must_use]
+    pub fn gated(mut self, gates: FeatureGates) -> Self {
+        self.settings = gated(self.settings, gates);
+        self
+    }
+}
+
+/// A decision's settings with its features turned on or off.
+#[must_use]
+pub fn gated(settings: Settings, gates: FeatureGates) -> Settings {
+    Settings {
+        scale_to_zero: gates.is_on(Feature::HpaScaleToZero),
+        configurable_tolerance: gates.is_on(Feature::HpaConfigurableTolerance),
+        pod_level_resources: gates.is_on(Feature::PodLevelResources),
+        ..settings
     }
 }

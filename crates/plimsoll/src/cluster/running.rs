@@ -9,6 +9,7 @@ use anyhow::{Context, Result};
 use k8s_openapi::api::core::v1::Node;
 use kube::runtime::wait::{Condition, await_condition};
 use kube::{Api, Client};
+use plimsoll_api::gates::FeatureGates;
 use plimsoll_api::kinds;
 use plimsoll_apiserver::ClusterSettings;
 use plimsoll_apiserver::audit::Audit;
@@ -18,6 +19,7 @@ use plimsoll_apiserver::store::{Options as StoreOptions, Sealing, Store};
 use plimsoll_clock::Clock;
 use plimsoll_cluster::components::{self, COMPONENTS};
 use plimsoll_cluster::{ControlPlane, Parts};
+use plimsoll_controllers::horizontal;
 use plimsoll_node::agent::{self, Agents};
 use plimsoll_node::dns;
 use plimsoll_node::launcher::LauncherConfig;
@@ -64,6 +66,8 @@ pub(crate) struct Settings {
     pub(crate) seed: u64,
     /// The audit log.
     pub(crate) audit: Option<Audit>,
+    /// Which features are on.
+    pub(crate) gates: FeatureGates,
 }
 
 /// A running cluster.
@@ -324,7 +328,7 @@ async fn start_plane(
         store: store.clone(),
         clock,
         seed: settings.seed,
-        kinds: kinds::built_in(),
+        kinds: kinds::gated(settings.gates),
         settings: ClusterSettings {
             ca: pki.ca().to_owned(),
             front_proxy: Some(pki.front_proxy()),
@@ -336,7 +340,7 @@ async fn start_plane(
             root_ca: Some(pki.ca().into()),
             ..Default::default()
         },
-        horizontal: plimsoll_controllers::horizontal::Options::default(),
+        horizontal: horizontal::Options::default().gated(settings.gates),
     };
     Ok(ControlPlane::start(parts).await?)
 }

@@ -14,6 +14,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use load::{Load, Tally};
 use observe::Observer;
+use plimsoll_api::gates::FeatureGates;
 use script::Step;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -84,6 +85,7 @@ async fn show(args: DemoArgs, dir: &Path) -> Result<ExitCode> {
         without: BTreeSet::new(),
         seed: crate::cluster::fresh_seed(),
         audit: None,
+        gates: FeatureGates::default(),
     };
     if args.nodes.runtime == "simulated" {
         bail!("--runtime simulated runs no real pods, so there is nothing to load");

@@ -4,6 +4,7 @@ mod detach;
 
 use crate::args::Place;
 use crate::cluster::{Running, Settings};
+use crate::gates::GateArgs;
 use crate::lifecycle::{self, Claim, RunFile};
 use crate::output::say;
 use anyhow::{Context, Result, bail};
@@ -57,6 +58,8 @@ pub(crate) struct UpArgs {
     /// request]
     #[arg(long, value_name = "FILE", requires = "audit_log")]
     audit_policy: Option<PathBuf>,
+    #[command(flatten)]
+    gates: GateArgs,
     /// Go on in the background; stop with `plimsoll down`
     #[arg(long)]
     detach: bool,
@@ -122,6 +125,7 @@ async fn stay(args: UpArgs, dir: &Path, claim: &Claim) -> Result<ExitCode> {
         without: args.without.iter().cloned().collect(),
         seed: crate::cluster::fresh_seed(),
         audit: args.audit()?,
+        gates: args.gates.gates,
     };
     let running = Running::start(settings).await?;
     let kubeconfig = running.write_kubeconfig(args.kubeconfig.as_deref())?;
