@@ -4,7 +4,7 @@
 //! documents, which `kubectl drain` and `kubectl auth can-i` still read.
 
 use crate::kind::{Kind, Kinds, Text};
-use crate::local::{LocalGroup, LocalResource};
+use crate::local::{LocalGroup, LocalResource, OpenResource};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
@@ -43,6 +43,7 @@ const ORDER: &[&str] = &[
 struct Served<'a> {
     kinds: Vec<&'a Kind>,
     locals: Vec<LocalResource>,
+    open: Vec<OpenResource>,
 }
 
 /// Groups in preference order, each with its versions, newest stable first.
@@ -148,6 +149,12 @@ pub fn api_resource_list(
             "namespaced": local.namespaced, "kind": local.kind, "verbs": local.verbs,
         }));
     }
+    for open in &served.open {
+        resources.push(json!({
+            "name": open.name, "singularName": "", "namespaced": open.namespaced,
+            "kind": open.kind, "verbs": ["get"],
+        }));
+    }
     Some(json!({
         "kind": "APIResourceList", "apiVersion": "v1",
         "groupVersion": group_version(group, version), "resources": resources,
@@ -180,6 +187,7 @@ fn groups<'a>(kinds: &'a Kinds, locals: &[Arc<dyn LocalGroup>]) -> Groups<'a> {
         let versions = all.entry(local.group().to_owned()).or_default();
         let served = versions.entry(local.version().to_owned()).or_default();
         served.locals.extend(local.resources());
+        served.open.extend(local.open_resources());
     }
     let mut list: Groups<'a> = all
         .into_iter()
@@ -284,6 +292,36 @@ fn discovered(served: &Served<'_>, group: &str, version: &str) -> Vec<Value> {
             "scope": scope(local.namespaced),
             "singularResource": local.singular,
             "verbs": local.verbs,
+        })
+    }));
+    list.extend(discovered_open(&served.open, group, version));
+    list
+}
+
+/// Open resources in the aggregated form: `pods/a` and `pods/b` are subresources of a resource
+/// `pods` that has no kind of its own, which is how clients know that it cannot be read itself.
+fn discovered_open(open: &[OpenResource], group: &str, version: &str) -> Vec<Value> {
+    let mut parents: BTreeMap<&str, (bool, Vec<Value>)> = BTreeMap::new();
+    let mut list = Vec::new();
+    for resource in open {
+        let kind = json!({"group": group, "version": version, "kind": resource.kind});
+        match resource.name.split_once('/') {
+            Some((parent, name)) => {
+                let (namespaced, below) = parents.entry(parent).or_default();
+                *namespaced |= resource.namespaced;
+                below.push(json!({"subresource": name, "responseKind": kind, "verbs": ["get"]}));
+            }
+            None => list.push(json!({
+                "resource": resource.name, "responseKind": kind,
+                "scope": scope(resource.namespaced), "singularResource": "", "verbs": ["get"],
+            })),
+        }
+    }
+    list.extend(parents.into_iter().map(|(parent, (namespaced, below))| {
+        json!({
+            "resource": parent, "responseKind": {"group": "", "version": "", "kind": ""},
+            "scope": scope(namespaced), "singularResource": "", "verbs": [],
+            "subresources": below,
         })
     }));
     list

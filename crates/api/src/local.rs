@@ -26,6 +26,17 @@ pub struct LocalResource {
     pub cells: fn(object: &Value, now: jiff::Timestamp) -> Vec<Value>,
 }
 
+/// A resource whose name is known only at run time, as a metric's is.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct OpenResource {
+    /// `pods/http_requests`, `deployments.apps/queue_length` or, without an object, `queue_length`.
+    pub name: String,
+    /// Whether it is read in a namespace.
+    pub namespaced: bool,
+    /// What a read answers, e.g. `MetricValueList`.
+    pub kind: &'static str,
+}
+
 /// A read of a local resource.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LocalRequest {
@@ -35,10 +46,14 @@ pub struct LocalRequest {
     pub namespace: Option<String>,
     /// Name for `get`; `None` for `list`.
     pub name: Option<String>,
+    /// What stands behind the name; only groups with [open paths](LocalGroup::is_open) get it.
+    pub subresource: Option<String>,
     /// `labelSelector` as sent.
     pub label_selector: String,
     /// `fieldSelector` as sent.
     pub field_selector: String,
+    /// `metricLabelSelector` as sent.
+    pub metric_label_selector: String,
 }
 
 /// A group version served in process.
@@ -50,6 +65,15 @@ pub trait LocalGroup: Send + Sync + std::fmt::Debug {
     fn version(&self) -> &'static str;
     /// What it serves.
     fn resources(&self) -> Vec<LocalResource>;
+    /// Whether every path below the version is the group's to answer, with subresources and
+    /// wildcards, instead of only the paths of [`LocalGroup::resources`].
+    fn is_open(&self) -> bool {
+        false
+    }
+    /// What a group with open paths has to offer now, for discovery.
+    fn open_resources(&self) -> Vec<OpenResource> {
+        Vec::new()
+    }
     /// Answers a `get` with an object and a `list` with a List object.
     async fn read(&self, request: LocalRequest) -> Result<Value, ApiError>;
 }

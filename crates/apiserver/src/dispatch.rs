@@ -262,7 +262,8 @@ impl Incoming {
     ) -> Result<Response, ApiError> {
         match &self.route {
             Route::Resource(path) => {
-                match local::read(server, path, &self.query, &self.wanted).await? {
+                let asked = (&parts.method, &self.query);
+                match local::read(server, path, asked, &self.wanted).await? {
                     Some(response) => Ok(response),
                     None if discovery::serves(server, &path.group, &path.version) => {
                         Err(ApiError::no_such_resource())

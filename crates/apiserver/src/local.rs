@@ -6,6 +6,7 @@ use crate::http::respond::{self, Response};
 use crate::http::route::ResourcePath;
 use crate::resource::present;
 use crate::server::ApiServer;
+use http::Method;
 use plimsoll_api::local::{LocalGroup, LocalRequest, LocalResource};
 use plimsoll_api::meta;
 use plimsoll_api::status::ApiError;
@@ -16,31 +17,58 @@ use std::sync::Arc;
 pub(crate) async fn read(
     server: &ApiServer,
     path: &ResourcePath,
-    query: &Query,
+    (method, query): (&Method, &Query),
     wanted: &Wanted,
 ) -> Result<Option<Response>, ApiError> {
+    if let Some(group) = open(server, path) {
+        refuse_writes(path, method, query)?;
+        let answer = group.read(request(path, query)).await?;
+        return Ok(Some(respond::value(200, wanted, &answer)));
+    }
     let Some((group, resource)) = find(server, path) else {
         return Ok(None);
     };
     if path.subresource.is_some() || (path.namespace.is_some() && !resource.namespaced) {
         return Err(ApiError::no_such_resource());
     }
-    if path.watch || query.flag("watch") {
-        return Err(ApiError::method_not_allowed());
-    }
-    let request = LocalRequest {
-        resource: path.plural.clone(),
-        namespace: path.namespace.clone(),
-        name: path.name.clone(),
-        label_selector: query.text("labelSelector").to_owned(),
-        field_selector: query.text("fieldSelector").to_owned(),
-    };
+    refuse_writes(path, method, query)?;
+    let mut request = request(path, query);
+    request.subresource = None;
     let answer = group.read(request).await?;
     let body = match &wanted.shape {
         Shape::Table(version, include) => table(server, &resource, answer, version, *include),
         Shape::Object | Shape::Metadata(_) | Shape::Discovery(_) => answer,
     };
     Ok(Some(respond::value(200, wanted, &body)))
+}
+
+fn request(path: &ResourcePath, query: &Query) -> LocalRequest {
+    LocalRequest {
+        resource: path.plural.clone(),
+        namespace: path.namespace.clone(),
+        name: path.name.clone(),
+        subresource: path.subresource.clone(),
+        label_selector: query.text("labelSelector").to_owned(),
+        field_selector: query.text("fieldSelector").to_owned(),
+        metric_label_selector: query.text("metricLabelSelector").to_owned(),
+    }
+}
+
+fn refuse_writes(path: &ResourcePath, method: &Method, query: &Query) -> Result<(), ApiError> {
+    let reads = matches!(*method, Method::GET | Method::HEAD);
+    if reads && !path.watch && !query.flag("watch") {
+        return Ok(());
+    }
+    Err(ApiError::method_not_allowed())
+}
+
+/// The group whose paths are all its own.
+fn open(server: &ApiServer, path: &ResourcePath) -> Option<Arc<dyn LocalGroup>> {
+    let locals = server.0.locals.read();
+    let mut open = locals
+        .iter()
+        .filter(|l| l.is_open() && l.group() == path.group && l.version() == path.version);
+    open.next().map(Arc::clone)
 }
 
 fn find(server: &ApiServer, path: &ResourcePath) -> Option<(Arc<dyn LocalGroup>, LocalResource)> {

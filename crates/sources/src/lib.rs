@@ -1,3 +1,4 @@
 //! Where signals come from: the metrics pipeline and the metrics APIs.
 
+pub mod custom;
 pub mod metrics;
