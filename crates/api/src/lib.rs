@@ -11,6 +11,7 @@ pub mod custom;
 pub mod decode;
 pub mod defaults;
 pub mod discovery;
+pub mod exposition;
 pub mod gates;
 pub mod kind;
 pub mod kinds;

@@ -24,6 +24,7 @@ use crate::store::{Entry, Key, Store};
 use http::{Request, Response};
 use jiff::Timestamp;
 use parking_lot::RwLock;
+use plimsoll_api::exposition::Exposition;
 use plimsoll_api::kind::{Kind, Kinds};
 use plimsoll_api::local::LocalGroup;
 use plimsoll_api::node::NodeBackend;
@@ -112,6 +113,7 @@ pub(crate) struct Inner {
     /// How many requests run, and whose they are.
     pub(crate) flow: Flow,
     pub(crate) metrics: Metrics,
+    pub(crate) expositions: RwLock<Vec<Arc<dyn Exposition>>>,
     pub(crate) documents: Documents,
     pub(crate) outbound: Outbound,
     pub(crate) custom: Registry,
@@ -151,6 +153,7 @@ impl ApiServer {
             audit: OnceLock::new(),
             allocator,
             metrics: Metrics::default(),
+            expositions: RwLock::default(),
             documents: Documents::default(),
             outbound,
             webhooks,
@@ -212,6 +215,11 @@ impl ApiServer {
     pub fn add_local_group(&self, group: Arc<dyn LocalGroup>) {
         self.0.locals.write().push(group);
         self.0.aggregation.groups_changed();
+    }
+
+    /// Adds series to `/metrics`.
+    pub fn add_exposition(&self, part: Arc<dyn Exposition>) {
+        self.0.expositions.write().push(part);
     }
 
     /// The certificate to show to extension servers.

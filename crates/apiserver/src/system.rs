@@ -5,6 +5,7 @@ use crate::http::negotiate::Wanted;
 use crate::http::query::Query;
 use crate::http::respond::{self, Response, not_found_page};
 use crate::server::ApiServer;
+use plimsoll_api::exposition::Page;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
@@ -27,6 +28,11 @@ pub(crate) fn answer(server: &ApiServer, path: &str, query: &Query, wanted: &Wan
             let store = server.store();
             let mut text = server.0.metrics.render(&store.stats(), &store.counts());
             text.push_str(&server.0.webhooks.render());
+            let mut page = Page::default();
+            for part in server.0.expositions.read().iter() {
+                part.expose(&mut page);
+            }
+            text.push_str(&page.into_text());
             respond::plain(200, "text/plain; version=0.0.4; charset=utf-8", text)
         }
         other => match other.split_once('/').map(|(_, rest)| rest.split_once('/')) {

@@ -107,11 +107,7 @@ impl ControlPlane {
         }
         if runs("horizontal") {
             server.add_local_group(Arc::new(explanations.clone()));
-            let signals = Signals {
-                usage: pipeline.usage.clone(),
-                rounds: pipeline.subscribe(),
-                explanations: explanations.clone(),
-            };
+            let signals = signals(&server, &pipeline, &explanations);
             let work = horizontal::control(context.clone(), signals, parts.horizontal);
             tasks.spawn(work);
         }
@@ -132,5 +128,17 @@ impl ControlPlane {
     /// A client with all rights, in process.
     pub fn client(&self) -> &Client {
         &self.context.client
+    }
+}
+
+/// What the horizontal autoscaler works with. The server shows its series.
+fn signals(server: &ApiServer, pipeline: &Pipeline, explanations: &Explanations) -> Signals {
+    let metrics = horizontal::Metrics::default();
+    server.add_exposition(Arc::new(metrics.clone()));
+    Signals {
+        usage: pipeline.usage.clone(),
+        rounds: pipeline.subscribe(),
+        explanations: explanations.clone(),
+        metrics,
     }
 }

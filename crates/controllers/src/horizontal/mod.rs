@@ -12,6 +12,7 @@
 
 mod apply;
 mod explanation;
+mod metrics;
 mod observe;
 mod options;
 mod registry;
@@ -20,5 +21,6 @@ mod view;
 pub mod wire;
 
 pub use explanation::Explanations;
+pub use metrics::Metrics;
 pub use options::{Options, gated};
 pub use shell::{Horizontal, Signals, control};

@@ -1,6 +1,7 @@
 //! The loop: who is looked at, when, and what is remembered between passes.
 
 use super::explanation::Explanations;
+use super::metrics::{Live, Metrics, Pass, Present, state_of};
 use super::observe::{Seen, target_key};
 use super::options::Options;
 use super::registry::Registry;
@@ -21,6 +22,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 use tokio::task::AbortHandle;
+use tokio::time::Instant;
 
 /// Where an autoscaler's signals come from and where its reasons go.
 #[derive(Debug)]
@@ -31,6 +33,8 @@ pub struct Signals {
     pub rounds: Receiver<Arc<Samples>>,
     /// Where decisions are explained.
     pub explanations: Explanations,
+    /// Where passes are counted.
+    pub metrics: Metrics,
 }
 
 /// Runs the horizontal autoscaler until the future is dropped.
@@ -54,6 +58,7 @@ impl Horizontal {
             usage,
             rounds,
             explanations,
+            metrics,
         } = signals;
         let (client, seed) = (context.client.clone(), context.seed ^ 0x68_70_61);
         let shell = Arc::new(Shell {
@@ -68,8 +73,11 @@ impl Horizontal {
             evaluations: AtomicU64::new(0),
             usage,
             explanations,
+            metrics,
             options,
         });
+        let live: Arc<dyn Live> = Arc::<Shell>::clone(&shell);
+        shell.metrics.attach(Arc::downgrade(&live));
         let mut tasks = vec![tokio::spawn(begin(Arc::clone(&shell))).abort_handle()];
         tasks.push(tokio::spawn(follow(Arc::downgrade(&shell), rounds)).abort_handle());
         Self { tasks, shell }
@@ -119,6 +127,7 @@ pub(super) struct Shell {
     pub(super) registry: Registry,
     pub(super) options: Options,
     explanations: Explanations,
+    metrics: Metrics,
     remembered: Mutex<BTreeMap<ObjectKey, Remembered>>,
     queue: Queue<ObjectKey>,
     evaluations: AtomicU64,
@@ -294,10 +303,11 @@ impl Shell {
 
     async fn evaluate(&self, hpa: &HpaView) -> Result<(), Error> {
         let key = &hpa.meta.key;
-        let spec = hpa
-            .spec
-            .as_ref()
-            .map_err(|why| Error::Spec(key.clone(), why.clone()))?;
+        let began = Instant::now();
+        let spec = hpa.spec.as_ref().map_err(|why| {
+            self.metrics.unreadable(began.elapsed());
+            Error::Spec(key.clone(), why.clone())
+        })?;
         let memory = {
             let mut remembered = self.remembered.lock();
             let known = remembered.entry(key.clone()).or_default();
@@ -305,11 +315,15 @@ impl Shell {
             known.memory.clone()
         };
         let Seen { observed, source } = self.observe(hpa, spec, memory).await;
+        let deciding = Instant::now();
         let mut decision = decide(&observed);
+        let decided_in = deciding.elapsed();
+        let mut wrote = false;
         if let Some(replicas) = decision.write {
             let target = &spec.scale_target_ref;
             match self.write_scale(key, target, &source, replicas).await {
                 Ok(revision) => {
+                    wrote = true;
                     self.remembered
                         .lock()
                         .entry(key.clone())
@@ -322,6 +336,15 @@ impl Shell {
             }
         }
         let now = observed.now;
+        self.metrics.passed(&Pass {
+            observed: &observed,
+            decision: &decision,
+            wrote,
+            took: began.elapsed(),
+            decided_in,
+            read_in: &[],
+            since_observed: deciding.elapsed(),
+        });
         if let Some(memory) = &mut decision.memory {
             memory.compact();
         }
@@ -336,6 +359,25 @@ impl Shell {
         self.write_status(hpa, &status, now)
             .await
             .map_err(Error::Status)
+    }
+}
+
+impl Live for Shell {
+    fn present(&self) -> Present {
+        let mut states = BTreeMap::new();
+        let mut desired = Vec::new();
+        self.hpas.for_each(|hpa| {
+            *states.entry(state_of(&hpa.status)).or_default() += 1;
+            let key = &hpa.meta.key;
+            let (namespace, name) = (Arc::clone(&key.namespace), Arc::clone(&key.name));
+            desired.push((namespace, name, hpa.status.desired_replicas));
+        });
+        let queue = self.queue.stats();
+        Present {
+            states: states.into_iter().collect(),
+            desired,
+            queue,
+        }
     }
 }
 

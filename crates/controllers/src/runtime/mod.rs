@@ -27,7 +27,7 @@ pub use discovery::{Remaining, Served, ServedKind};
 pub use index::Index;
 pub use key::ObjectKey;
 pub use meta::{Meta, Owner};
-pub use queue::Queue;
+pub use queue::{Queue, QueueStats};
 pub use recorder::{EventKind, Recorder, Reference};
 pub use write::{Deletion, WriteError, Writer};
 

@@ -48,6 +48,19 @@ struct State<K> {
     /// Keys added while being processed.
     again: BTreeMap<K, Due>,
     failures: BTreeMap<K, u32>,
+    added: u64,
+    retried: u64,
+}
+
+/// What a queue has seen.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct QueueStats {
+    /// Keys waiting, due or not.
+    pub waiting: usize,
+    /// Keys ever added, repetitions included.
+    pub added: u64,
+    /// Keys ever added because of a failure.
+    pub retried: u64,
 }
 
 impl<K: Ord + Clone> Default for Queue<K> {
@@ -66,6 +79,8 @@ impl<K: Ord + Clone> Queue<K> {
             processing: BTreeSet::new(),
             again: BTreeMap::new(),
             failures: BTreeMap::new(),
+            added: 0,
+            retried: 0,
         };
         Self {
             shared: Arc::new(Shared {
@@ -110,6 +125,7 @@ impl<K: Ord + Clone> Queue<K> {
                 .saturating_mul(1_u32 << (*failures).min(20))
                 .min(LAST_RETRY);
             *failures = failures.saturating_add(1);
+            state.retried += 1;
             delay
         };
         self.add_after(key, delay);
@@ -135,6 +151,16 @@ impl<K: Ord + Clone> Queue<K> {
     pub fn len(&self) -> usize {
         let state = self.shared.state.lock();
         state.waiting.len() + state.again.len()
+    }
+
+    /// What it has seen so far.
+    pub fn stats(&self) -> QueueStats {
+        let state = self.shared.state.lock();
+        QueueStats {
+            waiting: state.waiting.len() + state.again.len(),
+            added: state.added,
+            retried: state.retried,
+        }
     }
 
     /// Whether nothing waits.
@@ -183,6 +209,7 @@ impl<K: Ord + Clone> Queue<K> {
 impl<K: Ord + Clone> State<K> {
     fn insert(&mut self, key: K, at: Instant) {
         self.sequence += 1;
+        self.added += 1;
         let due = (at, self.sequence);
         if self.processing.contains(&key) {
             let entry = self.again.entry(key).or_insert(due);

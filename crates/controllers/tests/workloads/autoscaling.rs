@@ -6,7 +6,7 @@ use kube::core::DynamicObject;
 use parking_lot::Mutex;
 use plimsoll_api::usage::{ContainerUsage, PodUsage, Samples};
 use plimsoll_clock::Clock;
-use plimsoll_controllers::horizontal::{self, Explanations, Options, Signals};
+use plimsoll_controllers::horizontal::{self, Explanations, Metrics, Options, Signals};
 use plimsoll_controllers::pods::Caches;
 use plimsoll_sources::metrics::Pipeline;
 use serde_json::{Value, json};
@@ -63,6 +63,7 @@ async fn start() -> (Rig, Load) {
         usage: pipeline.usage.clone(),
         rounds: pipeline.subscribe(),
         explanations: Explanations::default(),
+        metrics: Metrics::default(),
     };
     let context = rig.context.clone();
     drop(

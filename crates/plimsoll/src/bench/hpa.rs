@@ -17,7 +17,7 @@ use plimsoll_apiserver::pki::Pki;
 use plimsoll_apiserver::store::{Options as StoreOptions, Store};
 use plimsoll_clock::Clock;
 use plimsoll_cluster::{ControlPlane, Parts};
-use plimsoll_controllers::horizontal::{Explanations, Horizontal, Options, Signals};
+use plimsoll_controllers::horizontal::{Explanations, Horizontal, Metrics, Options, Signals};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -112,6 +112,7 @@ async fn measure(autoscalers: usize, pods: usize, rounds: u32) -> Result<Run> {
         usage: plane.pipeline.usage.clone(),
         rounds: plane.pipeline.subscribe(),
         explanations: Explanations::default(),
+        metrics: Metrics::default(),
     };
     let horizontal = Horizontal::start(&plane.context, signals, options);
     let wanted = u64::try_from(autoscalers)?;
