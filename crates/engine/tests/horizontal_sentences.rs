@@ -38,7 +38,7 @@ fn a_ratio_within_the_tolerance_holds() {
     4 replicas now, 1 to 100 allowed
     metric 1: cpu resource utilization (percentage of request)
     4 ready pods measured: average 52%, target 50%, ratio 1.04
-    held at 4: ratio 1.04 is within the tolerance of 10% around 1
+    held at 4: 52% is within 10% of 50%
     largest proposal: 4, from cpu resource utilization (percentage of request)
     stabilization: no recommendation above 4 in the window
     4 is within the minimum, maximum and rate limits
@@ -59,7 +59,7 @@ fn the_stabilization_window_holds() {
     4 ready pods measured: average 10%, target 50%, ratio 0.2
     proposes 0.2 x 4 pods, rounded up: 1
     largest proposal: 1, from cpu resource utilization (percentage of request)
-    held at 4, not 1: 4 was recommended within the stabilization window
+    held at 4 by stabilization until 12:04:00, the next possible change: 4 was recommended at 11:59:00
     4 is within the minimum, maximum and rate limits
     stays at 4 replicas
     ");
@@ -123,7 +123,7 @@ fn a_rate_limit_says_so() {
     proposes 4 x 3 pods, rounded up: 12
     largest proposal: 12, from cpu resource utilization (percentage of request)
     stabilization: recent recommendations agree on 12
-    12 limited to 5: the most the scale-up rate allows now
+    12 limited to 5: at most 2 pods may be added in 60 s
     3 -> 5 replicas
     ");
 }

@@ -1,5 +1,6 @@
 //! One pass, in order.
 
+use super::hold::ByHand;
 use super::limit::{self, Limit, Range};
 use super::memory::Memory;
 use super::metric::{Failure, placeholder};
@@ -36,11 +37,20 @@ pub struct Decision {
 
 /// Decides one pass. Total: every input has an answer.
 pub fn decide(observed: &Observed) -> Decision {
-    let mut pass = Pass::new(observed);
+    decide_held(observed, None)
+}
+
+/// Decides one pass of an autoscaler that somebody may hold: everything is computed and
+/// remembered, but a held target is not written.
+///
+/// Departs: upstream knows no hold. Without one, the decision is upstream's.
+pub fn decide_held(observed: &Observed, hold: Option<&ByHand>) -> Decision {
+    let mut pass = Pass::new(observed, hold);
     match &observed.scale {
         Err(error) => pass.unreadable(error),
         Ok(scale) => pass.run(scale),
     }
+    pass.mark_held();
     pass.decision
 }
 
@@ -111,11 +121,12 @@ enum AtZero {
 
 struct Pass<'a> {
     seen: &'a Observed,
+    hold: Option<&'a ByHand>,
     decision: Decision,
 }
 
 impl<'a> Pass<'a> {
-    fn new(seen: &'a Observed) -> Self {
+    fn new(seen: &'a Observed, hold: Option<&'a ByHand>) -> Self {
         let mut status = seen.status.clone();
         status.observed_generation = None;
         let decision = Decision {
@@ -128,7 +139,11 @@ impl<'a> Pass<'a> {
             reason: String::new(),
             trace: Vec::with_capacity(12),
         };
-        Self { seen, decision }
+        Self {
+            seen,
+            hold,
+            decision,
+        }
     }
 
     fn set(&mut self, kind: &str, holds: Holds, reason: &str, message: &str) {
@@ -218,6 +233,7 @@ impl<'a> Pass<'a> {
         self.decision.status.desired_replicas = 0;
         self.decision.replicas = 0;
         self.decision.trace.push(Step::Disabled);
+        self.hold_back(0, 0);
         self.decision.trace.push(Step::Settled { from: 0, to: 0 });
     }
 
@@ -236,11 +252,40 @@ impl<'a> Pass<'a> {
             .events
             .push(Event::warning("FailedComputeMetricsReplicas", error));
         self.decision.status.current_replicas = current;
-        self.decision.replicas = current;
+        self.decision.replicas = self.hold_back(current, current);
         self.decision.trace.push(Step::Settled {
             from: current,
             to: current,
         });
+    }
+
+    /// The count to settle on: `wanted`, or `current` while somebody holds the target.
+    fn hold_back(&mut self, current: i32, wanted: i32) -> i32 {
+        let Some(hold) = self.hold else { return wanted };
+        self.decision.trace.push(hold.step(wanted));
+        current
+    }
+
+    /// Shows and tells the beginning and the end of a hold.
+    fn mark_held(&mut self) {
+        let was_held = self.seen.status.holds("Held");
+        let Some(hold) = self.hold else {
+            if was_held {
+                self.decision.status.remove("Held");
+                let text = "no longer held by hand: scaling goes on";
+                self.decision.events.push(Event::normal("Resumed", text));
+            }
+            return;
+        };
+        let mut steps = self.decision.trace.iter().rev();
+        let told = steps.find(|step| matches!(step, Step::HeldByHand { .. }));
+        let message = told.map_or_else(|| hold.text(), Step::sentence);
+        self.set("Held", Holds::Yes, "HeldByHand", &message);
+        if !was_held {
+            self.decision
+                .events
+                .push(Event::normal("Held", hold.text()));
+        }
     }
 
     /// The count the metrics ask for, stabilised and limited; `None` where too little is known.
@@ -267,6 +312,7 @@ impl<'a> Pass<'a> {
                 floor,
                 ceiling: None,
                 reason,
+                rate: None,
                 replicas,
             });
             return Some(replicas);
@@ -412,6 +458,7 @@ impl<'a> Pass<'a> {
     }
 
     fn settle(&mut self, current: i32, wanted: i32, range: Range) {
+        let wanted = self.hold_back(current, wanted);
         self.decision.replicas = wanted;
         self.decision.status.current_replicas = current;
         self.decision.status.desired_replicas = wanted;

@@ -13,11 +13,13 @@
 //! ```
 
 mod decision;
+pub mod hold;
 pub mod limit;
 pub mod memory;
 mod metric;
 pub mod milli;
 pub mod observed;
+mod outcome;
 mod per_pod;
 pub mod pod;
 mod replay;
@@ -29,9 +31,11 @@ mod tolerance;
 mod total;
 pub mod trace;
 
-pub use decision::{Decision, decide, propose};
+pub use decision::{Decision, decide, decide_held, propose};
+pub use hold::ByHand;
 pub use memory::Memory;
 pub use observed::{Observed, Reading, Sample, Scale, Selection, Settings};
+pub use outcome::{same_outcome, summary};
 pub use per_pod::Answer;
 pub use replay::replay;
 pub use sentence::render;

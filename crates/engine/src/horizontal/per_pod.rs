@@ -74,6 +74,13 @@ struct Ratio {
     average: i64,
 }
 
+impl Ratio {
+    /// The measured number in the unit of the goal.
+    fn shown(&self) -> i64 {
+        self.utilization.map_or(self.average, i64::from)
+    }
+}
+
 /// The measured pods by name, and those that are not measured.
 struct Groups<'a> {
     usages: BTreeMap<&'a str, i64>,
@@ -101,7 +108,7 @@ impl<'a> Question<'a> {
         trace.push(Step::Measured {
             pods: groups.usages.len(),
             ready: groups.ready,
-            value: seen.utilization.map_or(seen.average, i64::from),
+            value: seen.shown(),
             target: self.goal.target(),
             unit: self.goal.unit(),
             ratio: seen.value,
@@ -110,7 +117,7 @@ impl<'a> Question<'a> {
             self.assume(&mut groups, seen.value, trace);
             self.second_pass(&groups, seen.value, trace)?
         } else {
-            self.first_pass(&groups, seen.value, trace)
+            self.first_pass(&groups, &seen, trace)
         };
         Ok(Answer {
             replicas,
@@ -218,9 +225,10 @@ impl<'a> Question<'a> {
         }
     }
 
-    fn first_pass(&self, groups: &Groups<'_>, ratio: f64, trace: &mut Vec<Step>) -> i32 {
+    fn first_pass(&self, groups: &Groups<'_>, seen: &Ratio, trace: &mut Vec<Step>) -> i32 {
+        let ratio = seen.value;
         if self.band.contains(ratio) {
-            trace.push(self.within(ratio));
+            trace.push(self.within(seen));
             return self.current;
         }
         let replicas = cut32((ratio * milli::count(groups.ready)).ceil());
@@ -281,9 +289,10 @@ impl<'a> Question<'a> {
         seen: f64,
         trace: &mut Vec<Step>,
     ) -> Result<i32, String> {
-        let ratio = self.ratio(groups)?.value;
+        let used = self.ratio(groups)?;
+        let ratio = used.value;
         if self.band.contains(ratio) {
-            trace.push(self.within(ratio));
+            trace.push(self.within(&used));
             return Ok(self.current);
         }
         let counted = groups.usages.len();
@@ -309,9 +318,12 @@ impl<'a> Question<'a> {
         Ok(replicas)
     }
 
-    fn within(&self, ratio: f64) -> Step {
+    fn within(&self, used: &Ratio) -> Step {
         let because = Hold::WithinTolerance {
-            ratio,
+            value: used.shown(),
+            target: self.goal.target(),
+            unit: self.goal.unit(),
+            ratio: used.value,
             band: self.band,
         };
         Step::Held {

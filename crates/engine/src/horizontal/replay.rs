@@ -27,7 +27,9 @@ pub fn replay(trace: &[Step]) -> Option<i32> {
                 });
             }
             Step::Chosen { .. } => answer = proposals.iter().max().map(|&most| most.max(0)),
-            Step::Unselectable { .. } | Step::Blocked { .. } => answer = current,
+            Step::Unselectable { .. } | Step::Blocked { .. } | Step::HeldByHand { .. } => {
+                answer = current;
+            }
             Step::Stabilized {
                 start,
                 lowest,

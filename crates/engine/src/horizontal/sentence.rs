@@ -1,7 +1,10 @@
 //! One plain sentence per step, with the numbers.
 
-use super::limit::Limit;
-use super::trace::{Assumption, Bound, Hold, Step};
+use super::hold;
+use super::limit::{Limit, Rate, Rule};
+use super::spec::PolicyKind;
+use super::trace::{Assumption, Bound, Hold, Holder, Step};
+use jiff::Timestamp;
 use std::sync::Arc;
 
 /// Renders every step as one sentence.
@@ -59,6 +62,10 @@ impl Step {
             }
             Self::Stabilized { .. } => self.stabilization(),
             Self::Limited { .. } => self.limitation(),
+            Self::HeldByHand { until, why, would } => {
+                let held = hold::describe(*until, why);
+                format!("{held}: would go to {}", replicas_of(*would))
+            }
             Self::Settled { from, to } if from == to => format!("stays at {}", replicas_of(*to)),
             Self::Settled { from, to } => format!("{from} -> {}", replicas_of(*to)),
         }
@@ -124,23 +131,25 @@ impl Step {
             start,
             lowest,
             highest,
+            holder,
             replicas,
         } = self
         else {
             return String::new();
         };
-        match highest {
-            None if replicas == start => {
+        match (holder, highest) {
+            (Some(holder), _) => stabilized(*replicas, holder),
+            (None, None) if replicas == start => {
                 format!("stabilization: no recommendation above {replicas} in the window")
             }
-            None => format!(
+            (None, None) => format!(
                 "held at {replicas}, not {start}: {replicas} was recommended within the \
                  stabilization window"
             ),
-            Some(highest) if lowest == highest => {
+            (None, Some(highest)) if lowest == highest => {
                 format!("stabilization: recent recommendations agree on {replicas}")
             }
-            Some(highest) => format!(
+            (None, Some(highest)) => format!(
                 "stabilization: recent recommendations allow {lowest} to {highest}, so {replicas}"
             ),
         }
@@ -150,33 +159,84 @@ impl Step {
         let Self::Limited {
             wanted,
             reason,
+            rate,
             replicas,
             ..
         } = self
         else {
             return String::new();
         };
-        let why = match reason {
-            Limit::DesiredWithinRange => {
+        let why = match (reason, rate) {
+            (Limit::DesiredWithinRange, _) => {
                 return format!("{replicas} is within the minimum, maximum and rate limits");
             }
-            Limit::TooFewReplicas => "the minimum",
-            Limit::TooManyReplicas => "the maximum",
-            Limit::ScaleUpLimit => "the most the scale-up rate allows now",
-            Limit::ScaleDownLimit => "the least the scale-down rate allows now",
+            (Limit::TooFewReplicas, _) => "the minimum".to_owned(),
+            (Limit::TooManyReplicas, _) => "the maximum".to_owned(),
+            (Limit::ScaleUpLimit, Some(rate)) => rated(rate, "added", *wanted, *replicas),
+            (Limit::ScaleDownLimit, Some(rate)) => rated(rate, "removed", *wanted, *replicas),
+            (Limit::ScaleUpLimit, None) => "the most the scale-up rate allows now".to_owned(),
+            (Limit::ScaleDownLimit, None) => "the least the scale-down rate allows now".to_owned(),
         };
         format!("{wanted} limited to {replicas}: {why}")
     }
 }
 
+/// `held at 6 until 12:04:10: 6 was recommended at 11:59:10`.
+fn stabilized(replicas: i32, holder: &Holder) -> String {
+    let (recommended, at) = (holder.replicas, time_of_day(holder.time));
+    let until = time_of_day(holder.until);
+    format!(
+        "held at {replicas} by stabilization until {until}, the next possible change: \
+         {recommended} was recommended at {at}"
+    )
+}
+
+/// The rate limit with what is left of it.
+fn rated(rate: &Rate, done: &str, wanted: i32, replicas: i32) -> String {
+    let (kind, value, seconds, used) = match rate.rule {
+        Rule::Doubling => return "at most doubled, or 4, at once".into(),
+        Rule::Disabled if wanted > replicas => {
+            return "scaling up is disabled (selectPolicy: Disabled)".into();
+        }
+        Rule::Disabled => return "scaling down is disabled (selectPolicy: Disabled)".into(),
+        Rule::Policy {
+            kind,
+            value,
+            period_seconds,
+            used,
+        } => (kind, value, period_seconds, used),
+    };
+    let amount = match kind {
+        PolicyKind::Pods => pods_of(usize::try_from(value).unwrap_or_default()),
+        PolicyKind::Percent => format!("{value}%"),
+    };
+    let already = match used {
+        0 => String::new(),
+        used => format!(", and {used} already were"),
+    };
+    let room = rate.until.map(time_of_day);
+    let room = room.map_or_else(String::new, |at| format!("; room for more from {at}"));
+    format!("at most {amount} may be {done} in {seconds} s{already}{room}")
+}
+
+/// `12:04:10`, in UTC.
+fn time_of_day(time: Timestamp) -> String {
+    time.strftime("%H:%M:%S").to_string()
+}
+
 fn held(because: &Hold, replicas: i32) -> String {
     match because {
-        Hold::WithinTolerance { ratio, band } => {
+        Hold::WithinTolerance {
+            value,
+            target,
+            unit,
+            ratio,
+            band,
+        } => {
             let tolerance = if *ratio < 1.0 { band.down } else { band.up };
-            let (ratio, tolerance) = (decimal(*ratio), decimal(tolerance * 100.0));
-            format!(
-                "held at {replicas}: ratio {ratio} is within the tolerance of {tolerance}% around 1"
-            )
+            let (value, target) = (unit.show(*value), unit.show(*target));
+            let tolerance = decimal(tolerance * 100.0);
+            format!("held at {replicas}: {value} is within {tolerance}% of {target}")
         }
         Hold::WouldReverse { seen, ratio } => {
             let (seen, ratio) = (decimal(*seen), decimal(*ratio));
@@ -217,7 +277,7 @@ fn names(pods: &[Arc<str>]) -> String {
     text
 }
 
-fn replicas_of(count: i32) -> String {
+pub(super) fn replicas_of(count: i32) -> String {
     if count == 1 {
         "1 replica".into()
     } else {

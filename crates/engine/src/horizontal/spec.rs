@@ -255,7 +255,7 @@ pub enum Select {
 }
 
 /// The unit of a policy.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, Deserialize)]
 pub enum PolicyKind {
     /// Pods.
     Pods,

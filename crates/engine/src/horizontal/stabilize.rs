@@ -1,10 +1,11 @@
 //! Stabilisation: recent recommendations hold the count back.
 
-use super::memory::{Memory, before};
+use super::memory::{Memory, Recommendation, before};
 use super::observed::Settings;
 use super::spec::Behavior;
-use super::trace::Step;
+use super::trace::{Holder, Step};
 use jiff::{SignedDuration, Timestamp};
+use std::cmp::Ordering;
 
 /// Without a behavior: the largest recommendation of the window, however far from the current
 /// count. Remembers the proposal.
@@ -16,12 +17,15 @@ pub fn without_behavior(
 ) -> Step {
     let cutoff = before(now, settings.downscale_stabilization);
     let recent = memory.recommendations.iter().filter(|r| r.time >= cutoff);
-    let lowest = recent.map(|r| r.replicas).fold(proposal, i32::max);
+    let lowest = recent.clone().map(|r| r.replicas).fold(proposal, i32::max);
+    let blockers = recent.filter(|r| lowest > proposal && r.replicas >= lowest);
+    let holder = newest(blockers, settings.downscale_stabilization);
     memory.recommend(proposal, now, cutoff);
     Step::Stabilized {
         start: proposal,
         lowest,
         highest: None,
+        holder,
         replicas: lowest,
     }
 }
@@ -36,19 +40,17 @@ pub fn with_behavior(
     now: Timestamp,
 ) -> Step {
     let window = |seconds: Option<i32>, default: SignedDuration| {
-        before(
-            now,
-            seconds.map_or(default, |s| SignedDuration::from_secs(s.into())),
-        )
+        seconds.map_or(default, |s| SignedDuration::from_secs(s.into()))
     };
-    let up = window(
+    let up_window = window(
         behavior.scale_up.stabilization_window_seconds,
         SignedDuration::ZERO,
     );
-    let down = window(
+    let down_window = window(
         behavior.scale_down.stabilization_window_seconds,
         settings.downscale_stabilization,
     );
+    let (up, down) = (before(now, up_window), before(now, down_window));
     let newer = |cutoff: Timestamp| {
         memory
             .recommendations
@@ -58,11 +60,30 @@ pub fn with_behavior(
     let lowest = newer(up).map(|r| r.replicas).fold(proposal, i32::min);
     let highest = newer(down).map(|r| r.replicas).fold(proposal, i32::max);
     let replicas = current.max(lowest).min(highest);
+    let holder = match replicas.cmp(&proposal) {
+        Ordering::Less => newest(newer(up).filter(|r| r.replicas <= replicas), up_window),
+        Ordering::Greater => newest(newer(down).filter(|r| r.replicas >= replicas), down_window),
+        Ordering::Equal => None,
+    };
     memory.recommend(proposal, now, up.min(down));
     Step::Stabilized {
         start: current,
         lowest,
         highest: Some(highest),
+        holder,
         replicas,
     }
+}
+
+/// The newest of the recommendations in the way: while it is in the window, nothing moves.
+fn newest<'a>(
+    blockers: impl Iterator<Item = &'a Recommendation>,
+    window: SignedDuration,
+) -> Option<Holder> {
+    let newest = blockers.max_by_key(|r| r.time)?;
+    Some(Holder {
+        replicas: newest.replicas,
+        time: newest.time,
+        until: newest.time.checked_add(window).unwrap_or(Timestamp::MAX),
+    })
 }

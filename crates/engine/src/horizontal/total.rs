@@ -41,6 +41,9 @@ impl Question<'_> {
         }
         if self.band.contains(ratio) {
             let because = Hold::WithinTolerance {
+                value,
+                target,
+                unit,
                 ratio,
                 band: self.band,
             };
@@ -80,6 +83,9 @@ impl Question<'_> {
         });
         let replicas = if self.band.contains(ratio) {
             let because = Hold::WithinTolerance {
+                value: total / i64::from(existing).max(1),
+                target,
+                unit,
                 ratio,
                 band: self.band,
             };

@@ -1,8 +1,9 @@
 //! The steps of a decision: typed, serialisable, replayable, and one sentence each.
 
-use super::limit::Limit;
+use super::limit::{Limit, Rate};
 use super::milli;
 use super::tolerance::Band;
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -54,6 +55,12 @@ pub enum Assumption {
 pub enum Hold {
     /// The ratio is close enough to 1.
     WithinTolerance {
+        /// The average, assumptions included, or the total.
+        value: i64,
+        /// What is to be held.
+        target: i64,
+        /// How both print.
+        unit: Unit,
         /// Measured over target.
         ratio: f64,
         /// The band.
@@ -66,6 +73,18 @@ pub enum Hold {
         /// The ratio with assumptions.
         ratio: f64,
     },
+}
+
+/// The recommendation that holds a count back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Holder {
+    /// What was recommended.
+    pub replicas: i32,
+    /// When.
+    pub time: Timestamp,
+    /// When it leaves the window; nothing moves before that.
+    pub until: Timestamp,
 }
 
 /// How a product becomes a count of replicas.
@@ -222,6 +241,8 @@ pub enum Step {
         lowest: i32,
         /// Lowered at most to this.
         highest: Option<i32>,
+        /// The newest recommendation in the way of the proposal, if one is.
+        holder: Option<Holder>,
         /// The result.
         replicas: i32,
     },
@@ -235,8 +256,19 @@ pub enum Step {
         ceiling: Option<i32>,
         /// The `ScalingLimited` reason.
         reason: Limit,
+        /// The rate in force, where it is the rate that cuts.
+        rate: Option<Rate>,
         /// The result.
         replicas: i32,
+    },
+    /// Somebody holds the target: what was decided is not written.
+    HeldByHand {
+        /// Until when; `None` until it is lifted.
+        until: Option<Timestamp>,
+        /// What that person said, or empty.
+        why: String,
+        /// What would be written otherwise.
+        would: i32,
     },
     /// The answer.
     Settled {
