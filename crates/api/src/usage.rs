@@ -56,6 +56,8 @@ pub struct Samples {
 struct Inner {
     pods: BTreeMap<PodName, Arc<PodUsage>>,
     nodes: BTreeMap<Arc<str>, Arc<NodeUsage>>,
+    outage: Option<Arc<str>>,
+    silent: BTreeMap<Arc<str>, Arc<str>>,
 }
 
 /// The newest usage per pod and node. Clones share the same table.
@@ -102,5 +104,35 @@ impl UsageStore {
             .nodes
             .get(name)
             .cloned()
+    }
+
+    /// Says why nothing can be measured at all, or with `None` that it can be again. What was
+    /// measured before stays until its source takes it back.
+    pub fn set_outage(&self, why: Option<&str>) {
+        let mut inner = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if inner.outage.as_deref() != why {
+            inner.outage = why.map(Into::into);
+        }
+    }
+
+    /// Why nothing can be measured at all; `None` while the source answers.
+    pub fn outage(&self) -> Option<Arc<str>> {
+        let inner = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        inner.outage.clone()
+    }
+
+    /// Says why one node is not measured, or with `None` that it is again.
+    pub fn set_silent(&self, node: &Arc<str>, why: Option<&str>) {
+        let mut inner = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        match why {
+            Some(why) => drop(inner.silent.insert(Arc::clone(node), why.into())),
+            None => drop(inner.silent.remove(node)),
+        }
+    }
+
+    /// Why a node is not measured; `None` for one that is, or that nobody knows.
+    pub fn silent(&self, node: &str) -> Option<Arc<str>> {
+        let inner = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        inner.silent.get(node).cloned()
     }
 }

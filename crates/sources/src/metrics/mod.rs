@@ -1,11 +1,14 @@
 //! Usage of nodes and pods: from who measures to who serves and who decides.
 //!
 //! ```text
-//! node agents ── publish ──► Pipeline ──► UsageStore ──► MetricsApi (metrics.k8s.io)
-//!                               └──────► subscribers (the autoscalers)
+//! node agents ─────────┐
+//! kubelets ── Scraper ─┼─ publish ──► Pipeline ──► UsageStore ──► MetricsApi (metrics.k8s.io)
+//! metrics.k8s.io ──────┘                 └──────► subscribers (the autoscalers)
+//!        of others (Poller)
 //! ```
 
 mod api;
+pub mod kubelet;
 mod labels;
 mod pipeline;
 

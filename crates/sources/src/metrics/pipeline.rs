@@ -38,6 +38,15 @@ impl Pipeline {
         drop(self.rounds.send(Arc::new(samples)));
     }
 
+    /// Says why nothing can be measured, or with `None` that it can be again. Subscribers hear of a
+    /// change as of a round without samples.
+    pub fn report_outage(&self, why: Option<&str>) {
+        if self.usage.outage().as_deref() != why {
+            self.usage.set_outage(why);
+            self.publish(Samples::default());
+        }
+    }
+
     /// Every round from now on. A receiver that lags loses rounds, not values.
     pub fn subscribe(&self) -> broadcast::Receiver<Arc<Samples>> {
         self.rounds.subscribe()
