@@ -21,6 +21,7 @@ pub mod names;
 pub mod node;
 pub mod openapi;
 pub mod patch;
+pub mod pod_autoscaler;
 pub mod print;
 pub mod protobuf;
 pub mod rbac;

@@ -5,6 +5,7 @@
 //! Service proxy and DNS around it; virtual time puts simulated nodes beside it.
 
 pub mod components;
+pub mod definitions;
 mod plane;
 
 pub use plane::{ControlPlane, Parts, StartError};

@@ -42,6 +42,9 @@ pub enum StartError {
     /// The objects every cluster has could not be made.
     #[error("the cluster's first objects could not be made")]
     Bootstrap(#[source] plimsoll_api::status::ApiError),
+    /// The definitions of this program's own kinds could not be made.
+    #[error("the definitions of custom resources could not be made")]
+    Define(#[source] kube::Error),
 }
 
 /// A running control plane. Dropping it stops its tasks.
@@ -106,6 +109,8 @@ impl ControlPlane {
             tasks.spawn(plimsoll_controllers::scheduler::control(context.clone()));
         }
         if runs("horizontal") {
+            let defined = crate::definitions::define(&context.client);
+            defined.await.map_err(StartError::Define)?;
             server.add_local_group(Arc::new(explanations.clone()));
             let signals = signals(&server, &pipeline, &explanations);
             let work = horizontal::control(context.clone(), signals, parts.horizontal);

@@ -1,3 +1,4 @@
 //! crate
+pub mod cron;
 pub mod horizontal;
 pub mod placement;

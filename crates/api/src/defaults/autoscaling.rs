@@ -11,7 +11,7 @@ pub(super) fn stored_autoscaler(object: &mut Value) {
     }
 }
 
-pub(super) fn autoscaler(object: &mut Value) {
+pub(crate) fn autoscaler(object: &mut Value) {
     let spec = meta::object_mut(object, &["spec"]);
     set(spec, "minReplicas", 1);
     if !is_set(spec, "metrics") {

@@ -26,12 +26,10 @@ pub(super) fn cells(object: &Value, now: Timestamp) -> Vec<Value> {
     } else {
         Cow::Borrowed(object)
     };
-    let target = ["spec", "scaleTargetRef"];
-    let of_target = |key: &str| meta::text(&hpa, &[target[0], target[1], key]).to_owned();
     let min = meta::integer(&hpa, &["spec", "minReplicas"]);
     vec![
         meta::name(&hpa).into(),
-        format!("{}/{}", of_target("kind"), of_target("name")).into(),
+        reference(&hpa).into(),
         targets(&hpa).into(),
         min.map_or_else(|| "<unset>".into(), |min| min.to_string().into()),
         count(&hpa, &["spec", "maxReplicas"]).to_string().into(),
@@ -40,7 +38,14 @@ pub(super) fn cells(object: &Value, now: Timestamp) -> Vec<Value> {
     ]
 }
 
-fn targets(hpa: &Value) -> String {
+/// What is scaled, as `Deployment/web`.
+pub(crate) fn reference(hpa: &Value) -> String {
+    let of_target = |key: &str| meta::text(hpa, &["spec", "scaleTargetRef", key]);
+    format!("{}/{}", of_target("kind"), of_target("name"))
+}
+
+/// Each metric: current / target.
+pub(crate) fn targets(hpa: &Value) -> String {
     let specs = meta::list(hpa, &["spec", "metrics"]);
     let statuses = meta::list(hpa, &["status", "currentMetrics"]);
     if specs.is_empty() {

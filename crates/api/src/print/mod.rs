@@ -12,6 +12,7 @@ mod selector;
 mod storage;
 mod workload;
 
+pub(crate) use autoscaling::{reference as autoscaler_reference, targets as autoscaler_targets};
 pub use describe::{column as column_description, row_conditions};
 pub use duration::{duration, since};
 pub use pod::qos as pod_qos;

@@ -22,6 +22,7 @@ mod fuzz;
 mod kube_client;
 mod lists;
 mod openapi;
+mod pod_autoscaler;
 mod pod_security;
 mod policies;
 mod portforward;

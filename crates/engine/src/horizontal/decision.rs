@@ -6,11 +6,14 @@ use super::memory::Memory;
 use super::metric::{Failure, placeholder};
 use super::observed::{Observed, Scale, Selection};
 use super::per_pod::Answer;
+use super::schedule::InForce;
 use super::stabilize;
 use super::status::{Event, Holds, Status, whole_seconds};
 use super::trace::{Bound, Step};
+use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
+use std::sync::Arc;
 
 /// What one pass decided.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -31,6 +34,8 @@ pub struct Decision {
     pub error: Option<String>,
     /// Why the target is moved (`PHRASE` of the event); empty where it is not.
     pub reason: String,
+    /// When a schedule changes the bounds next: the time to decide again.
+    pub next_change: Option<Timestamp>,
     /// The steps.
     pub trace: Vec<Step>,
 }
@@ -122,6 +127,7 @@ enum AtZero {
 struct Pass<'a> {
     seen: &'a Observed,
     hold: Option<&'a ByHand>,
+    in_force: InForce,
     decision: Decision,
 }
 
@@ -137,12 +143,53 @@ impl<'a> Pass<'a> {
             memory: seen.memory.clone(),
             error: None,
             reason: String::new(),
+            next_change: None,
             trace: Vec::with_capacity(12),
         };
-        Self {
+        let spec = &seen.spec;
+        let in_force = InForce::of(spec.bounds(), &spec.schedules, seen.now);
+        let mut pass = Self {
             seen,
             hold,
+            in_force,
             decision,
+        };
+        if !spec.schedules.is_empty() {
+            pass.tell_schedules();
+        }
+        pass
+    }
+
+    /// Says which schedules are in force; only autoscalers that have some come here.
+    fn tell_schedules(&mut self) {
+        self.decision.next_change = self.in_force.next_change();
+        let broken = std::mem::take(&mut self.in_force.broken);
+        let (upcoming, begins) = self.in_force.upcoming.clone().unzip();
+        let step = Step::Scheduled {
+            windows: self.in_force.windows.clone(),
+            upcoming,
+            begins,
+        };
+        let sentence = step.sentence();
+        self.decision.trace.push(step);
+        for (name, error) in &broken {
+            let (name, error) = (Arc::clone(name), error.to_string());
+            let step = Step::Unscheduled { name, error };
+            let text = step.sentence();
+            self.decision
+                .events
+                .push(Event::warning("InvalidSchedule", text.as_str()));
+            self.decision.trace.push(step);
+            self.set("ScheduleActive", Holds::No, "InvalidSchedule", &text);
+        }
+        if broken.is_empty() {
+            let active = !self.in_force.windows.is_empty();
+            let (holds, reason) = if active {
+                (Holds::Yes, "InForce")
+            } else {
+                (Holds::No, "NotInForce")
+            };
+            self.set("ScheduleActive", holds, reason, &sentence);
         }
     }
 
@@ -174,10 +221,7 @@ impl<'a> Pass<'a> {
         if self.decision.memory.is_none() {
             self.decision.memory = Some(Memory::begin(current, self.seen.now));
         }
-        let range = Range {
-            min: self.seen.spec.min(),
-            max: self.seen.spec.max_replicas,
-        };
+        let range = self.in_force.range;
         self.decision.trace.push(Step::Found {
             current,
             min: range.min,
@@ -187,18 +231,11 @@ impl<'a> Pass<'a> {
         if at_zero == AtZero::Asleep {
             return self.stay_asleep();
         }
+        let raised = range.min > self.seen.spec.min();
         let wanted = if current > range.max {
-            self.outside(
-                Bound::Max,
-                range.max,
-                "Current number of replicas above Spec.MaxReplicas",
-            )
-        } else if current < range.min && at_zero == AtZero::No {
-            self.outside(
-                Bound::Min,
-                range.min,
-                "Current number of replicas below Spec.MinReplicas",
-            )
+            self.outside(Bound::Max, range.max)
+        } else if current < range.min && (at_zero == AtZero::No || raised) {
+            self.outside(Bound::Min, range.min)
         } else {
             match self.measured(scale, range) {
                 Some(wanted) => wanted,
@@ -237,9 +274,20 @@ impl<'a> Pass<'a> {
         self.decision.trace.push(Step::Settled { from: 0, to: 0 });
     }
 
-    fn outside(&mut self, bound: Bound, replicas: i32, reason: &str) -> i32 {
+    fn outside(&mut self, bound: Bound, replicas: i32) -> i32 {
         self.decision.status.current_metrics = None;
-        reason.clone_into(&mut self.decision.reason);
+        let bounds = self.seen.spec.bounds();
+        let (side, field, schedule) = match bound {
+            Bound::Max => ("above", "Spec.MaxReplicas", self.in_force.bounding(bounds)),
+            Bound::Min => ("below", "Spec.MinReplicas", self.in_force.raising(bounds)),
+        };
+        self.decision.reason = match schedule {
+            None => format!("Current number of replicas {side} {field}"),
+            Some(schedule) => {
+                let name = &schedule.name;
+                format!("Current number of replicas {side} the bound of schedule {name:?}")
+            }
+        };
         self.decision
             .trace
             .push(Step::OutsideRange { bound, replicas });

@@ -44,6 +44,8 @@ pub fn replay(trace: &[Step]) -> Option<i32> {
                 answer = capped.map(|n| floor.map_or(n, |floor| n.max(floor)));
             }
             Step::Unreadable { .. }
+            | Step::Scheduled { .. }
+            | Step::Unscheduled { .. }
             | Step::Failed { .. }
             | Step::Metric { .. }
             | Step::Uncounted { .. }

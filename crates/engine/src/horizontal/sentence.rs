@@ -2,6 +2,7 @@
 
 use super::hold;
 use super::limit::{Limit, Rate, Rule};
+use super::schedule;
 use super::spec::PolicyKind;
 use super::trace::{Assumption, Bound, Hold, Holder, Step};
 use jiff::Timestamp;
@@ -17,6 +18,7 @@ impl Step {
     pub fn sentence(&self) -> String {
         match self {
             Self::Unreadable { error } => format!("the target's scale cannot be read: {error}"),
+            Self::Scheduled { .. } | Self::Unscheduled { .. } => schedule::sentence(self),
             Self::Found { current, min, max } => {
                 format!("{} now, {min} to {max} allowed", replicas_of(*current))
             }

@@ -1,6 +1,8 @@
 //! What a `HorizontalPodAutoscaler` asks for, in the form of `autoscaling/v2`.
 
+use super::limit::Range;
 use super::milli;
+use super::schedule::Schedule;
 use serde::Deserialize;
 use serde_json::Value;
 use std::sync::Arc;
@@ -22,10 +24,21 @@ pub struct Spec {
     /// How fast it may move. Absent and empty are different controllers.
     #[serde(default)]
     pub behavior: Option<Behavior>,
+    /// When other bounds are in force; only a `PodAutoscaler` has any.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub schedules: Vec<Schedule>,
 }
 
 impl Spec {
-    /// The lower bound in force.
+    /// The bounds without any schedule.
+    pub fn bounds(&self) -> Range {
+        Range {
+            min: self.min(),
+            max: self.max_replicas,
+        }
+    }
+
+    /// The lower bound.
     pub fn min(&self) -> i32 {
         self.min_replicas.unwrap_or(1)
     }

@@ -107,6 +107,20 @@ pub enum Bound {
     Max,
 }
 
+/// A schedule in force.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Window {
+    /// The schedule's name.
+    pub name: Arc<str>,
+    /// Its lower bound.
+    pub min: Option<i32>,
+    /// Its upper bound.
+    pub max: Option<i32>,
+    /// When it ends.
+    pub until: Option<Timestamp>,
+}
+
 /// One step of a decision.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(
@@ -118,6 +132,22 @@ pub enum Step {
     /// The target's scale could not be read.
     Unreadable {
         /// Why.
+        error: String,
+    },
+    /// Schedules change the bounds, or will.
+    Scheduled {
+        /// Those in force.
+        windows: Vec<Window>,
+        /// The next one to begin.
+        upcoming: Option<Arc<str>>,
+        /// When.
+        begins: Option<Timestamp>,
+    },
+    /// A schedule is left out.
+    Unscheduled {
+        /// Its name.
+        name: Arc<str>,
+        /// Why it cannot be read.
         error: String,
     },
     /// Where it stands.
