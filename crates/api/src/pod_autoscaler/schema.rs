@@ -235,40 +235,44 @@ fn schedule() -> Value {
             "maxReplicas": count("The upper bound meanwhile, if it is smaller.", 1),
         }),
         &["name", "start"],
-        vec![
-            rule_at(
-                ".end",
-                Reason::Required,
-                "has(self.end) || has(self.duration)",
-                "must set either an end or a duration",
-            ),
-            rule_at(
-                ".duration",
-                Reason::Forbidden,
-                "!has(self.end) || !has(self.duration)",
-                "may not set both an end and a duration",
-            ),
-            rule_at(
-                ".end",
-                Reason::Invalid,
-                "!has(self.end) || self.end != self.start",
-                "must differ from `start`",
-            ),
-            rule_at(
-                ".minReplicas",
-                Reason::Required,
-                "has(self.minReplicas) || has(self.maxReplicas)",
-                "must set minReplicas, maxReplicas or both",
-            ),
-            rule_at(
-                ".maxReplicas",
-                Reason::Invalid,
-                "!has(self.minReplicas) || !has(self.maxReplicas) || \
-                 self.minReplicas <= self.maxReplicas",
-                "must be greater than or equal to `minReplicas`",
-            ),
-        ],
+        schedule_rules(),
     )
+}
+
+fn schedule_rules() -> Vec<Value> {
+    vec![
+        rule_at(
+            ".end",
+            Reason::Required,
+            "has(self.end) || has(self.duration)",
+            "must set either an end or a duration",
+        ),
+        rule_at(
+            ".duration",
+            Reason::Forbidden,
+            "!has(self.end) || !has(self.duration)",
+            "may not set both an end and a duration",
+        ),
+        rule_at(
+            ".end",
+            Reason::Invalid,
+            "!has(self.end) || self.end != self.start",
+            "must differ from `start`",
+        ),
+        rule_at(
+            ".minReplicas",
+            Reason::Required,
+            "has(self.minReplicas) || has(self.maxReplicas)",
+            "must set minReplicas, maxReplicas or both",
+        ),
+        rule_at(
+            ".maxReplicas",
+            Reason::Invalid,
+            "!has(self.minReplicas) || !has(self.maxReplicas) || \
+             self.minReplicas <= self.maxReplicas",
+            "must be greater than or equal to `minReplicas`",
+        ),
+    ]
 }
 
 fn cron(description: &str) -> Value {

@@ -27,7 +27,7 @@ impl Field {
         let kept = u32::try_from(value).ok()?.saturating_add(1);
         let mask = 1_u64.checked_shl(kept).map_or(u64::MAX, |bit| bit - 1);
         let left = self.bits & mask;
-        (left != 0).then(|| i8::try_from(63 - left.leading_zeros()).ok())?
+        (left != 0).then(|| i8::try_from(left.ilog2()).ok())?
     }
 }
 

@@ -94,7 +94,7 @@ fn recurrence(written: &Written) -> Result<Recurrence, ScheduleError> {
         (Some(end), None) => End::At(end.parse().map_err(ScheduleError::End)?),
         (None, Some(length)) => {
             let read = length.parse::<SignedDuration>().ok();
-            let read = read.filter(|length| length.is_positive());
+            let read = read.filter(SignedDuration::is_positive);
             End::After(read.ok_or_else(|| ScheduleError::Duration(length.clone()))?)
         }
         (None, None) | (Some(_), Some(_)) => return Err(ScheduleError::Ends),
@@ -205,16 +205,16 @@ impl InForce {
 
     /// The schedule that raises the floor above this.
     pub(super) fn raising(&self, bounds: Range) -> Option<&Window> {
-        let raised = self.range.min > bounds.min;
-        let raises = |window: &&Window| raised && window.min.is_some_and(|m| m >= self.range.min);
-        self.windows.iter().find(raises)
+        let min = self.range.min;
+        let mut windows = self.windows.iter().filter(|_| min > bounds.min);
+        windows.find(|window| window.min.is_some_and(|own| own >= min))
     }
 
     /// The schedule that lowers the ceiling below this.
     pub(super) fn bounding(&self, bounds: Range) -> Option<&Window> {
-        let lowered = self.range.max < bounds.max;
-        let lowers = |window: &&Window| lowered && window.max.is_some_and(|m| m <= self.range.max);
-        self.windows.iter().find(lowers)
+        let max = self.range.max;
+        let mut windows = self.windows.iter().filter(|_| max < bounds.max);
+        windows.find(|window| window.max.is_some_and(|own| own <= max))
     }
 }
 
