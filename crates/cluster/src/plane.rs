@@ -84,14 +84,7 @@ impl ControlPlane {
         let explanations = Explanations::default();
         let runs = |part: &str| !parts.without.contains(part);
         let mut tasks = JoinSet::new();
-        let tended = server.clone();
-        tasks.spawn(async move { tended.tend().await });
-        let counted = server.clone();
-        tasks.spawn(async move { counted.tend_quotas().await });
-        let sorted = server.clone();
-        tasks.spawn(async move { sorted.tend_flows().await });
-        let extended = server.clone();
-        tasks.spawn(async move { extended.aggregate().await });
+        tend(&mut tasks, &server);
         if runs("metrics") {
             let metrics = MetricsApi::new(pipeline.usage.clone());
             metrics.follow(client);
@@ -146,4 +139,16 @@ fn signals(server: &ApiServer, pipeline: &Pipeline, explanations: &Explanations)
         explanations: explanations.clone(),
         metrics,
     }
+}
+
+/// What the API server itself does all the time.
+fn tend(tasks: &mut JoinSet<()>, server: &ApiServer) {
+    let tended = server.clone();
+    tasks.spawn(async move { tended.tend().await });
+    let counted = server.clone();
+    tasks.spawn(async move { counted.tend_quotas().await });
+    let sorted = server.clone();
+    tasks.spawn(async move { sorted.tend_flows().await });
+    let extended = server.clone();
+    tasks.spawn(async move { extended.aggregate().await });
 }
