@@ -1,7 +1,7 @@
 //! The command line.
 
 use crate::output::complain;
-use crate::{bench, demo, explain, lifecycle, safekeeping, up};
+use crate::{bench, demo, explain, lifecycle, run, safekeeping, up};
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -25,6 +25,8 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Start a Kubernetes cluster in this process
     Up(up::UpArgs),
+    /// Run the autoscalers on any Kubernetes cluster
+    Run(Box<run::RunArgs>),
     /// Stop the cluster that runs on a data directory
     Down(Place),
     /// Say whether a cluster runs, where, and how it is
@@ -78,6 +80,7 @@ pub(crate) fn run() -> ExitCode {
     let result = match cli.command {
         Command::Demo(args) => demo::run(args),
         Command::Up(args) => up::run(args),
+        Command::Run(args) => run::run(*args),
         Command::Down(place) => lifecycle::down(&place.dir()),
         Command::Status(args) => lifecycle::status(&args),
         Command::Logs(args) => lifecycle::logs(&args),

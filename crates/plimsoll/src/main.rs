@@ -11,6 +11,7 @@ mod explain;
 mod gates;
 mod lifecycle;
 mod output;
+mod run;
 mod safekeeping;
 mod up;
 

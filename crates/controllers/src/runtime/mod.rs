@@ -14,6 +14,7 @@ mod cache;
 mod controller;
 mod correlate;
 mod discovery;
+pub mod election;
 mod index;
 mod key;
 mod meta;

@@ -1,0 +1,240 @@
+//! `plimsoll run`: the autoscalers on any Kubernetes API server.
+//!
+//! ```text
+//! connect ─► caches ─► candidate ──lease──► leader: autoscalers ──SIGTERM──► finish, release, 0
+//!                                              └──lease lost──► stop at once, 1
+//! ```
+
+mod connect;
+mod duty;
+mod flags;
+mod health;
+mod log;
+
+pub(crate) use connect::connect;
+pub(crate) use flags::ConnectionArgs;
+
+use anyhow::{Context as _, Result, bail};
+use clap::Args;
+use duty::Duty;
+use flags::{ElectionArgs, HorizontalArgs, LoggingArgs, ScopeArgs, ServingArgs};
+use health::{Endpoints, Health};
+use kube::Client;
+use plimsoll_clock::Clock;
+use plimsoll_controllers::runtime::election::{Elector, Lost, Settings};
+use plimsoll_controllers::supervisor::{Context, Options as Shared};
+use std::process::ExitCode;
+use std::sync::Arc;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+/// Namespace of our own objects where nothing says otherwise.
+pub(crate) const NAMESPACE: &str = "plimsoll-system";
+
+/// How to run.
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    #[command(flatten)]
+    connection: ConnectionArgs,
+    #[command(flatten)]
+    scope: ScopeArgs,
+    #[command(flatten)]
+    horizontal: HorizontalArgs,
+    #[command(flatten)]
+    election: ElectionArgs,
+    #[command(flatten)]
+    serving: ServingArgs,
+    #[command(flatten)]
+    logging: LoggingArgs,
+}
+
+/// Runs until told to stop (exit code 0) or until the lease is lost (1).
+pub(crate) fn run(args: RunArgs) -> Result<ExitCode> {
+    log::start(&args.logging)?;
+    let runtime = crate::cluster::runtime()?;
+    let code = runtime.block_on(Box::pin(stay(args)));
+    runtime.shutdown_background();
+    code
+}
+
+async fn stay(args: RunArgs) -> Result<ExitCode> {
+    let stop = stop_on_signal()?;
+    let process = Process::start(args).await?;
+    tokio::select! {
+        biased;
+        () = stop.cancelled() => return process.leave(None).await,
+        () = process.context.caches.ready() => process.health.fine("caches", "filled"),
+    }
+    process.take_part(stop).await
+}
+
+/// A token that the first SIGTERM or SIGINT cancels. The second ends the process at once.
+fn stop_on_signal() -> Result<CancellationToken> {
+    let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
+    let stop = CancellationToken::new();
+    let token = stop.clone();
+    drop(tokio::spawn(async move {
+        for _ in 0..2 {
+            tokio::select! {
+                biased;
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            if token.is_cancelled() {
+                nix::sys::signal::raise(nix::sys::signal::Signal::SIGKILL).ok();
+            }
+            token.cancel();
+        }
+    }));
+    Ok(stop)
+}
+
+/// Everything that runs whether this process leads or not.
+struct Process {
+    context: Context,
+    health: Health,
+    args: RunArgs,
+    election: Option<Settings>,
+    /// Endpoints.
+    tasks: JoinSet<()>,
+}
+
+impl Process {
+    async fn start(args: RunArgs) -> Result<Self> {
+        // Every flag is checked before anything is asked or served.
+        args.horizontal.options()?;
+        let timing = args.election.timing()?;
+        let connection = connect(&args.connection).await?;
+        let health = Health::default();
+        let mut tasks = JoinSet::new();
+        serve(&mut tasks, &args.serving, &health).await?;
+        let seed = crate::cluster::fresh_seed();
+        let own = args.election.lease_namespace.clone();
+        let election = args.election.enabled.then(|| Settings {
+            namespace: own.unwrap_or_else(|| own_namespace(&connection)),
+            name: args.election.lease_name.clone(),
+            identity: identity(seed),
+            timing,
+        });
+        greet(&connection.server, &connection.client).await?;
+        health.not_yet("caches", "waiting for the first lists");
+        let context = Context::start(connection.client, Clock::system(), seed, Shared::default());
+        Ok(Self {
+            context,
+            health,
+            args,
+            election,
+            tasks,
+        })
+    }
+
+    /// Waits for the lease, acts, and ends well.
+    async fn take_part(self, stop: CancellationToken) -> Result<ExitCode> {
+        let Some(settings) = self.election.clone() else {
+            self.health.fine("leader-election", "switched off; acting");
+            let duty = Duty::start(&self.context, &self.args)?;
+            stop.cancelled().await;
+            drop(duty);
+            return self.leave(None).await;
+        };
+        let mut elector = Elector::new(
+            self.context.client.clone(),
+            self.context.clock,
+            self.context.recorder.clone(),
+            settings,
+            self.context.seed,
+        );
+        self.health.fine("leader-election", "standing by");
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return self.leave(Some(elector)).await,
+            () = elector.acquire() => {}
+        }
+        self.health.fine("leader-election", "leading");
+        let duty = Duty::start(&self.context, &self.args)?;
+        tokio::select! {
+            biased;
+            lost = elector.hold() => return lose(duty, lost),
+            () = stop.cancelled() => {}
+        }
+        self.health.not_yet("shutdown", "stopping");
+        tracing::info!("stopping: finishing what is under way");
+        // The lease is renewed until the last write is done.
+        tokio::select! {
+            biased;
+            lost = elector.hold() => tracing::warn!(%lost, "lost the lease while stopping"),
+            () = async { drop(duty) } => {}
+        }
+        self.leave(Some(elector)).await
+    }
+
+    /// Gives the lease back and ends.
+    async fn leave(mut self, elector: Option<Elector>) -> Result<ExitCode> {
+        if let Some(mut elector) = elector
+            && let Err(error) = elector.release().await
+        {
+            tracing::warn!(%error, "the lease was not given back; it will run out");
+        }
+        self.tasks.shutdown().await;
+        tracing::info!("stopped");
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Parity: upstream's controllers exit, too, so that a new leader is never disturbed.
+fn lose(duty: Duty, lost: Lost) -> Result<ExitCode> {
+    drop(duty);
+    Err(anyhow::Error::new(lost).context("stopped: leadership is lost; start again to take part"))
+}
+
+async fn serve(tasks: &mut JoinSet<()>, args: &ServingArgs, health: &Health) -> Result<()> {
+    let endpoints = Arc::new(Endpoints {
+        health: health.clone(),
+        collectors: Vec::new(),
+    });
+    let flags = [
+        ("--health-bind-address", args.health_bind_address),
+        ("--metrics-bind-address", args.metrics_bind_address),
+    ];
+    let mut bound = None;
+    for (flag, bind) in flags {
+        let Some(address) = bind.0.filter(|_| bound != bind.0) else {
+            continue;
+        };
+        let served = health::serve(tasks, address, Arc::clone(&endpoints));
+        let served = served.await.with_context(|| flag.to_owned())?;
+        tracing::info!(address = %served, flag, "serving");
+        bound = bind.0;
+    }
+    Ok(())
+}
+
+fn own_namespace(connection: &connect::Connection) -> String {
+    if connection.in_cluster {
+        connection.namespace.clone()
+    } else {
+        NAMESPACE.to_owned()
+    }
+}
+
+/// Unlike every other process's: the host's name and a random number, as client-go has it.
+fn identity(seed: u64) -> String {
+    let host = nix::unistd::gethostname().ok();
+    let host = host.and_then(|name| name.into_string().ok());
+    let host = host.unwrap_or_else(|| "unknown".to_owned());
+    format!("{host}_{seed:016x}")
+}
+
+/// Fails early, with the server's name, where the server does not answer or refuses us.
+async fn greet(server: &str, client: &Client) -> Result<()> {
+    match client.apiserver_version().await {
+        Ok(version) => {
+            tracing::info!(%server, version = %version.git_version, "connected");
+            Ok(())
+        }
+        Err(kube::Error::Api(status)) => bail!("{server} answers: {}", status.message),
+        Err(error) => Err(error).with_context(|| format!("cannot reach {server}")),
+    }
+}
