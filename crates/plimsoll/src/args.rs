@@ -1,7 +1,7 @@
 //! The command line.
 
 use crate::output::complain;
-use crate::{bench, demo, explain, lifecycle, run, safekeeping, up};
+use crate::{bench, demo, explain, install, lifecycle, run, safekeeping, up};
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -27,6 +27,8 @@ enum Command {
     Up(up::UpArgs),
     /// Run the autoscalers on any Kubernetes cluster
     Run(Box<run::RunArgs>),
+    /// Print what runs Plimsoll on a real cluster, for `kubectl apply -f -`, or write a Helm chart
+    Install(install::InstallArgs),
     /// Stop the cluster that runs on a data directory
     Down(Place),
     /// Say whether a cluster runs, where, and how it is
@@ -81,6 +83,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Demo(args) => demo::run(args),
         Command::Up(args) => up::run(args),
         Command::Run(args) => run::run(*args),
+        Command::Install(args) => install::run(&args),
         Command::Down(place) => lifecycle::down(&place.dir()),
         Command::Status(args) => lifecycle::status(&args),
         Command::Logs(args) => lifecycle::logs(&args),

@@ -9,6 +9,7 @@ mod cluster;
 mod demo;
 mod explain;
 mod gates;
+mod install;
 mod lifecycle;
 mod output;
 mod run;

@@ -26,16 +26,35 @@ pub(crate) struct ConnectionArgs {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Scope")]
 pub(crate) struct ScopeArgs {
-    /// Take care of autoscalers in this namespace only; may be given several times. Rights in
-    /// these namespaces suffice then [default: all namespaces]
-    #[arg(short, long = "namespace", value_name = "NAMESPACE")]
+    /// Take care of autoscalers in these namespaces only; may be given several times. Rights in
+    /// them suffice then [default: all namespaces]
+    #[arg(
+        short,
+        long = "namespace",
+        value_name = "NAMESPACE,…",
+        value_delimiter = ','
+    )]
     pub(crate) namespaces: Vec<String>,
     /// Take care of autoscalers with these labels only, e.g. team=web,tier!=test
     #[arg(short = 'l', long, value_name = "SELECTOR", default_value = "")]
     pub(crate) selector: String,
     /// Decide and explain, but write nothing to the cluster
-    #[arg(long)]
+    #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set,
+          num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     pub(crate) dry_run: bool,
+    /// Obey HorizontalPodAutoscalers even where the cluster's own controller seems to do so. Only
+    /// for clusters where it is known not to run: two controllers would undo each other's work
+    #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set,
+          num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    pub(crate) take_over: bool,
+}
+
+impl ScopeArgs {
+    /// The namespaces in scope; empty for all.
+    pub(crate) fn namespaces(&self) -> Vec<&str> {
+        let named = self.namespaces.iter().map(String::as_str);
+        named.filter(|name| !name.is_empty()).collect()
+    }
 }
 
 /// The horizontal autoscaler's own settings.
@@ -141,6 +160,16 @@ pub(crate) struct ServingArgs {
     /// Where /metrics answers over HTTP; 0 for nowhere
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080", value_parser = address)]
     pub(crate) metrics_bind_address: Bind,
+    /// APIs to serve for the cluster
+    #[arg(long, value_name = "API,…", value_delimiter = ',', default_value = "explain,metrics",
+          value_parser = ["", "explain", "metrics", "custom", "external"])]
+    pub(crate) serve: Vec<String>,
+    /// Port of these APIs, over TLS; 0 to serve none
+    #[arg(long, value_name = "PORT", default_value_t = 0)]
+    pub(crate) secure_port: u16,
+    /// Where the API server reaches this process [default: $POD_IP]
+    #[arg(long, value_name = "IP", env = "POD_IP")]
+    pub(crate) advertise_address: Option<IpAddr>,
 }
 
 /// A place to listen, or none.

@@ -9,6 +9,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use parking_lot::Mutex;
+use plimsoll_api::exposition::{Exposition, Page};
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::fmt::Write;
@@ -73,15 +74,12 @@ impl Health {
     }
 }
 
-/// Adds series in Prometheus' text form.
-pub(crate) type Collector = Box<dyn Fn(&mut String) + Send + Sync>;
-
 /// What the endpoints answer from.
 pub(crate) struct Endpoints {
     /// Readiness.
     pub(crate) health: Health,
-    /// Called at each scrape.
-    pub(crate) collectors: Vec<Collector>,
+    /// Asked at each scrape.
+    pub(crate) expositions: Vec<Arc<dyn Exposition>>,
 }
 
 impl Endpoints {
@@ -94,11 +92,10 @@ impl Endpoints {
             "/healthz" | "/livez" => plain(StatusCode::OK, "ok"),
             "/readyz" => self.readiness(verbose),
             "/metrics" => {
-                let mut text = String::new();
-                self.collectors
-                    .iter()
-                    .for_each(|collect| collect(&mut text));
-                let mut answer = plain(StatusCode::OK, text);
+                let mut page = Page::default();
+                let parts = self.expositions.iter();
+                parts.for_each(|part| part.expose(&mut page));
+                let mut answer = plain(StatusCode::OK, page.into_text());
                 let kind = "text/plain; version=0.0.4; charset=utf-8";
                 let kind = http::HeaderValue::from_static(kind);
                 answer

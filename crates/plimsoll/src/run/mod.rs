@@ -10,21 +10,25 @@ mod duty;
 mod flags;
 mod health;
 mod log;
+mod parts;
 
 pub(crate) use connect::connect;
 pub(crate) use flags::ConnectionArgs;
 
+use crate::gates::GateArgs;
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use duty::Duty;
 use flags::{ElectionArgs, HorizontalArgs, LoggingArgs, ScopeArgs, ServingArgs};
 use health::{Endpoints, Health};
 use kube::Client;
+use parts::Parts;
 use plimsoll_clock::Clock;
 use plimsoll_controllers::runtime::election::{Elector, Lost, Settings};
 use plimsoll_controllers::supervisor::{Context, Options as Shared};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -41,6 +45,8 @@ pub(crate) struct RunArgs {
     scope: ScopeArgs,
     #[command(flatten)]
     horizontal: HorizontalArgs,
+    #[command(flatten, next_help_heading = "Horizontal autoscaling")]
+    gates: GateArgs,
     #[command(flatten)]
     election: ElectionArgs,
     #[command(flatten)]
@@ -94,6 +100,7 @@ fn stop_on_signal() -> Result<CancellationToken> {
 /// Everything that runs whether this process leads or not.
 struct Process {
     context: Context,
+    parts: Parts,
     health: Health,
     args: RunArgs,
     election: Option<Settings>,
@@ -109,7 +116,8 @@ impl Process {
         let connection = connect(&args.connection).await?;
         let health = Health::default();
         let mut tasks = JoinSet::new();
-        serve(&mut tasks, &args.serving, &health).await?;
+        let parts = Parts::default();
+        serve(&mut tasks, &args, &health, &parts).await?;
         let seed = crate::cluster::fresh_seed();
         let own = args.election.lease_namespace.clone();
         let election = args.election.enabled.then(|| Settings {
@@ -119,10 +127,12 @@ impl Process {
             timing,
         });
         greet(&connection.server, &connection.client).await?;
+        tracing::info!(namespaces = ?args.scope.namespaces(), selector = %args.scope.selector, "in scope");
         health.not_yet("caches", "waiting for the first lists");
         let context = Context::start(connection.client, Clock::system(), seed, Shared::default());
         Ok(Self {
             context,
+            parts,
             health,
             args,
             election,
@@ -134,7 +144,7 @@ impl Process {
     async fn take_part(self, stop: CancellationToken) -> Result<ExitCode> {
         let Some(settings) = self.election.clone() else {
             self.health.fine("leader-election", "switched off; acting");
-            let duty = Duty::start(&self.context, &self.args)?;
+            let duty = Duty::start(&self.context, &self.parts, &self.args)?;
             stop.cancelled().await;
             drop(duty);
             return self.leave(None).await;
@@ -153,7 +163,8 @@ impl Process {
             () = elector.acquire() => {}
         }
         self.health.fine("leader-election", "leading");
-        let duty = Duty::start(&self.context, &self.args)?;
+        self.parts.leading.store(true, Ordering::Relaxed);
+        let duty = Duty::start(&self.context, &self.parts, &self.args)?;
         tokio::select! {
             biased;
             lost = elector.hold() => return lose(duty, lost),
@@ -189,11 +200,17 @@ fn lose(duty: Duty, lost: Lost) -> Result<ExitCode> {
     Err(anyhow::Error::new(lost).context("stopped: leadership is lost; start again to take part"))
 }
 
-async fn serve(tasks: &mut JoinSet<()>, args: &ServingArgs, health: &Health) -> Result<()> {
+async fn serve(
+    tasks: &mut JoinSet<()>,
+    args: &RunArgs,
+    health: &Health,
+    parts: &Parts,
+) -> Result<()> {
     let endpoints = Arc::new(Endpoints {
         health: health.clone(),
-        collectors: Vec::new(),
+        expositions: parts.expositions(&args.election.lease_name),
     });
+    let args = &args.serving;
     let flags = [
         ("--health-bind-address", args.health_bind_address),
         ("--metrics-bind-address", args.metrics_bind_address),

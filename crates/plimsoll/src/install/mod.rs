@@ -1,0 +1,195 @@
+//! `plimsoll install`: prints what runs Plimsoll on a real cluster, or writes it as a Helm chart.
+
+mod chart;
+mod hole;
+mod objects;
+pub(crate) mod rights;
+mod values;
+mod workload;
+
+use crate::output::say;
+use anyhow::{Context, Result, anyhow, bail};
+use clap::{Args, ValueEnum};
+use hole::{Filling, Template};
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use values::Values;
+
+/// What to print.
+#[derive(Debug, Args)]
+pub(crate) struct InstallArgs {
+    /// Namespace to install into
+    #[arg(short, long, value_name = "NAMESPACE", default_value = crate::run::NAMESPACE)]
+    namespace: String,
+    /// The container image [default: plimsoll:VERSION]
+    #[arg(long, value_name = "IMAGE")]
+    image: Option<String>,
+    /// How many processes stand ready; one acts
+    #[arg(long, value_name = "N")]
+    replicas: Option<u16>,
+    /// Take care of autoscalers in these namespaces only, and ask for no right beyond them
+    #[arg(long, value_name = "NAMESPACE,…", value_delimiter = ',')]
+    watch_namespace: Vec<String>,
+    /// APIs to serve for the cluster [default: explain,metrics]; leave out what another server
+    /// serves already (`plimsoll doctor` tells)
+    #[arg(long, value_name = "API,…", value_delimiter = ',', value_parser = objects::api_names())]
+    apis: Option<Vec<String>>,
+    /// Further values, as the chart's values.yaml has them
+    #[arg(long, value_name = "FILE")]
+    values: Option<PathBuf>,
+    /// How to print
+    #[arg(short, long, value_enum, default_value_t = Format::Yaml)]
+    output: Format,
+    /// Write a Helm chart into this folder instead
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["output", "values", "image", "replicas"])]
+    helm: Option<PathBuf>,
+}
+
+/// How objects are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// YAML documents
+    Yaml,
+    /// One List in JSON
+    Json,
+}
+
+/// Prints the objects, or writes the chart.
+pub(crate) fn run(args: &InstallArgs) -> Result<ExitCode> {
+    if let Some(dir) = &args.helm {
+        write_chart(dir)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let objects = filled(&values(args)?, &args.namespace);
+    match args.output {
+        Format::Yaml => objects
+            .iter()
+            .for_each(|object| say(format!("---\n{}", yaml(object).trim_end()))),
+        Format::Json => {
+            let list = json!({"apiVersion": "v1", "kind": "List", "items": objects});
+            say(serde_json::to_string_pretty(&list)?);
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The defaults, under the file, under the flags.
+fn values(args: &InstallArgs) -> Result<Values> {
+    let mut values = Values::default();
+    // Helm makes namespaces by itself; here nobody else would.
+    values.set("createNamespace", json!(true));
+    if let Some(file) = &args.values {
+        let text = std::fs::read_to_string(file)
+            .with_context(|| format!("cannot read {}", file.display()))?;
+        let own: Value =
+            serde_saphyr::from_str(&text).with_context(|| file.display().to_string())?;
+        let laid = values.overlay(&own);
+        laid.map_err(|why| anyhow!("{}: {why}", file.display()))?;
+    }
+    if let Some(image) = &args.image {
+        let (repository, tag) = split_image(image)?;
+        values.set("image.repository", json!(repository));
+        values.set("image.tag", json!(tag));
+    }
+    if let Some(replicas) = args.replicas {
+        values.set("replicas", json!(replicas));
+    }
+    if let Some(apis) = &args.apis {
+        values.set("apis", json!(apis));
+    }
+    if !args.watch_namespace.is_empty() {
+        values.set("scope.namespaces", json!(args.watch_namespace));
+    }
+    Ok(values)
+}
+
+/// `registry:5000/plimsoll` and `v1`; a colon before a slash is a port.
+fn split_image(image: &str) -> Result<(&str, &str)> {
+    match image.rsplit_once(':') {
+        Some((repository, tag)) if !tag.contains('/') && !tag.is_empty() => Ok((repository, tag)),
+        _ => bail!("--image {image:?} has no tag; name one, as in {image}:1.0"),
+    }
+}
+
+/// Every object with these values, definitions of kinds first after the namespace.
+fn filled(values: &Values, namespace: &str) -> Vec<Value> {
+    let filling = Filling { values, namespace };
+    let mut objects: Vec<Value> = objects::templates()
+        .iter()
+        .flat_map(|template: &Template| template.fill(&filling))
+        .collect();
+    let first = objects.first().is_some_and(|o| o["kind"] == "Namespace");
+    objects.splice(usize::from(first)..usize::from(first), definitions());
+    objects
+}
+
+/// Definitions of the kinds of our own.
+fn definitions() -> Vec<Value> {
+    Vec::new()
+}
+
+fn write_chart(dir: &Path) -> Result<()> {
+    let files = chart::files(&objects::templates(), &definitions(), yaml);
+    let count = files.len();
+    for (name, text) in files {
+        let path = dir.join(name);
+        if let Some(parent) = path.parent() {
+            std::fs::create_dir_all(parent)
+                .with_context(|| format!("creating {}", parent.display()))?;
+        }
+        std::fs::write(&path, text).with_context(|| format!("writing {}", path.display()))?;
+    }
+    say(format!(
+        "wrote a chart of {count} files to {}",
+        dir.display()
+    ));
+    Ok(())
+}
+
+fn yaml(value: &Value) -> String {
+    // A tree of JSON has a YAML form always.
+    serde_saphyr::to_string(value).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Values, filled, split_image};
+    use serde_json::{Value, json};
+    use std::collections::BTreeSet;
+
+    fn kinds(objects: &[Value]) -> BTreeSet<&str> {
+        objects.iter().filter_map(|o| o["kind"].as_str()).collect()
+    }
+
+    #[test]
+    fn no_hole_is_left_open() {
+        let text = json!(filled(&Values::default(), "there")).to_string();
+        assert!(!text.contains('⟦'), "{text}");
+        assert!(text.contains("\"namespace\":\"there\""));
+    }
+
+    #[test]
+    fn namespaces_in_scope_take_roles_and_nothing_of_the_whole_cluster() {
+        let mut values = Values::default();
+        values.set("scope.namespaces", json!(["a", "b"]));
+        let objects = filled(&values, "there");
+        let kinds = kinds(&objects);
+        for global in ["ClusterRole", "ClusterRoleBinding", "APIService"] {
+            assert!(!kinds.contains(global), "{global}");
+        }
+        let homes: Vec<_> = objects
+            .iter()
+            .filter(|o| o["kind"] == "Role")
+            .map(|o| o["metadata"]["namespace"].as_str().unwrap())
+            .collect();
+        assert_eq!(homes, ["a", "b", "there"]);
+    }
+
+    #[test]
+    fn an_image_is_split_at_its_tag() {
+        assert_eq!(split_image("r:5000/p:v1").unwrap(), ("r:5000/p", "v1"));
+        assert!(split_image("r:5000/p").is_err());
+        assert!(split_image("p").is_err());
+    }
+}

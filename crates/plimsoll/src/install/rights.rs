@@ -1,0 +1,216 @@
+//! What the installation may do, and no more. `plimsoll doctor` checks the same rules.
+
+use serde_json::{Value, json};
+
+/// One rule of a role.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Rule {
+    /// API group; empty for core.
+    pub(crate) group: &'static str,
+    /// Plurals, with subresources after a slash.
+    pub(crate) resources: &'static [&'static str],
+    /// Verbs.
+    pub(crate) verbs: &'static [&'static str],
+    /// Only objects of these names; empty for all.
+    pub(crate) names: &'static [&'static str],
+    /// What it is good for.
+    pub(crate) why: &'static str,
+}
+
+const READ: &[&str] = &["get", "list", "watch"];
+
+const fn rule(
+    group: &'static str,
+    resources: &'static [&'static str],
+    verbs: &'static [&'static str],
+    why: &'static str,
+) -> Rule {
+    Rule {
+        group,
+        resources,
+        verbs,
+        names: &[],
+        why,
+    }
+}
+
+/// Rights in every namespace in scope.
+pub(crate) const SCOPED: &[Rule] = &[
+    rule(
+        "autoscaling",
+        &["horizontalpodautoscalers"],
+        READ,
+        "to read autoscalers",
+    ),
+    rule(
+        "autoscaling",
+        &["horizontalpodautoscalers/status"],
+        &["get", "patch", "update"],
+        "to write what was decided",
+    ),
+    rule(
+        "plimsoll.dev",
+        &["podautoscalers"],
+        READ,
+        "to read autoscalers",
+    ),
+    rule(
+        "plimsoll.dev",
+        &["podautoscalers/status"],
+        &["get", "patch", "update"],
+        "to write what was decided",
+    ),
+    rule("*", &["*/scale"], &["get", "patch", "update"], "to scale"),
+    rule("", &["pods"], READ, "to know the pods of a target"),
+    rule(
+        "apps",
+        &["deployments", "replicasets", "statefulsets"],
+        READ,
+        "to know the targets",
+    ),
+    rule(
+        "",
+        &["events"],
+        &["create", "patch", "update"],
+        "to tell what happened",
+    ),
+    rule(
+        "metrics.k8s.io",
+        &["pods"],
+        &["get", "list"],
+        "to read usage where a metrics-server runs",
+    ),
+    rule(
+        "custom.metrics.k8s.io",
+        &["*"],
+        &["get", "list"],
+        "to read metrics of adapters",
+    ),
+    rule(
+        "external.metrics.k8s.io",
+        &["*"],
+        &["get", "list"],
+        "to read metrics of adapters",
+    ),
+];
+
+/// Rights that only the whole cluster as scope needs.
+pub(crate) const EVERYWHERE: &[Rule] = &[
+    rule("", &["nodes"], READ, "to find the kubelets to measure at"),
+    rule(
+        "",
+        &["nodes/metrics", "nodes/stats"],
+        &["get"],
+        "to measure at the kubelets",
+    ),
+    rule("", &["namespaces"], READ, "to serve metrics of namespaces"),
+    rule(
+        "metrics.k8s.io",
+        &["nodes"],
+        &["get", "list"],
+        "to read usage where a metrics-server runs",
+    ),
+    Rule {
+        names: &[
+            "v1alpha1.explain.plimsoll.dev",
+            "v1beta1.custom.metrics.k8s.io",
+            "v1beta1.external.metrics.k8s.io",
+            "v1beta1.metrics.k8s.io",
+            "v1beta2.custom.metrics.k8s.io",
+        ],
+        ..rule(
+            "apiregistration.k8s.io",
+            &["apiservices"],
+            &["get", "list", "patch", "watch"],
+            "to say how the APIs served here can be trusted",
+        )
+    },
+];
+
+/// Rights in the installation's own namespace.
+pub(crate) const OWN: &[Rule] = &[
+    rule(
+        "coordination.k8s.io",
+        &["leases"],
+        &["create"],
+        "to elect a leader",
+    ),
+    Rule {
+        names: &["plimsoll"],
+        ..rule(
+            "coordination.k8s.io",
+            &["leases"],
+            &["get", "list", "patch", "update", "watch"],
+            "to elect a leader",
+        )
+    },
+    rule(
+        "",
+        &["configmaps"],
+        &["create", "get", "list", "patch", "update", "watch"],
+        "to remember recommendations over restarts",
+    ),
+    rule(
+        "discovery.k8s.io",
+        &["endpointslices"],
+        &["create", "delete", "get", "patch"],
+        "to lead clients to the leader",
+    ),
+    rule(
+        "",
+        &["endpoints"],
+        &["create", "delete", "get", "patch"],
+        "to lead clients to the leader, on clusters before 1.33",
+    ),
+    rule(
+        "",
+        &["events"],
+        &["create", "patch", "update"],
+        "to tell of elections",
+    ),
+    rule(
+        "autoscaling",
+        &["horizontalpodautoscalers"],
+        &["create", "delete", "get"],
+        "to find out whether another controller obeys autoscalers",
+    ),
+];
+
+/// The rules as a role has them.
+pub(super) fn rules(rules: &[&[Rule]]) -> Value {
+    rules.iter().copied().flatten().map(to_json).collect()
+}
+
+fn to_json(rule: &Rule) -> Value {
+    let mut json = json!({
+        "apiGroups": [rule.group], "resources": rule.resources, "verbs": rule.verbs,
+    });
+    if let Some(map) = json.as_object_mut().filter(|_| !rule.names.is_empty()) {
+        map.insert("resourceNames".into(), json!(rule.names));
+    }
+    json
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{EVERYWHERE, OWN, SCOPED};
+
+    #[test]
+    fn nothing_is_asked_for_that_could_read_secrets_or_run_commands() {
+        for rule in [SCOPED, EVERYWHERE, OWN].concat() {
+            assert!(!rule.verbs.contains(&"*"), "{rule:?}");
+            for resource in rule.resources {
+                let bounded = *resource != "*" || rule.group.ends_with(".metrics.k8s.io");
+                assert!(bounded, "{rule:?}");
+                let dangerous = [
+                    "secrets",
+                    "pods/exec",
+                    "nodes/proxy",
+                    "serviceaccounts/token",
+                ];
+                assert!(!dangerous.contains(resource), "{rule:?}");
+            }
+            assert!(!rule.why.is_empty());
+        }
+    }
+}
