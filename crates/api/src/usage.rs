@@ -54,6 +54,7 @@ pub struct Samples {
 
 #[derive(Debug, Default)]
 struct Inner {
+    unavailable: Option<Arc<str>>,
     pods: BTreeMap<PodName, Arc<PodUsage>>,
     nodes: BTreeMap<Arc<str>, Arc<NodeUsage>>,
     outage: Option<Arc<str>>,
@@ -65,6 +66,24 @@ struct Inner {
 pub struct UsageStore(Arc<RwLock<Inner>>);
 
 impl UsageStore {
+    /// Notes that nothing can be measured at present, and why; `None` once it can. What was measured
+    /// before stays readable.
+    pub fn set_unavailable(&self, why: Option<Arc<str>>) {
+        self.0
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .unavailable = why;
+    }
+
+    /// Why nothing can be measured at present.
+    pub fn unavailable(&self) -> Option<Arc<str>> {
+        self.0
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .unavailable
+            .clone()
+    }
+
     /// Takes in one round; older samples of the same objects are replaced.
     pub fn apply(&self, samples: &Samples) {
         let mut inner = self.0.write().unwrap_or_else(PoisonError::into_inner);

@@ -113,7 +113,7 @@ async fn control_plane(scenario: &Scenario, clock: Clock) -> Result<ControlPlane
 
 /// The autoscaler's flags, with two periods stretched that would only cost time.
 fn horizontal(scenario: &Scenario) -> HorizontalOptions {
-    let flags = scenario.horizontal;
+    let flags = scenario.horizontal.clone();
     // Each round of measurement causes a pass; one more at the same moment would see old samples.
     let beyond = scenario
         .sample_period

@@ -1,9 +1,10 @@
 //! Writes what was decided: the scale first, then events and status.
 
+use super::key::{ScalerKey, ScalerKind};
 use super::observe::{Source, scale_api, server_text, version_of};
 use super::shell::Shell;
-use super::view::HpaView;
-use crate::runtime::{EventKind, ObjectKey, Reference, WriteError};
+use super::view::Scaler;
+use crate::runtime::{EventKind, WriteError};
 use jiff::Timestamp;
 use k8s_openapi::api::autoscaling::v1::{Scale, ScaleSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -11,6 +12,7 @@ use kube::api::PostParams;
 use plimsoll_engine::horizontal::spec::TargetRef;
 use plimsoll_engine::horizontal::{self as engine, Decision, Status};
 use serde_json::{Value, json};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Attempts to write a scale that changes meanwhile.
@@ -22,29 +24,31 @@ impl Shell {
     /// Writes the replica count; answers the resourceVersion of the write.
     pub(super) async fn write_scale(
         &self,
-        key: &ObjectKey,
+        namespace: &Arc<str>,
         target: &TargetRef,
         source: &Source,
         replicas: i32,
     ) -> Result<u64, String> {
-        let api = scale_api(self.writer.client(), &key.namespace, target)?;
+        let api = scale_api(self.writer.client(), namespace, target)?;
         let mut scale = Scale {
             metadata: ObjectMeta {
                 name: Some(target.name.clone()),
-                namespace: Some(key.namespace.to_string()),
+                namespace: Some(namespace.to_string()),
                 resource_version: Some(source.version.clone()).filter(|v| !v.is_empty()),
                 ..ObjectMeta::default()
             },
             ..Scale::default()
+        };
+        let params = PostParams {
+            field_manager: self.writer.manager().map(str::to_owned),
+            ..PostParams::default()
         };
         let mut last = String::new();
         for attempt in 1..=ATTEMPTS {
             scale.spec = Some(ScaleSpec {
                 replicas: Some(replicas),
             });
-            let written = api
-                .replace_scale(&target.name, &PostParams::default(), &scale)
-                .await;
+            let written = api.replace_scale(&target.name, &params, &scale).await;
             match written {
                 Ok(written) => return Ok(version_of(&written).parse().unwrap_or_default()),
                 Err(kube::Error::Api(status)) if status.code == 409 && attempt < ATTEMPTS => {
@@ -64,15 +68,24 @@ impl Shell {
     /// Tells the decision's events; a warning that repeats is told once a sync period.
     ///
     /// Departs: upstream tells it every pass, which is every sync period there and every second here.
-    pub(super) fn tell_events(&self, hpa: &HpaView, decision: &Decision, now: Timestamp) {
-        let about = Reference::to("autoscaling/v2", "HorizontalPodAutoscaler", &hpa.meta);
+    pub(super) fn tell_events(
+        &self,
+        key: &ScalerKey,
+        scaler: &Scaler,
+        decision: &Decision,
+        now: Timestamp,
+    ) {
+        let about = scaler.reference();
+        let period = self.options.sync_period;
         for event in &decision.events {
             let kind = match event.kind {
                 engine::EventKind::Normal => EventKind::Normal,
                 engine::EventKind::Warning => EventKind::Warning,
             };
-            let told = event.kind == engine::EventKind::Warning
-                && self.has_warned(&hpa.meta.key, &event.reason, &event.message, now);
+            let told = event.kind == engine::EventKind::Warning && {
+                let text = (event.reason.as_str(), event.message.as_str());
+                self.recall.has_warned(key, text, now, period)
+            };
             if !told {
                 self.recorder
                     .event(&about, kind, &event.reason, event.message.clone());
@@ -83,21 +96,29 @@ impl Shell {
     /// Writes the status if it differs; numbers alone only now and then.
     pub(super) async fn write_status(
         &self,
-        hpa: &HpaView,
+        key: &ScalerKey,
+        scaler: &Scaler,
         status: &Status,
         now: Timestamp,
     ) -> Result<(), WriteError> {
-        let key = &hpa.meta.key;
-        if *status == hpa.status
-            || (only_numbers_differ(status, &hpa.status) && self.wrote_lately(key, now))
+        let interval = self.options.status_interval;
+        if *status == scaler.status
+            || (only_numbers_differ(status, &scaler.status)
+                && self.recall.wrote_lately(key, now, interval))
         {
             return Ok(());
         }
         let patch = json!({ "status": patch_of(status) });
-        self.writer
-            .patch_subresource(&self.hpas, key, "status", &patch)
-            .await?;
-        self.wrote_status(key, now);
+        match key.kind {
+            ScalerKind::Horizontal => {
+                let written =
+                    self.writer
+                        .patch_subresource(&self.hpas, &key.object, "status", &patch);
+                drop(written.await?);
+            }
+            ScalerKind::Pod => {}
+        }
+        self.recall.wrote_status(key, now);
         Ok(())
     }
 }

@@ -1,5 +1,6 @@
 //! Why each autoscaler did what it did last: `explain.plimsoll.dev/v1alpha1`.
 
+use super::key::{ScalerKey, ScalerKind};
 use crate::runtime::ObjectKey;
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -19,7 +20,7 @@ const REMEMBERED: usize = 32;
 
 /// The last decision of every autoscaler and its recent changes. Clones share it.
 #[derive(Debug, Clone, Default)]
-pub struct Explanations(Arc<RwLock<BTreeMap<ObjectKey, Told>>>);
+pub struct Explanations(Arc<RwLock<BTreeMap<ScalerKey, Told>>>);
 
 #[derive(Debug)]
 struct Told {
@@ -43,7 +44,7 @@ struct Change {
 
 impl Explanations {
     /// Remembers a decision.
-    pub(super) fn tell(&self, hpa: &ObjectKey, observed: Observed, decision: Decision) {
+    pub(super) fn tell(&self, scaler: &ScalerKey, observed: Observed, decision: Decision) {
         let change = decision.write.map(|to| Change {
             time: observed.now,
             from: decision.status.current_replicas,
@@ -52,7 +53,7 @@ impl Explanations {
         });
         let last = Arc::new(Record { observed, decision });
         let mut told = self.0.write();
-        let entry = told.entry(hpa.clone());
+        let entry = told.entry(scaler.clone());
         let entry = entry
             .and_modify(|told| told.last = Arc::clone(&last))
             .or_insert_with(|| Told {
@@ -68,19 +69,20 @@ impl Explanations {
     }
 
     /// Forgets an autoscaler that is gone.
-    pub(super) fn forget(&self, hpa: &ObjectKey) {
-        self.0.write().remove(hpa);
+    pub(super) fn forget(&self, scaler: &ScalerKey) {
+        self.0.write().remove(scaler);
     }
 
-    fn get(&self, key: &ObjectKey) -> Option<Value> {
-        Some(self.0.read().get(key)?.explanation(key))
+    fn get(&self, key: &ScalerKey) -> Option<Value> {
+        Some(self.0.read().get(key)?.explanation(&key.object))
     }
 
     fn list(&self, namespace: Option<&str>) -> Vec<Value> {
         let told = self.0.read();
         told.iter()
-            .filter(|(key, _)| namespace.is_none_or(|wanted| *key.namespace == *wanted))
-            .map(|(key, told)| told.explanation(key))
+            .filter(|(key, _)| key.kind == ScalerKind::Horizontal)
+            .filter(|(key, _)| namespace.is_none_or(|wanted| *key.object.namespace == *wanted))
+            .map(|(key, told)| told.explanation(&key.object))
             .collect()
     }
 }
@@ -180,7 +182,7 @@ impl LocalGroup for Explanations {
                 "items": items,
             }));
         };
-        let key = ObjectKey::new(namespace.unwrap_or_default(), name);
+        let key = ScalerKey::horizontal(ObjectKey::new(namespace.unwrap_or_default(), name));
         self.get(&key)
             .ok_or_else(|| ApiError::not_found(GROUP, PLURAL, name))
     }

@@ -12,15 +12,19 @@
 
 mod apply;
 mod explanation;
+mod key;
 mod metrics;
 mod observe;
 mod options;
+mod recall;
 mod registry;
+mod running;
 mod shell;
 mod view;
 pub mod wire;
 
 pub use explanation::Explanations;
+pub use key::{ScalerKey, ScalerKind};
 pub use metrics::Metrics;
-pub use options::{Options, gated};
-pub use shell::{Horizontal, Signals, control};
+pub use options::{MemoryPlace, OUTSIDE_STALENESS, Options, STALENESS, Scope, gated};
+pub use running::{Horizontal, Signals, control};

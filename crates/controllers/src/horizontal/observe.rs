@@ -1,8 +1,9 @@
 //! Reads everything one decision depends on.
 
+use super::key::ScalerKey;
 use super::registry::TargetKey;
 use super::shell::Shell;
-use super::view::HpaView;
+use super::view::Scaler;
 use crate::pods::{PodView, Selector};
 use crate::runtime::ObjectKey;
 use k8s_openapi::api::autoscaling::v1::Scale as WireScale;
@@ -12,6 +13,7 @@ use plimsoll_api::usage::PodUsage;
 use plimsoll_engine::horizontal::spec::{Metric, TargetRef};
 use plimsoll_engine::horizontal::{Memory, Observed, Reading, Sample, Scale, Selection, Spec};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Where a scale was read, for writing it back.
 #[derive(Debug, Clone, Default)]
@@ -25,17 +27,20 @@ pub(super) struct Source {
 pub(super) struct Seen {
     pub(super) observed: Observed,
     pub(super) source: Source,
+    /// How long reading each metric took; empty where none had to be asked for.
+    pub(super) read_in: Vec<Duration>,
 }
 
 impl Shell {
     /// Reads scale, pods, rivals and samples of an autoscaler.
     pub(super) async fn observe(
         &self,
-        hpa: &HpaView,
+        key: &ScalerKey,
+        scaler: &Scaler,
         spec: &Arc<Spec>,
         memory: Option<Memory>,
     ) -> Seen {
-        let key = &hpa.meta.key;
+        let namespace = &key.object.namespace;
         let target = &spec.scale_target_ref;
         let (scale, source) = match self.read_scale(key, target).await {
             Ok((scale, source)) => (Ok(scale), source),
@@ -49,7 +54,7 @@ impl Shell {
         }) = &scale
             && let Ok(selector) = self.registry.learn(key, text)
         {
-            pods = self.caches.select_pods(&key.namespace, &selector);
+            pods = self.caches.select_pods(namespace, &selector);
             rivals = self.registry.rivals(key, &pods);
         }
         let readings = spec
@@ -60,16 +65,20 @@ impl Shell {
         let observed = Observed {
             now: self.clock.now(),
             settings: self.options.settings,
-            namespace: Arc::clone(&key.namespace),
+            namespace: Arc::clone(namespace),
             spec: Arc::clone(spec),
-            status: hpa.status.clone(),
+            status: scaler.status.clone(),
             scale,
             pods: pods.iter().map(|pod| Arc::clone(&pod.facts)).collect(),
             rivals,
             readings,
             memory,
         };
-        Seen { observed, source }
+        Seen {
+            observed,
+            source,
+            read_in: Vec::new(),
+        }
     }
 
     fn reading(&self, metric: &Metric, pods: &[Arc<PodView>]) -> Result<Reading, String> {
@@ -77,6 +86,11 @@ impl Shell {
             Metric::Resource {
                 name, container, ..
             } => {
+                if let Some(why) = self.usage.unavailable() {
+                    return Err(format!(
+                        "unable to fetch metrics from resource metrics API: {why}"
+                    ));
+                }
                 let container = container.as_deref();
                 let samples = pods.iter().filter_map(|pod| {
                     let key = &pod.meta.key;
@@ -103,16 +117,19 @@ impl Shell {
     /// The scale from the watch where the target's kind is watched, else from the server.
     async fn read_scale(
         &self,
-        hpa: &ObjectKey,
+        scaler: &ScalerKey,
         target: &TargetRef,
     ) -> Result<(Scale, Source), String> {
         let name = ObjectKey {
-            namespace: Arc::clone(&hpa.namespace),
+            namespace: Arc::clone(&scaler.object.namespace),
             name: (&*target.name).into(),
         };
         self.registry
-            .aim(hpa, target_key(&target.kind, name.clone()));
-        let awaited = self.awaited(hpa);
+            .aim(scaler, target_key(&target.kind, name.clone()));
+        let awaited = self
+            .recall
+            .get(scaler, |known| known.awaited)
+            .unwrap_or_default();
         if target.api_version.starts_with("apps/")
             && let Some((scale, revision)) = self.watched_scale(&target.kind, &name)
             && revision >= awaited
@@ -124,7 +141,7 @@ impl Shell {
                 },
             ));
         }
-        let scale = scale_api(self.writer.client(), &hpa.namespace, target)?
+        let scale = scale_api(self.writer.client(), &scaler.object.namespace, target)?
             .get_scale(&target.name)
             .await
             .map_err(|error| server_text(&error))?;

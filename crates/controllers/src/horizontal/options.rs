@@ -1,13 +1,17 @@
 //! The controller's flags.
 
+use jiff::SignedDuration;
 use plimsoll_api::gates::{Feature, FeatureGates};
 use plimsoll_engine::horizontal::Settings;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Flags of the horizontal autoscaler, with upstream's names and defaults where it has them.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Options {
-    /// `--horizontal-pod-autoscaler-sync-period`: how long an autoscaler goes unevaluated at most.
+    /// `--horizontal-pod-autoscaler-sync-period`: how long an autoscaler goes unevaluated at most,
+    /// how long answers of the custom and external metrics APIs are used, and how long what
+    /// discovery said is believed.
     pub sync_period: Duration,
     /// `--concurrent-horizontal-pod-autoscaler-syncs`: how many are worked on at once.
     pub concurrent_syncs: usize,
@@ -20,9 +24,52 @@ pub struct Options {
     ///
     /// Departs: upstream writes them every sync period; here samples come every second.
     pub status_interval: Duration,
-    /// Tolerance, periods and gates of the decision itself.
+    /// How long one request may take: a metric that takes longer has failed in this pass, and so
+    /// has a write.
+    pub request_timeout: Duration,
+    /// Tolerance, periods, staleness and gates of the decision itself.
     pub settings: Settings,
+    /// Which autoscalers are obeyed.
+    pub scope: Scope,
+    /// Where recommendations and scale events survive a restart; `None` forgets them, as upstream
+    /// does.
+    pub memory: Option<MemoryPlace>,
 }
+
+/// Which autoscalers are obeyed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Scope {
+    /// Only those in these namespaces; empty for all. The watches are restricted accordingly.
+    pub namespaces: Vec<Arc<str>>,
+    /// Only those with these labels, as a selector in text form; empty for all.
+    pub selector: String,
+}
+
+/// The ConfigMaps that hold what autoscalers remember.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemoryPlace {
+    /// Their namespace, which must exist.
+    pub namespace: Arc<str>,
+    /// What their names begin with; a number follows.
+    pub name: Arc<str>,
+}
+
+impl MemoryPlace {
+    /// The usual names in a namespace: `plimsoll-horizontal-memory-00` and so on.
+    pub fn in_namespace(namespace: &str) -> Self {
+        Self {
+            namespace: namespace.into(),
+            name: "plimsoll-horizontal-memory".into(),
+        }
+    }
+}
+
+/// Age from which a resource sample counts as absent: the default of
+/// [`Settings::staleness`](plimsoll_engine::horizontal::Settings).
+pub const STALENESS: SignedDuration = SignedDuration::from_secs(60);
+/// The same for values of the custom and external metrics APIs, some of whose servers measure
+/// every few minutes.
+pub const OUTSIDE_STALENESS: SignedDuration = SignedDuration::from_mins(5);
 
 impl Default for Options {
     fn default() -> Self {
@@ -31,7 +78,14 @@ impl Default for Options {
             concurrent_syncs: 5,
             shortest_interval: Duration::from_millis(900),
             status_interval: Duration::from_secs(2),
-            settings: Settings::default(),
+            request_timeout: Duration::from_secs(10),
+            settings: Settings {
+                staleness: Some(STALENESS),
+                outside_staleness: Some(OUTSIDE_STALENESS),
+                ..Settings::default()
+            },
+            scope: Scope::default(),
+            memory: None,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Which autoscaler selects which pods, and which one scales which target.
 
+use super::key::ScalerKey;
 use crate::pods::{PodView, Selector, SelectorError};
 use crate::runtime::ObjectKey;
 use parking_lot::RwLock;
@@ -15,10 +16,10 @@ pub(super) struct Registry(RwLock<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
-    selectors: BTreeMap<ObjectKey, Known>,
+    selectors: BTreeMap<ScalerKey, Known>,
     by_namespace: BTreeMap<Arc<str>, Anchors>,
-    targets: BTreeMap<ObjectKey, TargetKey>,
-    by_target: BTreeMap<TargetKey, BTreeSet<ObjectKey>>,
+    targets: BTreeMap<ScalerKey, TargetKey>,
+    by_target: BTreeMap<TargetKey, BTreeSet<ScalerKey>>,
 }
 
 /// A selector as text and read.
@@ -29,7 +30,7 @@ struct Known {
 }
 
 /// A member of an anchor with its selector.
-type Members = BTreeMap<ObjectKey, Arc<Selector>>;
+type Members = BTreeMap<ScalerKey, Arc<Selector>>;
 
 /// The autoscalers of a namespace by a label that all their pods have.
 #[derive(Debug, Default)]
@@ -67,7 +68,7 @@ impl Anchors {
     }
 
     /// Every autoscaler that selects the pod.
-    fn find<'a>(&'a self, pod: &'a PodView) -> impl Iterator<Item = &'a ObjectKey> {
+    fn find<'a>(&'a self, pod: &'a PodView) -> impl Iterator<Item = &'a ScalerKey> {
         let labels = &pod.meta.labels;
         let anchored = labels
             .iter()
@@ -76,7 +77,7 @@ impl Anchors {
             .chain([&self.others])
             .flatten()
             .filter(|(_, selector)| selector.matches(labels))
-            .map(|(hpa, _)| hpa)
+            .map(|(scaler, _)| scaler)
     }
 }
 
@@ -87,55 +88,55 @@ impl Registry {
     /// The text is no selector.
     pub(super) fn learn(
         &self,
-        hpa: &ObjectKey,
+        scaler: &ScalerKey,
         text: &Arc<str>,
     ) -> Result<Arc<Selector>, SelectorError> {
-        if let Some(known) = self.0.read().selectors.get(hpa)
+        if let Some(known) = self.0.read().selectors.get(scaler)
             && known.text == *text
         {
             return Ok(Arc::clone(&known.selector));
         }
         let selector = Arc::new(Selector::parse(text)?);
         let mut inner = self.0.write();
-        inner.forget_selector(hpa);
+        inner.forget_selector(scaler);
         inner
             .by_namespace
-            .entry(Arc::clone(&hpa.namespace))
+            .entry(Arc::clone(&scaler.object.namespace))
             .or_default()
             .members(&selector)
-            .insert(hpa.clone(), Arc::clone(&selector));
+            .insert(scaler.clone(), Arc::clone(&selector));
         let known = Known {
             text: Arc::clone(text),
             selector: Arc::clone(&selector),
         };
-        inner.selectors.insert(hpa.clone(), known);
+        inner.selectors.insert(scaler.clone(), known);
         Ok(selector)
     }
 
     /// Learns the target of an autoscaler.
-    pub(super) fn aim(&self, hpa: &ObjectKey, target: TargetKey) {
-        if self.0.read().targets.get(hpa) == Some(&target) {
+    pub(super) fn aim(&self, scaler: &ScalerKey, target: TargetKey) {
+        if self.0.read().targets.get(scaler) == Some(&target) {
             return;
         }
         let mut inner = self.0.write();
-        inner.forget_target(hpa);
+        inner.forget_target(scaler);
         inner
             .by_target
             .entry(target.clone())
             .or_default()
-            .insert(hpa.clone());
-        inner.targets.insert(hpa.clone(), target);
+            .insert(scaler.clone());
+        inner.targets.insert(scaler.clone(), target);
     }
 
     /// Forgets an autoscaler that is gone.
-    pub(super) fn forget(&self, hpa: &ObjectKey) {
+    pub(super) fn forget(&self, scaler: &ScalerKey) {
         let mut inner = self.0.write();
-        inner.forget_selector(hpa);
-        inner.forget_target(hpa);
+        inner.forget_selector(scaler);
+        inner.forget_target(scaler);
     }
 
     /// The autoscalers of a target.
-    pub(super) fn scalers_of(&self, target: &TargetKey) -> BTreeSet<ObjectKey> {
+    pub(super) fn scalers_of(&self, target: &TargetKey) -> BTreeSet<ScalerKey> {
         self.0
             .read()
             .by_target
@@ -148,29 +149,29 @@ impl Registry {
     pub(super) fn collect<'a>(
         &self,
         pods: impl IntoIterator<Item = &'a Arc<PodView>>,
-        into: &mut BTreeSet<ObjectKey>,
+        into: &mut BTreeSet<ScalerKey>,
     ) {
         let inner = self.0.read();
         for pod in pods {
             let Some(anchors) = inner.by_namespace.get(pod.meta.namespace()) else {
                 continue;
             };
-            for hpa in anchors.find(pod) {
-                if !into.contains(hpa) {
-                    into.insert(hpa.clone());
+            for scaler in anchors.find(pod) {
+                if !into.contains(scaler) {
+                    into.insert(scaler.clone());
                 }
             }
         }
     }
 
-    /// The autoscalers that select one of these pods, unless `hpa` is the only one.
-    pub(super) fn rivals(&self, hpa: &ObjectKey, pods: &[Arc<PodView>]) -> Vec<String> {
+    /// The autoscalers that select one of these pods, unless `scaler` is the only one.
+    pub(super) fn rivals(&self, scaler: &ScalerKey, pods: &[Arc<PodView>]) -> Vec<String> {
         let alone = {
             let inner = self.0.read();
-            let anchors = inner.by_namespace.get(&hpa.namespace);
+            let anchors = inner.by_namespace.get(&scaler.object.namespace);
             anchors.is_none_or(|anchors| {
                 let mut found = pods.iter().flat_map(|pod| anchors.find(pod));
-                found.all(|found| found == hpa)
+                found.all(|found| found == scaler)
             })
         };
         if alone {
@@ -183,24 +184,24 @@ impl Registry {
 }
 
 impl Inner {
-    fn forget_selector(&mut self, hpa: &ObjectKey) {
-        let Some(Known { selector, .. }) = self.selectors.remove(hpa) else {
+    fn forget_selector(&mut self, scaler: &ScalerKey) {
+        let Some(Known { selector, .. }) = self.selectors.remove(scaler) else {
             return;
         };
-        if let Some(anchors) = self.by_namespace.get_mut(&hpa.namespace) {
-            anchors.members(&selector).remove(hpa);
+        if let Some(anchors) = self.by_namespace.get_mut(&scaler.object.namespace) {
+            anchors.members(&selector).remove(scaler);
             anchors.prune(&selector);
         }
     }
 
-    fn forget_target(&mut self, hpa: &ObjectKey) {
-        let Some(target) = self.targets.remove(hpa) else {
+    fn forget_target(&mut self, scaler: &ScalerKey) {
+        let Some(target) = self.targets.remove(scaler) else {
             return;
         };
         let Some(members) = self.by_target.get_mut(&target) else {
             return;
         };
-        members.remove(hpa);
+        members.remove(scaler);
         if members.is_empty() {
             self.by_target.remove(&target);
         }
@@ -210,6 +211,7 @@ impl Inner {
 #[cfg(test)]
 mod tests {
     use super::Registry;
+    use crate::horizontal::key::ScalerKey;
     use crate::pods::PodView;
     use crate::runtime::{Cached, ObjectKey};
     use serde_json::json;
@@ -225,14 +227,16 @@ mod tests {
     fn found(registry: &Registry, labels: &[(&str, &str)]) -> Vec<String> {
         let mut into = BTreeSet::new();
         registry.collect([&pod(labels)], &mut into);
-        into.into_iter().map(|key| key.name.to_string()).collect()
+        into.into_iter()
+            .map(|key| key.object.name.to_string())
+            .collect()
     }
 
     #[test]
     fn a_pod_finds_the_autoscalers_that_select_it() {
         let registry = Registry::default();
         let learn = |name: &str, selector: &str| {
-            let key = ObjectKey::new("n", name);
+            let key = ScalerKey::horizontal(ObjectKey::new("n", name));
             drop(registry.learn(&key, &selector.into()).unwrap());
         };
         learn("web", "app=web");
@@ -243,9 +247,9 @@ mod tests {
         assert_eq!(found(&registry, &blue), ["any", "blue", "web"]);
         learn("web", "app=other");
         assert_eq!(found(&registry, &[("app", "web")]), ["any"]);
-        registry.forget(&ObjectKey::new("n", "any"));
+        registry.forget(&ScalerKey::horizontal(ObjectKey::new("n", "any")));
         assert!(found(&registry, &[("app", "web")]).is_empty());
-        let blue_key = ObjectKey::new("n", "blue");
+        let blue_key = ScalerKey::horizontal(ObjectKey::new("n", "blue"));
         assert!(registry.rivals(&blue_key, &[pod(&blue)]).is_empty());
     }
 }

@@ -1,6 +1,7 @@
 //! What is kept of autoscalers.
 
-use crate::runtime::{Cached, Meta, wire};
+use super::key::ScalerKind;
+use crate::runtime::{Cached, Meta, Reference, wire};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use plimsoll_engine::horizontal::{Spec, Status};
@@ -8,29 +9,41 @@ use serde::Deserialize;
 use serde_json::Value;
 use std::sync::Arc;
 
-/// An autoscaler.
+/// An autoscaler of any kind.
 #[derive(Debug)]
-pub(super) struct HpaView {
+pub(super) struct Scaler {
+    pub(super) kind: ScalerKind,
     pub(super) meta: Meta,
     /// The spec, or why it cannot be read.
     pub(super) spec: Result<Arc<Spec>, String>,
     pub(super) status: Status,
 }
 
+impl Scaler {
+    pub(super) fn reference(&self) -> Reference {
+        Reference::to(self.kind.api_version(), self.kind.kind(), &self.meta)
+    }
+}
+
+/// A `HorizontalPodAutoscaler`.
+#[derive(Debug)]
+pub(super) struct HpaView(pub(super) Arc<Scaler>);
+
 impl Cached for HpaView {
     type Wire = HpaWire;
 
     fn from_wire(wire: HpaWire) -> Self {
         let spec = serde_json::from_value(wire.spec).map(Arc::new);
-        Self {
+        Self(Arc::new(Scaler {
+            kind: ScalerKind::Horizontal,
             meta: wire.metadata.into(),
             spec: spec.map_err(|error| error.to_string()),
             status: serde_json::from_value(wire.status).unwrap_or_default(),
-        }
+        }))
     }
 
     fn meta(&self) -> &Meta {
-        &self.meta
+        &self.0.meta
     }
 }
 

@@ -8,6 +8,7 @@ use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::watch;
 
 /// What to do after a successful reconcile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,31 +40,52 @@ pub trait Reconcile: Send + Sync + 'static {
 ///
 /// A failure or a panic requeues the key with growing pauses; nothing ends the loop.
 pub async fn run<R: Reconcile>(reconciler: Arc<R>, queue: Queue<R::Key>) -> Infallible {
-    let name = reconciler.name();
     loop {
         let key = queue.next().await;
-        let outcome = AssertUnwindSafe(Box::pin(reconciler.reconcile(&key)))
-            .catch_unwind()
-            .await;
-        match outcome {
-            Ok(Ok(action)) => {
-                queue.forget(&key);
-                if let Action::Requeue(delay) = action {
-                    queue.add_after(key.clone(), delay);
-                }
-            }
-            Ok(Err(error)) => {
-                let cause = chain(&error);
-                tracing::debug!(controller = name, %key, error = %cause, "reconcile failed");
-                queue.add_rate_limited(key.clone());
-            }
-            Err(_) => {
-                tracing::error!(controller = name, %key, "reconcile panicked");
-                queue.add_rate_limited(key.clone());
+        work_on(&*reconciler, &queue, &key).await;
+    }
+}
+
+/// Like [`run`], until `stop` holds (or its sender is gone): the key in work is finished, no further
+/// one is begun.
+pub async fn run_until<R: Reconcile>(
+    reconciler: Arc<R>,
+    queue: Queue<R::Key>,
+    mut stop: watch::Receiver<bool>,
+) {
+    loop {
+        let key = tokio::select! {
+            biased;
+            _ = stop.wait_for(|stop| *stop) => return,
+            key = queue.next() => key,
+        };
+        work_on(&*reconciler, &queue, &key).await;
+    }
+}
+
+async fn work_on<R: Reconcile>(reconciler: &R, queue: &Queue<R::Key>, key: &R::Key) {
+    let name = reconciler.name();
+    let outcome = AssertUnwindSafe(Box::pin(reconciler.reconcile(key)))
+        .catch_unwind()
+        .await;
+    match outcome {
+        Ok(Ok(action)) => {
+            queue.forget(key);
+            if let Action::Requeue(delay) = action {
+                queue.add_after(key.clone(), delay);
             }
         }
-        queue.done(&key);
+        Ok(Err(error)) => {
+            let cause = chain(&error);
+            tracing::debug!(controller = name, %key, error = %cause, "reconcile failed");
+            queue.add_rate_limited(key.clone());
+        }
+        Err(_) => {
+            tracing::error!(controller = name, %key, "reconcile panicked");
+            queue.add_rate_limited(key.clone());
+        }
     }
+    queue.done(key);
 }
 
 /// An error with its causes.

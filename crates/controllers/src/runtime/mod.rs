@@ -23,7 +23,7 @@ mod recorder;
 mod write;
 
 pub use cache::{Cache, Cached, Change, Full};
-pub use controller::{Action, Reconcile, run};
+pub use controller::{Action, Reconcile, run, run_until};
 pub use discovery::{Remaining, Served, ServedKind};
 pub use index::Index;
 pub use key::ObjectKey;

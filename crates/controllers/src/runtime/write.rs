@@ -107,6 +107,7 @@ impl Deletion {
 #[derive(Clone)]
 pub struct Writer {
     client: Client,
+    manager: Option<&'static str>,
 }
 
 impl std::fmt::Debug for Writer {
@@ -121,7 +122,32 @@ pub(super) type Built = Result<http::Request<Vec<u8>>, kube::core::request::Erro
 impl Writer {
     /// Writes through `client`.
     pub fn new(client: Client) -> Self {
-        Self { client }
+        Self {
+            client,
+            manager: None,
+        }
+    }
+
+    /// The same writer under a name that `metadata.managedFields` shows for its patches; without,
+    /// the server takes the client's.
+    #[must_use]
+    pub fn managed_by(&self, manager: &'static str) -> Self {
+        Self {
+            manager: Some(manager),
+            ..self.clone()
+        }
+    }
+
+    /// The name for `metadata.managedFields`.
+    pub fn manager(&self) -> Option<&'static str> {
+        self.manager
+    }
+
+    fn patch_params(&self) -> PatchParams {
+        PatchParams {
+            field_manager: self.manager.map(str::to_owned),
+            ..PatchParams::default()
+        }
     }
 
     /// The client.
@@ -153,7 +179,7 @@ impl Writer {
         let target = Target::new::<V::Wire>(key);
         let request = Request::new(&*target.path).patch(
             &key.name,
-            &PatchParams::default(),
+            &self.patch_params(),
             &Patch::Merge(patch),
         );
         Ok(cache.observe(self.send("patch", &target, request).await?))
@@ -171,7 +197,7 @@ impl Writer {
         let request = Request::new(&*target.path).patch_subresource(
             subresource,
             &key.name,
-            &PatchParams::default(),
+            &self.patch_params(),
             &Patch::Merge(patch),
         );
         Ok(cache.observe(self.send("patch the status of", &target, request).await?))

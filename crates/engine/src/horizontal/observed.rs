@@ -43,6 +43,13 @@ pub struct Settings {
     pub cpu_initialization: SignedDuration,
     /// `--horizontal-pod-autoscaler-initial-readiness-delay`.
     pub readiness_delay: SignedDuration,
+    /// Age from which a resource sample counts as absent, or three of its windows if that is longer;
+    /// `None` believes samples of any age.
+    ///
+    /// Departs: upstream believes samples of any age.
+    pub staleness: Option<SignedDuration>,
+    /// The same for values of the custom and external metrics APIs.
+    pub outside_staleness: Option<SignedDuration>,
     /// Gate `HPAScaleToZero`.
     pub scale_to_zero: bool,
     /// Gate `HPAConfigurableTolerance`.
@@ -58,6 +65,8 @@ impl Default for Settings {
             downscale_stabilization: SignedDuration::from_mins(5),
             cpu_initialization: SignedDuration::from_mins(5),
             readiness_delay: SignedDuration::from_secs(30),
+            staleness: None,
+            outside_staleness: None,
             scale_to_zero: false,
             configurable_tolerance: true,
             pod_level_resources: true,
@@ -109,4 +118,23 @@ pub struct Sample {
     pub timestamp: Timestamp,
     /// Length of the window.
     pub window: SignedDuration,
+}
+
+/// The age from which something measured over `window` is too old under `limit`.
+pub fn oldest(limit: SignedDuration, window: SignedDuration) -> SignedDuration {
+    // A window is about the pause between two measurements, of which two may be missed.
+    limit.max(window.saturating_mul(3))
+}
+
+impl Sample {
+    /// Its age, and the limit it is beyond; `None` while it counts.
+    pub(super) fn staleness(
+        &self,
+        limit: Option<SignedDuration>,
+        now: Timestamp,
+    ) -> Option<(SignedDuration, SignedDuration)> {
+        let limit = oldest(limit?, self.window);
+        let age = now.duration_since(self.timestamp);
+        (age > limit).then_some((age, limit))
+    }
 }

@@ -5,7 +5,7 @@ use super::milli::{self, cut32};
 use super::observed::{Observed, Sample};
 use super::pod::{Class, Facts};
 use super::tolerance::Band;
-use super::trace::{Assumption, Hold, Rounding, Step, Unit};
+use super::trace::{Aged, Assumption, Hold, Rounding, Step, Unit};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -30,6 +30,13 @@ impl Goal<'_> {
         match self {
             Self::Utilization { resource, .. } => *resource == "cpu",
             Self::Average { resource, .. } => *resource == Some("cpu"),
+        }
+    }
+
+    fn is_resource(&self) -> bool {
+        match self {
+            Self::Utilization { .. } => true,
+            Self::Average { resource, .. } => resource.is_some(),
         }
     }
 
@@ -103,7 +110,8 @@ impl<'a> Question<'a> {
         samples: &'a [Sample],
         trace: &mut Vec<Step>,
     ) -> Result<Answer, String> {
-        let mut groups = self.group(samples, trace)?;
+        let samples = self.fresh(samples, trace)?;
+        let mut groups = self.group(&samples, trace)?;
         let seen = self.ratio(&groups)?;
         trace.push(Step::Measured {
             pods: groups.usages.len(),
@@ -126,12 +134,53 @@ impl<'a> Question<'a> {
         })
     }
 
-    fn group(&self, samples: &'a [Sample], trace: &mut Vec<Step>) -> Result<Groups<'a>, String> {
+    /// The samples that are young enough to count.
+    fn fresh(
+        &self,
+        samples: &'a [Sample],
+        trace: &mut Vec<Step>,
+    ) -> Result<Vec<&'a Sample>, String> {
+        let (settings, now) = (&self.observed.settings, self.observed.now);
+        let limit = if self.goal.is_resource() {
+            settings.staleness
+        } else {
+            settings.outside_staleness
+        };
+        let mut fresh = Vec::with_capacity(samples.len());
+        let (mut stale, mut longest) = (Vec::new(), 0);
+        for sample in samples {
+            let Some((age, limit)) = sample.staleness(limit, now) else {
+                fresh.push(sample);
+                continue;
+            };
+            longest = limit.as_secs().max(longest);
+            stale.push(Aged {
+                pod: Arc::clone(&sample.pod),
+                seconds: age.as_secs(),
+            });
+        }
+        let youngest = stale.iter().min_by_key(|aged| aged.seconds);
+        let error = youngest.filter(|_| fresh.is_empty()).map(|aged| {
+            let Aged { pod, seconds } = aged;
+            format!(
+                "the newest sample, of pod {pod}, is {seconds} s old, which is over {longest} s"
+            )
+        });
+        if !stale.is_empty() {
+            trace.push(Step::Stale {
+                pods: stale,
+                limit_seconds: longest,
+            });
+        }
+        error.map_or(Ok(fresh), Err)
+    }
+
+    fn group(&self, samples: &[&'a Sample], trace: &mut Vec<Step>) -> Result<Groups<'a>, String> {
         let seen = self.observed;
         if seen.pods.is_empty() {
             return Err("no pods returned by selector while calculating replica count".into());
         }
-        let by_name: BTreeMap<&str, &Sample> = samples.iter().map(|s| (&*s.pod, s)).collect();
+        let by_name: BTreeMap<&str, &Sample> = samples.iter().map(|&s| (&*s.pod, s)).collect();
         let usages = by_name
             .iter()
             .map(|(&name, sample)| (name, sample.value))

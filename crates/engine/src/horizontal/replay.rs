@@ -48,6 +48,7 @@ pub fn replay(trace: &[Step]) -> Option<i32> {
             | Step::Unscheduled { .. }
             | Step::Failed { .. }
             | Step::Metric { .. }
+            | Step::Stale { .. }
             | Step::Uncounted { .. }
             | Step::Measured { .. }
             | Step::Total { .. }

@@ -4,7 +4,7 @@ use super::hold;
 use super::limit::{Limit, Rate, Rule};
 use super::schedule;
 use super::spec::PolicyKind;
-use super::trace::{Assumption, Bound, Hold, Holder, Step};
+use super::trace::{Aged, Assumption, Bound, Hold, Holder, Step};
 use jiff::Timestamp;
 use std::sync::Arc;
 
@@ -40,6 +40,10 @@ impl Step {
             }
             Self::Unselectable { error } => format!("held: {error}"),
             Self::Metric { index, name } => format!("metric {}: {name}", index + 1),
+            Self::Stale {
+                pods,
+                limit_seconds,
+            } => stale(pods, *limit_seconds),
             Self::Uncounted {
                 ignored,
                 unready,
@@ -247,6 +251,24 @@ fn held(because: &Hold, replicas: i32) -> String {
             )
         }
     }
+}
+
+fn stale(pods: &[Aged], limit: i64) -> String {
+    const SHOWN: usize = 5;
+    if let [one] = pods {
+        let Aged { pod, seconds } = one;
+        return format!("sample of {pod} is {seconds} s old: over {limit} s, it does not count");
+    }
+    let ages = pods.iter().take(SHOWN);
+    let ages: Vec<String> = ages
+        .map(|aged| format!("{} ({} s)", aged.pod, aged.seconds))
+        .collect();
+    let more = match pods.len().saturating_sub(SHOWN) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let ages = ages.join(", ");
+    format!("samples of {ages}{more} are too old: over {limit} s, they do not count")
 }
 
 fn uncounted(ignored: &[Arc<str>], unready: &[Arc<str>], missing: &[Arc<str>]) -> String {

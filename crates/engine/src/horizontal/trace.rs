@@ -121,6 +121,15 @@ pub struct Window {
     pub until: Option<Timestamp>,
 }
 
+/// A pod's sample and its age.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Aged {
+    /// The pod.
+    pub pod: Arc<str>,
+    /// Whole seconds.
+    pub seconds: i64,
+}
+
 /// One step of a decision.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(
@@ -179,6 +188,13 @@ pub enum Step {
         index: usize,
         /// What is measured.
         name: String,
+    },
+    /// Samples that are too old to count.
+    Stale {
+        /// Whose.
+        pods: Vec<Aged>,
+        /// The age from which they do not count, in seconds.
+        limit_seconds: i64,
     },
     /// Selected pods whose value is not in the average.
     Uncounted {

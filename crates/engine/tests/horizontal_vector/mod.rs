@@ -91,6 +91,7 @@ impl<'a> Vector<'a> {
             scale_to_zero: gate("HPAScaleToZero"),
             configurable_tolerance: gate("HPAConfigurableTolerance"),
             pod_level_resources: gate("PodLevelResources"),
+            ..Settings::default()
         }
     }
 

@@ -1,0 +1,97 @@
+//! What is kept between passes of each autoscaler.
+
+use super::key::ScalerKey;
+use jiff::{SignedDuration, Timestamp};
+use parking_lot::Mutex;
+use plimsoll_engine::horizontal::Memory;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// What is kept between passes of one autoscaler.
+#[derive(Debug, Default)]
+pub(super) struct Remembered {
+    pub(super) memory: Option<Memory>,
+    pub(super) evaluated: Option<Timestamp>,
+    status_written: Option<Timestamp>,
+    /// Revision of the last own write to the target: older views are not believed.
+    pub(super) awaited: u64,
+    warnings: BTreeMap<String, (String, Timestamp)>,
+}
+
+/// What is kept between passes, by autoscaler.
+#[derive(Debug, Default)]
+pub(super) struct Recall(Mutex<BTreeMap<ScalerKey, Remembered>>);
+
+impl Recall {
+    /// Looks at or changes what is kept of one.
+    pub(super) fn with<T>(&self, scaler: &ScalerKey, f: impl FnOnce(&mut Remembered) -> T) -> T {
+        f(self.0.lock().entry(scaler.clone()).or_default())
+    }
+
+    /// Looks at what is kept of one, if anything is.
+    pub(super) fn get<T>(&self, scaler: &ScalerKey, f: impl FnOnce(&Remembered) -> T) -> Option<T> {
+        self.0.lock().get(scaler).map(f)
+    }
+
+    /// How long each of these has been left alone; for ever, if it is unknown.
+    pub(super) fn idle(
+        &self,
+        scalers: impl IntoIterator<Item = ScalerKey>,
+        now: Timestamp,
+    ) -> Vec<(ScalerKey, Duration)> {
+        let remembered = self.0.lock();
+        let scalers = scalers.into_iter().map(|scaler| {
+            let evaluated = remembered.get(&scaler).and_then(|known| known.evaluated);
+            let since = evaluated.map_or(Duration::MAX, |at| elapsed(at, now));
+            (scaler, since)
+        });
+        scalers.collect()
+    }
+
+    /// Whether this warning was told within `period`; notes it otherwise.
+    pub(super) fn has_warned(
+        &self,
+        scaler: &ScalerKey,
+        (reason, message): (&str, &str),
+        now: Timestamp,
+        period: Duration,
+    ) -> bool {
+        self.with(scaler, |known| {
+            let told = known.warnings.get(reason);
+            let told = told.is_some_and(|(text, at)| text == message && elapsed(*at, now) < period);
+            if !told {
+                known
+                    .warnings
+                    .insert(reason.to_owned(), (message.to_owned(), now));
+            }
+            told
+        })
+    }
+
+    /// Whether a status was written less than `interval` ago.
+    pub(super) fn wrote_lately(
+        &self,
+        scaler: &ScalerKey,
+        now: Timestamp,
+        interval: Duration,
+    ) -> bool {
+        let written = self.get(scaler, |known| known.status_written).flatten();
+        written.is_some_and(|at| elapsed(at, now) < interval)
+    }
+
+    /// Notes that a status is written.
+    pub(super) fn wrote_status(&self, scaler: &ScalerKey, now: Timestamp) {
+        self.with(scaler, |known| known.status_written = Some(now));
+    }
+
+    /// Forgets one that is gone.
+    pub(super) fn forget(&self, scaler: &ScalerKey) {
+        self.0.lock().remove(scaler);
+    }
+}
+
+/// The time from one moment to another; none if it is the other way round.
+pub(super) fn elapsed(from: Timestamp, to: Timestamp) -> Duration {
+    let passed: SignedDuration = to.duration_since(from);
+    Duration::try_from(passed).unwrap_or_default()
+}
