@@ -1,7 +1,7 @@
 //! Bounds and rate limits.
 
 use super::memory::{Change, Memory, before, change_within};
-use super::milli::cut32;
+use super::milli::{cap32, cut32};
 use super::spec::{Behavior, Policy, PolicyKind, Rules, Select};
 use super::trace::Step;
 use jiff::{SignedDuration, Timestamp};
@@ -96,7 +96,7 @@ pub enum Rule {
 
 /// The rule of autoscalers without a behavior: at most doubling, or four.
 pub fn without_behavior(current: i32, wanted: i32, range: Range) -> Step {
-    let rate = cut32((2.0 * f64::from(current)).max(4.0));
+    let rate = cap32((2.0 * f64::from(current)).max(4.0));
     let (ceiling, reason) = if range.max > rate {
         (rate, Limit::ScaleUpLimit)
     } else {
@@ -284,7 +284,7 @@ fn most(policy: &Policy, started: i32) -> i32 {
         PolicyKind::Pods => started.saturating_add(policy.value),
         PolicyKind::Percent => {
             let factor = 1.0 + f64::from(policy.value) / 100.0;
-            cut32((f64::from(started) * factor).ceil())
+            cap32((f64::from(started) * factor).ceil())
         }
     }
 }

@@ -76,6 +76,16 @@ impl Metric {
         }
     }
 
+    fn target(&self) -> Option<&Target> {
+        match self {
+            Self::Resource { target, .. }
+            | Self::Pods { target, .. }
+            | Self::Object { target, .. }
+            | Self::External { target, .. } => Some(target),
+            Self::Unknown { .. } => None,
+        }
+    }
+
     fn outer(&self, error: &str) -> String {
         match self {
             Self::Resource {
@@ -144,6 +154,10 @@ impl Metric {
         current: i32,
         trace: &mut Vec<Step>,
     ) -> Result<Answer, String> {
+        // Departs: the API refuses such targets, but what it stored once is read for ever.
+        if self.target().is_some_and(Target::is_nonsense) {
+            return Err("the target is not greater than zero".into());
+        }
         let none = Err("no reading".to_owned());
         let reading = observed.readings.get(index).unwrap_or(&none);
         let band = Band::of(&observed.spec, &observed.settings);

@@ -1,7 +1,7 @@
 //! Averages over pods: two passes, so that pods nobody can see never push the way the visible
 //! ones already point.
 
-use super::milli::{self, cut32};
+use super::milli::{self, cap32};
 use super::observed::{Observed, Sample};
 use super::pod::{Class, Facts};
 use super::tolerance::Band;
@@ -88,13 +88,51 @@ impl Ratio {
     }
 }
 
-/// The measured pods by name, and those that are not measured.
+/// One value of the average.
+#[derive(Debug, Clone, Copy)]
+struct Usage {
+    value: i64,
+    /// What the pod asks for, where that matters and the name is a pod's.
+    request: Option<i64>,
+}
+
+/// The measured values, and the pods that are not measured with what they ask for.
 struct Groups<'a> {
-    usages: BTreeMap<&'a str, i64>,
-    requests: BTreeMap<&'a str, i64>,
+    usages: Vec<Usage>,
     ready: usize,
-    missing: Vec<&'a Arc<Facts>>,
-    unready: Vec<&'a Arc<Facts>>,
+    missing: Vec<(&'a Arc<Facts>, Option<i64>)>,
+    unready: Vec<(&'a Arc<Facts>, Option<i64>)>,
+}
+
+/// Each pod's sample, and the values of names that are no pods.
+struct Matched<'a> {
+    of_pods: Vec<Option<&'a Sample>>,
+    strays: Vec<i64>,
+}
+
+impl<'a> Matched<'a> {
+    fn new(pods: &[Arc<Facts>], samples: &[&'a Sample]) -> Self {
+        // Samples mostly come in the order of the pods, so one step forward finds each.
+        let mut left = samples.iter().copied().peekable();
+        let of_pods = pods
+            .iter()
+            .map(|pod| left.next_if(|sample| sample.pod == pod.name))
+            .collect();
+        if left.peek().is_none() {
+            return Self {
+                of_pods,
+                strays: Vec::new(),
+            };
+        }
+        Self::by_name(pods, samples)
+    }
+
+    fn by_name(pods: &[Arc<Facts>], samples: &[&'a Sample]) -> Self {
+        let mut by_name: BTreeMap<&str, &Sample> = samples.iter().map(|&s| (&*s.pod, s)).collect();
+        let of_pods = pods.iter().map(|pod| by_name.remove(&*pod.name)).collect();
+        let strays = by_name.into_values().map(|sample| sample.value).collect();
+        Self { of_pods, strays }
+    }
 }
 
 impl Groups<'_> {
@@ -180,46 +218,41 @@ impl<'a> Question<'a> {
         if seen.pods.is_empty() {
             return Err("no pods returned by selector while calculating replica count".into());
         }
-        let by_name: BTreeMap<&str, &Sample> = samples.iter().map(|&s| (&*s.pod, s)).collect();
-        let usages = by_name
-            .iter()
-            .map(|(&name, sample)| (name, sample.value))
-            .collect();
-        let (requests, ready) = (BTreeMap::new(), 0);
+        let matched = Matched::new(&seen.pods, samples);
         let mut groups = Groups {
-            usages,
-            requests,
-            ready,
+            usages: Vec::with_capacity(samples.len()),
+            ready: 0,
             missing: Vec::new(),
             unready: Vec::new(),
         };
         let mut ignored = Vec::new();
-        for pod in &seen.pods {
-            let sample = by_name.get(&*pod.name).copied();
-            match pod.class(sample, self.goal.is_cpu(), seen.now, &seen.settings) {
+        let is_cpu = self.goal.is_cpu();
+        let mut unasked = None;
+        for (pod, sample) in seen.pods.iter().zip(matched.of_pods) {
+            let request = self.request(pod, &mut unasked);
+            match pod.class(sample, is_cpu, seen.now, &seen.settings) {
                 Class::Ignored => ignored.push(pod),
-                Class::Unready => groups.unready.push(pod),
-                Class::Missing => groups.missing.push(pod),
-                Class::Ready => groups.ready += 1,
+                Class::Unready => groups.unready.push((pod, request)),
+                Class::Missing => groups.missing.push((pod, request)),
+                Class::Ready => {
+                    groups.ready += 1;
+                    let value = sample.map(|sample| sample.value);
+                    let usage = value.map(|value| Usage { value, request });
+                    groups.usages.extend(usage);
+                }
             }
         }
-        if let Goal::Utilization {
-            resource,
-            container,
-            ..
-        } = self.goal
-        {
-            for pod in &seen.pods {
-                let request = pod.request(resource, container, &seen.settings)?;
-                groups.requests.insert(&pod.name, request);
-            }
+        if let Some(error) = unasked {
+            return Err(error);
         }
-        for pod in ignored.iter().chain(&groups.unready) {
-            groups.usages.remove(&*pod.name);
-        }
+        let stray = |&value: &i64| Usage {
+            value,
+            request: None,
+        };
+        groups.usages.extend(matched.strays.iter().map(stray));
         if !(ignored.is_empty() && groups.unready.is_empty() && groups.missing.is_empty()) {
             trace.push(Step::Uncounted {
-                ignored: names(&ignored),
+                ignored: ignored.iter().map(|pod| Arc::clone(&pod.name)).collect(),
                 unready: names(&groups.unready),
                 missing: names(&groups.missing),
             });
@@ -230,40 +263,55 @@ impl<'a> Question<'a> {
         Ok(groups)
     }
 
+    /// What the pod asks for, where that matters; keeps the first error.
+    fn request(&self, pod: &Facts, unasked: &mut Option<String>) -> Option<i64> {
+        let Goal::Utilization {
+            resource,
+            container,
+            ..
+        } = self.goal
+        else {
+            return None;
+        };
+        match pod.request(resource, container, &self.observed.settings) {
+            Ok(request) => Some(request),
+            Err(error) => {
+                unasked.get_or_insert(error);
+                None
+            }
+        }
+    }
+
     fn ratio(&self, groups: &Groups<'_>) -> Result<Ratio, String> {
         let target = milli::double(self.goal.target());
         match self.goal {
             Goal::Utilization { .. } => {
-                let known = groups
-                    .usages
-                    .iter()
-                    .filter_map(|(name, usage)| Some((usage, groups.requests.get(name)?)));
-                let (mut used, mut requested, mut pods) = (0_i64, 0_i64, 0_i64);
-                for (usage, request) in known {
-                    used = used.wrapping_add(*usage);
-                    requested = requested.wrapping_add(*request);
+                let (mut used, mut requested, mut pods) = (0_i128, 0_i128, 0_i128);
+                for usage in &groups.usages {
+                    let Some(request) = usage.request else {
+                        continue;
+                    };
+                    used += i128::from(usage.value);
+                    requested += i128::from(request);
                     pods += 1;
                 }
                 if requested == 0 {
                     return Err("no metrics returned matched known pods".into());
                 }
-                let percent = wrap32(used.wrapping_mul(100).wrapping_div(requested));
+                // Departs: the original's sums overflow, so that the largest load of all would
+                // count as negative.
+                let percent = saturate32(used * 100 / requested);
                 let value = f64::from(percent) / target;
                 Ok(Ratio {
                     value,
                     utilization: Some(percent),
-                    average: used / pods,
+                    average: saturate64(used / pods),
                 })
             }
             Goal::Average { .. } => {
-                let used = groups
-                    .usages
-                    .values()
-                    .fold(0_i64, |sum, v| sum.wrapping_add(*v));
-                let pods = i64::try_from(groups.usages.len())
-                    .unwrap_or(i64::MAX)
-                    .max(1);
-                let average = used / pods;
+                let used: i128 = groups.usages.iter().map(|u| i128::from(u.value)).sum();
+                let pods = i128::try_from(groups.usages.len()).unwrap_or(1).max(1);
+                let average = saturate64(used / pods);
                 let value = milli::double(average) / target;
                 Ok(Ratio {
                     value,
@@ -280,8 +328,9 @@ impl<'a> Question<'a> {
             trace.push(self.within(seen));
             return self.current;
         }
-        let replicas = cut32((ratio * milli::count(groups.ready)).ceil());
-        let rounding = Rounding::Wrapping;
+        // Departs: the original's cast turns an endless proposal into the smallest one.
+        let replicas = cap32((ratio * milli::count(groups.ready)).ceil());
+        let rounding = Rounding::Saturating;
         trace.push(Step::Proposed {
             ratio,
             counted: groups.ready,
@@ -302,15 +351,16 @@ impl<'a> Question<'a> {
             missing_as = Some(Assumption::Value(0));
         }
         if let Some(assumption) = missing_as.filter(|_| !groups.missing.is_empty()) {
-            for pod in &groups.missing {
+            for (_, request) in &groups.missing {
+                let request = *request;
                 let value = match assumption {
                     Assumption::Value(value) => value,
                     Assumption::Percent(percent) => {
-                        let request = groups.requests.get(&*pod.name).copied().unwrap_or(0);
-                        request.wrapping_mul(i64::from(percent)) / 100
+                        let whole = i128::from(request.unwrap_or(0)) * i128::from(percent);
+                        saturate64(whole / 100)
                     }
                 };
-                groups.usages.insert(&pod.name, value);
+                groups.usages.push(Usage { value, request });
             }
             let pods = names(&groups.missing);
             trace.push(Step::Assumed {
@@ -320,9 +370,11 @@ impl<'a> Question<'a> {
             });
         }
         if ratio > 1.0 && !groups.unready.is_empty() {
-            groups
-                .usages
-                .extend(groups.unready.iter().map(|pod| (&*pod.name, 0)));
+            let idle = groups
+                .unready
+                .iter()
+                .map(|&(_, request)| Usage { value: 0, request });
+            groups.usages.extend(idle);
             let (pods, assumption) = (names(&groups.unready), Assumption::Value(0));
             trace.push(Step::Assumed {
                 pods,
@@ -345,7 +397,7 @@ impl<'a> Question<'a> {
             return Ok(self.current);
         }
         let counted = groups.usages.len();
-        let replicas = cut32((ratio * milli::count(counted)).ceil());
+        let replicas = cap32((ratio * milli::count(counted)).ceil());
         let turned = (seen < 1.0 && ratio > 1.0) || (seen > 1.0 && ratio < 1.0);
         let against =
             (ratio < 1.0 && replicas > self.current) || (ratio > 1.0 && replicas < self.current);
@@ -357,7 +409,7 @@ impl<'a> Question<'a> {
             });
             return Ok(self.current);
         }
-        let rounding = Rounding::Wrapping;
+        let rounding = Rounding::Saturating;
         trace.push(Step::Proposed {
             ratio,
             counted,
@@ -382,14 +434,16 @@ impl<'a> Question<'a> {
     }
 }
 
-fn names(pods: &[&Arc<Facts>]) -> Vec<Arc<str>> {
-    pods.iter().map(|pod| Arc::clone(&pod.name)).collect()
+fn names(pods: &[(&Arc<Facts>, Option<i64>)]) -> Vec<Arc<str>> {
+    pods.iter().map(|(pod, _)| Arc::clone(&pod.name)).collect()
 }
 
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "parity: the original truncates the bits"
-)]
-fn wrap32(value: i64) -> i32 {
-    value as i32
+fn saturate64(value: i128) -> i64 {
+    let limit = if value < 0 { i64::MIN } else { i64::MAX };
+    i64::try_from(value).unwrap_or(limit)
+}
+
+fn saturate32(value: i128) -> i32 {
+    let limit = if value < 0 { i32::MIN } else { i32::MAX };
+    i32::try_from(value).unwrap_or(limit)
 }

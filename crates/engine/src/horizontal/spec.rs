@@ -107,6 +107,17 @@ pub struct Target {
     pub value: Option<i64>,
 }
 
+impl Target {
+    /// Whether a number is set that nothing can be held at.
+    pub(super) fn is_nonsense(&self) -> bool {
+        let percent = self.average_utilization.map(i64::from);
+        [percent, self.average_value, self.value]
+            .into_iter()
+            .flatten()
+            .any(|number| number <= 0)
+    }
+}
+
 /// One measured thing.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(try_from = "Value")]
