@@ -10,6 +10,7 @@ mod cluster;
 mod dial;
 pub mod environment;
 mod events;
+mod mailbox;
 pub mod names;
 mod node;
 mod operate;
@@ -158,7 +159,7 @@ pub(crate) struct Node {
 
 struct Task {
     uid: String,
-    outbox: mpsc::UnboundedSender<Message>,
+    outbox: mailbox::Outbox<Message>,
 }
 
 #[derive(Default)]
@@ -303,7 +304,7 @@ impl Agents {
         };
         node.stop.cancel();
         for task in &tasks {
-            drop(task.outbox.send(Message::Gone));
+            task.outbox.send(Message::Gone);
         }
         for task in tasks {
             task.outbox.closed().await;
@@ -378,7 +379,7 @@ impl Agents {
         let mut roster = self.roster.lock();
         roster.pods.remove(key);
         if let Some(task) = roster.tasks.remove(key) {
-            drop(task.outbox.send(Message::Gone));
+            task.outbox.send(Message::Gone);
         }
     }
 
@@ -388,10 +389,16 @@ impl Agents {
         }
         let key = key(&pod);
         let mut roster = self.roster.lock();
-        roster.pods.insert(key.clone(), Arc::clone(&pod));
         let Some(node) = roster.nodes.get(&pod.spec.node_name).map(Arc::clone) else {
+            roster.pods.insert(key, pod);
             return;
         };
+        let pod = if node.runtime.runs_processes() {
+            pod
+        } else {
+            Arc::new(Arc::unwrap_or_clone(pod).without_program())
+        };
+        roster.pods.insert(key.clone(), Arc::clone(&pod));
         if let Some(task) = roster.tasks.get(&key) {
             let same = task.uid == pod.metadata.uid;
             let message = if same {
@@ -399,7 +406,7 @@ impl Agents {
             } else {
                 Message::Gone
             };
-            drop(task.outbox.send(message));
+            task.outbox.send(message);
             // A worker that has ended deleted its pod itself; the deletion is on its way here.
             if same {
                 return;

@@ -30,7 +30,7 @@ impl Worker {
             let runtime = Arc::clone(&self.site.node.runtime);
             tokio::spawn(async move {
                 let result = runtime.resize(&id, limits).await;
-                drop(outbox.send(Message::Resized { index, result }));
+                outbox.send(Message::Resized { index, result });
             });
         }
     }

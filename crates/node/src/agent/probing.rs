@@ -132,12 +132,12 @@ fn launch(worker: &mut Worker, (index, attempt): (usize, u32), kind: Kind, id: S
             id: &id,
         };
         let result = probe::run(&target, probe).await;
-        drop(outbox.send(Message::Probed {
+        outbox.send(Message::Probed {
             index,
             attempt,
             kind,
             result,
-        }));
+        });
     });
 }
 

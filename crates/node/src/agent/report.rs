@@ -36,7 +36,8 @@ pub(crate) struct Report {
     pub(crate) dirty: bool,
     /// Whether nothing is to be written at all (the pod ended before this program started).
     pub(crate) silent: bool,
-    written: Option<Value>,
+    /// As text: a tree of it would take ten times the room, for every pod.
+    written: Option<Box<str>>,
     conditions: Vec<SeenCondition>,
     writing: Option<Write>,
     creating_until: Timestamp,
@@ -61,8 +62,12 @@ impl Report {
     pub(crate) fn is_clean(&self, pod: &Pod, state: &PodState, node: &Node) -> bool {
         self.silent
             || (self.writing.is_none()
-                && self.written.as_ref()
-                    == Some(&status(pod, state, node.address, &self.conditions)))
+                && self.has_written(&status(pod, state, node.address, &self.conditions)))
+    }
+
+    fn has_written(&self, status: &Value) -> bool {
+        let written = self.written.as_deref();
+        written.is_some_and(|written| *written == status.to_string())
     }
 
     /// Starts a write where one is due; returns when the next one may be.
@@ -76,7 +81,7 @@ impl Report {
             return None;
         }
         let mut new = status(&site.pod, state, site.node.address, &self.conditions);
-        if self.written.as_ref() == Some(&new) {
+        if self.has_written(&new) {
             self.dirty = false;
             return None;
         }
@@ -107,7 +112,7 @@ impl Report {
         match result {
             Ok(_) => {
                 self.conditions = seen_conditions(&new);
-                self.written = Some(new);
+                self.written = Some(new.to_string().into());
                 false
             }
             // 409: the uid differs, so this pod is gone and another has its name.

@@ -261,6 +261,31 @@ impl Pod {
         )
     }
 
+    /// The same pod without what only running programs need: for runtimes that run none, of whose
+    /// pods there are many.
+    #[must_use]
+    pub fn without_program(mut self) -> Self {
+        self.spec.volumes = Vec::new();
+        self.spec.dns_config = None;
+        self.spec.host_aliases = Vec::new();
+        let PodSpec {
+            containers,
+            init_containers,
+            ephemeral_containers,
+            ..
+        } = &mut self.spec;
+        let all = containers.iter_mut().chain(init_containers);
+        for container in all.chain(ephemeral_containers) {
+            container.command = Vec::new();
+            container.args = Vec::new();
+            container.env = Vec::new();
+            container.env_from = Vec::new();
+            container.ports = Vec::new();
+            container.lifecycle = None;
+        }
+        self
+    }
+
     /// API path of the pod.
     pub fn path(&self) -> String {
         format!(

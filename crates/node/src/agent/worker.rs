@@ -2,6 +2,7 @@
 //! waits for changes of the pod, exits, probe results and the next due time.
 
 use super::board::{PodEntry, PodName};
+use super::mailbox::{Inbox, Outbox, mailbox};
 use super::operate::{self, Site, StartFailure};
 use super::plan::{Action, plan};
 use super::probing;
@@ -18,7 +19,6 @@ use jiff::Timestamp;
 use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::mpsc;
 
 /// What a worker is told.
 #[derive(Debug)]
@@ -65,9 +65,9 @@ pub(super) type ExitSeen = BoxFuture<'static, (usize, String, Exit)>;
 pub(crate) struct Worker {
     pub(super) site: Site,
     pub(super) state: PodState,
-    pub(super) outbox: mpsc::UnboundedSender<Message>,
+    pub(super) outbox: Outbox<Message>,
     name: PodName,
-    inbox: mpsc::UnboundedReceiver<Message>,
+    inbox: Inbox<Message>,
     pub(super) exits: FuturesUnordered<ExitSeen>,
     operation: Option<Operation>,
     pub(super) report: Report,
@@ -80,8 +80,8 @@ impl Worker {
         shared: Arc<Shared>,
         node: Arc<Node>,
         pod: Arc<Pod>,
-    ) -> (Self, mpsc::UnboundedSender<Message>) {
-        let (outbox, inbox) = mpsc::unbounded_channel();
+    ) -> (Self, Outbox<Message>) {
+        let (outbox, inbox) = mailbox();
         let now = shared.clock.now();
         let name = (
             pod.metadata.namespace.as_str().into(),
@@ -374,7 +374,7 @@ impl Worker {
         tokio::spawn(async move {
             let sent = runtime.signal(&id, libc::SIGKILL).await;
             if let Err(RuntimeError::NotRunning(_)) = sent {
-                drop(outbox.send(Message::Lost { index, id }));
+                outbox.send(Message::Lost { index, id });
             }
         });
     }
@@ -439,10 +439,7 @@ impl Worker {
         };
         tokio::select! {
             biased;
-            message = self.inbox.recv() => match message {
-                Some(message) => self.receive(message),
-                None => self.gone = true,
-            },
+            message = self.inbox.receive() => self.receive(message),
             Some((index, id, exit)) = self.exits.next() => self.exited(index, &id, &exit),
             done = finished(&mut self.operation) => {
                 self.operation = None;
