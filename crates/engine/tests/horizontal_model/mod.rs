@@ -59,13 +59,11 @@ pub(crate) fn decide(seen: &Observed) -> Outcome {
         out.phrase = "Current number of replicas below Spec.MinReplicas".into();
         min
     } else {
-        match by_metrics(seen, current, (min, max), &mut out) {
-            Some(wanted) => wanted,
-            None => {
-                out.replicas = current;
-                return out;
-            }
-        }
+        let Some(wanted) = by_metrics(seen, current, (min, max), &mut out) else {
+            out.replicas = current;
+            return out;
+        };
+        wanted
     };
     out.replicas = wanted;
     if wanted != current {
@@ -351,19 +349,12 @@ fn per_pod(
         }
         return Some(capped((ratio * real_count(ready)).ceil()));
     }
-    if ratio < 1.0 {
-        for name in &missing {
-            let assumed = match by_request {
-                Some(requests) => requests[name] * goal.target.max(100) / 100,
-                None => goal.target,
-            };
-            values.insert(name.clone(), assumed);
-        }
-    } else if ratio > 1.0 {
-        for name in missing.iter().chain(&unready) {
-            values.insert(name.clone(), 0);
-        }
-    }
+    assume(
+        &mut values,
+        (ratio, goal.target),
+        by_request,
+        (&missing, &unready),
+    );
     let second = ratio_of(&values, by_request, goal.target)?;
     if within(seen, second) || (ratio < 1.0 && second > 1.0) || (ratio > 1.0 && second < 1.0) {
         return Some(current);
@@ -373,6 +364,27 @@ fn per_pod(
         return Some(current);
     }
     Some(count)
+}
+
+fn assume(
+    values: &mut BTreeMap<String, i64>,
+    (ratio, target): (f64, i64),
+    by_request: Option<&BTreeMap<String, i64>>,
+    (missing, unready): (&[String], &[String]),
+) {
+    if ratio < 1.0 {
+        for name in missing {
+            let assumed = match by_request {
+                Some(requests) => requests[name] * target.max(100) / 100,
+                None => target,
+            };
+            values.insert(name.clone(), assumed);
+        }
+    } else if ratio > 1.0 {
+        for name in missing.iter().chain(unready) {
+            values.insert(name.clone(), 0);
+        }
+    }
 }
 
 fn ratio_of(
@@ -547,83 +559,64 @@ fn bound_with(
 ) -> (i32, &'static str) {
     let recent = |events: &[Change], policy: &Policy| -> i32 {
         let cutoff = seen.now - SignedDuration::from_secs(policy.period_seconds.into());
-        events
-            .iter()
-            .filter(|e| e.time > cutoff)
-            .map(|e| e.change)
-            .sum()
+        let recent = events.iter().filter(|e| e.time > cutoff);
+        recent.map(|e| e.change).sum()
     };
     let start = |policy: &Policy| {
-        current - recent(&memory.scale_up_events, policy)
-            + recent(&memory.scale_down_events, policy)
+        let added = recent(&memory.scale_up_events, policy);
+        current - added + recent(&memory.scale_down_events, policy)
     };
     if held > current {
-        let limit = choose(
-            &behavior.scale_up,
-            current,
-            (i32::max, i32::min),
-            |policy| {
-                let start = start(policy);
-                match policy.kind {
-                    PolicyKind::Pods => start + policy.value,
-                    PolicyKind::Percent => {
-                        chopped((f64::from(start) * (1.0 + f64::from(policy.value) / 100.0)).ceil())
-                    }
+        let limit = choose(&behavior.scale_up, current, true, |policy| {
+            match policy.kind {
+                PolicyKind::Pods => start(policy) + policy.value,
+                PolicyKind::Percent => {
+                    chopped((f64::from(start(policy)) * share(1, policy)).ceil())
                 }
-            },
-        );
+            }
+        });
         let limit = limit.max(current);
         if held > limit.min(max) {
-            return (
-                limit.min(max),
-                if max > limit {
-                    "ScaleUpLimit"
-                } else {
-                    "TooManyReplicas"
-                },
-            );
+            let why = if max > limit {
+                "ScaleUpLimit"
+            } else {
+                "TooManyReplicas"
+            };
+            return (limit.min(max), why);
         }
     } else if held < current {
         let limit = choose(
             &behavior.scale_down,
             current,
-            (i32::min, i32::max),
-            |policy| {
-                let start = start(policy);
-                match policy.kind {
-                    PolicyKind::Pods => start - policy.value,
-                    PolicyKind::Percent => {
-                        chopped(f64::from(start) * (1.0 - f64::from(policy.value) / 100.0))
-                    }
-                }
+            false,
+            |policy| match policy.kind {
+                PolicyKind::Pods => start(policy) - policy.value,
+                PolicyKind::Percent => chopped(f64::from(start(policy)) * share(-1, policy)),
             },
         );
         let limit = limit.min(current);
         if held < limit.max(min) {
-            return (
-                limit.max(min),
-                if min < limit {
-                    "ScaleDownLimit"
-                } else {
-                    "TooFewReplicas"
-                },
-            );
+            let why = if min < limit {
+                "ScaleDownLimit"
+            } else {
+                "TooFewReplicas"
+            };
+            return (limit.max(min), why);
         }
     }
     (held, "DesiredWithinRange")
 }
 
-fn choose(
-    rules: &Rules,
-    current: i32,
-    (most, least): (fn(i32, i32) -> i32, fn(i32, i32) -> i32),
-    allowed: impl Fn(&Policy) -> i32,
-) -> i32 {
+fn share(sign: i32, policy: &Policy) -> f64 {
+    1.0 + f64::from(sign) * (f64::from(policy.value) / 100.0)
+}
+
+fn choose(rules: &Rules, current: i32, up: bool, allowed: impl Fn(&Policy) -> i32) -> i32 {
     let each = rules.policies.iter().map(allowed);
-    match rules.select_policy {
-        Some(Select::Disabled) => current,
-        Some(Select::Min) => each.reduce(least).unwrap(),
-        Some(Select::Max) | None => each.reduce(most).unwrap(),
+    match (rules.select_policy, up) {
+        (Some(Select::Disabled), _) => current,
+        (Some(Select::Min), true) | (Some(Select::Max) | None, false) => each.min().unwrap(),
+        (Some(Select::Min), false) | (Some(Select::Max) | None, true) => each.max().unwrap(),
     }
 }
 

@@ -66,8 +66,11 @@ impl Report {
     }
 
     fn has_written(&self, status: &Value) -> bool {
-        let written = self.written.as_deref();
-        written.is_some_and(|written| *written == status.to_string())
+        let Some(written) = &self.written else {
+            return false;
+        };
+        let now = status.to_string();
+        **written == *now
     }
 
     /// Starts a write where one is due; returns when the next one may be.
