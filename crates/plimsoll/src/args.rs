@@ -1,7 +1,7 @@
 //! The command line.
 
 use crate::output::complain;
-use crate::{bench, demo, explain, install, lifecycle, run, safekeeping, up};
+use crate::{bench, convert, demo, explain, install, lifecycle, run, safekeeping, up};
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -37,6 +37,8 @@ enum Command {
     Logs(lifecycle::LogsArgs),
     /// Say why an autoscaler did what it did last
     Explain(explain::ExplainArgs),
+    /// Print a HorizontalPodAutoscaler as the PodAutoscaler that does the same
+    Convert(convert::ConvertArgs),
     /// Save everything a cluster holds to one file
     Backup(safekeeping::BackupArgs),
     /// Put a backup into a data directory that has no cluster yet
@@ -88,6 +90,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Status(args) => lifecycle::status(&args),
         Command::Logs(args) => lifecycle::logs(&args),
         Command::Explain(args) => block_on(explain::run(args)),
+        Command::Convert(args) => block_on(convert::run(args)),
         Command::Backup(args) => block_on(safekeeping::backup(args)),
         Command::Restore(args) => safekeeping::restore(&args),
         Command::RotateKey(place) => block_on(safekeeping::rotate_key(place.dir())),

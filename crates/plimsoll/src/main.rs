@@ -6,6 +6,7 @@
 mod args;
 mod bench;
 mod cluster;
+mod convert;
 mod demo;
 mod explain;
 mod gates;

@@ -126,7 +126,7 @@ fn filled(values: &Values, namespace: &str) -> Vec<Value> {
 
 /// Definitions of the kinds of our own.
 fn definitions() -> Vec<Value> {
-    Vec::new()
+    vec![plimsoll_api::pod_autoscaler::definition()]
 }
 
 fn write_chart(dir: &Path) -> Result<()> {
