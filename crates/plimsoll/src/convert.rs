@@ -46,8 +46,9 @@ pub(crate) async fn run(args: ConvertArgs) -> anyhow::Result<()> {
     let Kind::PodAutoscaler = args.to;
     let name = args.target.as_deref().map(target_name).transpose()?;
     let objects = match &args.file {
-        Some(file) => documents(&read(file)?)
-            .with_context(|| format!("cannot read {}", file.display()))?,
+        Some(file) => {
+            documents(&read(file)?).with_context(|| format!("cannot read {}", file.display()))?
+        }
         None => vec![fetch(&args, name.unwrap_or_default()).await?],
     };
     let converted = convert(&objects, name);

@@ -102,13 +102,17 @@ impl Shell {
         now: Timestamp,
     ) -> Result<(), WriteError> {
         let interval = self.options.status_interval;
+        let shown = scaler.shows(status);
+        let status = &*shown;
         if *status == scaler.status
             || (only_numbers_differ(status, &scaler.status)
                 && self.recall.wrote_lately(key, now, interval))
         {
             return Ok(());
         }
-        let patch = json!({ "status": patch_of(status) });
+        let mut patch = patch_of(status);
+        scaler.caption(status, &mut patch);
+        let patch = json!({ "status": patch });
         match key.kind {
             ScalerKind::Horizontal => {
                 let written =
@@ -116,7 +120,12 @@ impl Shell {
                         .patch_subresource(&self.hpas, &key.object, "status", &patch);
                 drop(written.await?);
             }
-            ScalerKind::Pod => {}
+            ScalerKind::Pod => {
+                let written =
+                    self.writer
+                        .patch_subresource(&self.pas, &key.object, "status", &patch);
+                drop(written.await?);
+            }
         }
         self.recall.wrote_status(key, now);
         Ok(())

@@ -64,7 +64,7 @@ impl Shell {
             .collect();
         let observed = Observed {
             now: self.clock.now(),
-            settings: self.options.settings,
+            settings: self.settings_of(key.kind),
             namespace: Arc::clone(namespace),
             spec: Arc::clone(spec),
             status: scaler.status.clone(),
@@ -115,7 +115,7 @@ impl Shell {
     }
 
     /// The scale from the watch where the target's kind is watched, else from the server.
-    async fn read_scale(
+    pub(super) async fn read_scale(
         &self,
         scaler: &ScalerKey,
         target: &TargetRef,

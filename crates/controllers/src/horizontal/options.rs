@@ -4,6 +4,7 @@ use jiff::SignedDuration;
 use plimsoll_api::gates::{Feature, FeatureGates};
 use plimsoll_engine::horizontal::Settings;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// Flags of the horizontal autoscaler, with upstream's names and defaults where it has them.
@@ -31,9 +32,34 @@ pub struct Options {
     pub settings: Settings,
     /// Which autoscalers are obeyed.
     pub scope: Scope,
+    /// Whether another controller obeys the `HorizontalPodAutoscalers`.
+    pub elsewhere: Elsewhere,
     /// Where recommendations and scale events survive a restart; `None` forgets them, as upstream
     /// does.
     pub memory: Option<MemoryPlace>,
+}
+
+/// Whether another controller obeys the `HorizontalPodAutoscalers`. They are left alone then, and
+/// only `PodAutoscalers` are obeyed. May change at any time; clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct Elsewhere(Arc<AtomicBool>);
+
+impl Elsewhere {
+    /// Says so.
+    pub fn set(&self, elsewhere: bool) {
+        self.0.store(elsewhere, Ordering::Relaxed);
+    }
+
+    /// Whether it is so.
+    pub fn is_set(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl PartialEq for Elsewhere {
+    fn eq(&self, other: &Self) -> bool {
+        self.is_set() == other.is_set()
+    }
 }
 
 /// Which autoscalers are obeyed.
@@ -85,6 +111,7 @@ impl Default for Options {
                 ..Settings::default()
             },
             scope: Scope::default(),
+            elsewhere: Elsewhere::default(),
             memory: None,
         }
     }

@@ -1,7 +1,7 @@
 //! Starting and stopping the autoscaler, and what wakes it.
 
 use super::explanation::Explanations;
-use super::key::ScalerKey;
+use super::key::{ScalerKey, ScalerKind};
 use super::metrics::{Live, Metrics};
 use super::options::Options;
 use super::shell::Shell;
@@ -130,6 +130,7 @@ async fn prepare(shell: &Shell) {
     shell.caches.replica_sets.ready().await;
     shell.caches.pods.ready().await;
     shell.hpas.ready().await;
+    shell.pod_autoscalers_ready().await;
 }
 
 fn connect(shell: &Arc<Shell>) {
@@ -140,6 +141,19 @@ fn connect(shell: &Arc<Shell>) {
                 view.as_ref().map(|view| Arc::clone(&view.0))
             };
             let key = ScalerKey::horizontal(change.key.clone());
+            shell.on_scaler(key, scaler(&change.old), scaler(&change.new));
+        }
+    });
+    let weak = Arc::downgrade(shell);
+    shell.pas.on_change(move |change| {
+        if let Some(shell) = weak.upgrade() {
+            let scaler = |view: &Option<Arc<super::pod_autoscaler::PaView>>| {
+                view.as_ref().map(|view| Arc::clone(&view.0))
+            };
+            let key = ScalerKey {
+                kind: ScalerKind::Pod,
+                object: change.key.clone(),
+            };
             shell.on_scaler(key, scaler(&change.old), scaler(&change.new));
         }
     });

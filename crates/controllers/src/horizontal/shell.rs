@@ -5,6 +5,7 @@ use super::key::{ScalerKey, ScalerKind};
 use super::metrics::{Live, Metrics, Pass, Present, state_of};
 use super::observe::{Seen, target_key};
 use super::options::Options;
+use super::pod_autoscaler::PaView;
 use super::recall::Recall;
 use super::registry::Registry;
 use super::running::Signals;
@@ -14,6 +15,7 @@ use crate::runtime::{
     Action, Cache, Change, ObjectKey, Queue, Reconcile, Recorder, WriteError, Writer,
 };
 use crate::supervisor::Context;
+use jiff::Timestamp;
 use plimsoll_api::usage::{Samples, UsageStore};
 use plimsoll_clock::Clock;
 use plimsoll_engine::horizontal::{Decision, Observed, decide};
@@ -30,6 +32,7 @@ const FIELD_MANAGER: &str = "plimsoll";
 pub(super) struct Shell {
     pub(super) writer: Writer,
     pub(super) hpas: Cache<HpaView>,
+    pub(super) pas: Cache<PaView>,
     pub(super) caches: Caches,
     pub(super) recorder: Recorder,
     pub(super) clock: Clock,
@@ -59,7 +62,8 @@ impl Shell {
         let (client, seed) = (context.client.clone(), context.seed ^ 0x68_70_61);
         let shell = Self {
             writer: context.writer.managed_by(FIELD_MANAGER),
-            hpas: Cache::start(client, seed),
+            hpas: Cache::start(client.clone(), seed),
+            pas: Cache::start(client, seed ^ 1),
             recorder: context.recorder.component("horizontal-pod-autoscaler"),
             caches: context.caches.clone(),
             clock: context.clock,
@@ -86,7 +90,10 @@ impl Shell {
                 let view = self.hpas.get(&key.object)?;
                 Some(Arc::clone(&view.0))
             }
-            ScalerKind::Pod => None,
+            ScalerKind::Pod => {
+                let view = self.pas.get(&key.object)?;
+                Some(Arc::clone(&view.0))
+            }
         }
     }
 
@@ -97,7 +104,9 @@ impl Shell {
         old: Option<Arc<Scaler>>,
         new: Option<Arc<Scaler>>,
     ) {
-        let asks = |scaler: Option<Arc<Scaler>>| scaler.map(|scaler| scaler.spec.clone());
+        let asks = |scaler: Option<Arc<Scaler>>| {
+            scaler.map(|scaler| (scaler.spec.clone(), scaler.sync_period.clone()))
+        };
         let (old, new) = (asks(old), asks(new));
         if old.is_none() || old != new {
             self.queue.add(key);
@@ -148,7 +157,8 @@ impl Shell {
         self.explanations.forget(key);
     }
 
-    async fn evaluate(&self, key: &ScalerKey, scaler: &Scaler) -> Result<(), Error> {
+    /// One pass; answers when a schedule changes the bounds next.
+    async fn evaluate(&self, key: &ScalerKey, scaler: &Scaler) -> Result<Option<Timestamp>, Error> {
         let began = Instant::now();
         let spec = scaler.spec.as_ref().map_err(|why| {
             self.metrics.unreadable(began.elapsed());
@@ -180,7 +190,9 @@ impl Shell {
         }
         self.recall
             .with(key, |known| known.memory.clone_from(&decision.memory));
-        self.finish(key, scaler, seen.observed, decision).await
+        let next_change = decision.next_change;
+        self.finish(key, scaler, seen.observed, decision).await?;
+        Ok(next_change)
     }
 
     /// Writes the replica count; the decision as it stands after that, and whether it is written.
@@ -215,6 +227,7 @@ impl Shell {
     ) -> Result<(), Error> {
         let now = observed.now;
         self.tell_events(key, scaler, &decision, now);
+        self.tell_period(key, scaler, now);
         let status = decision.status.clone();
         self.explanations.tell(key, observed, decision);
         let written = self.write_status(key, scaler, &status, now).await;
@@ -255,10 +268,14 @@ impl Reconcile for Shell {
             self.forget(key);
             return Ok(Action::Wait);
         };
+        if key.kind == ScalerKind::Horizontal && self.options.elsewhere.is_set() {
+            self.note(key, &scaler).await;
+            return Ok(Action::Requeue(self.options.sync_period));
+        }
         let outcome = self.evaluate(key, &scaler).await;
         self.evaluations.fetch_add(1, Ordering::Relaxed);
         match outcome {
-            Ok(()) => Ok(Action::Requeue(self.options.sync_period)),
+            Ok(next_change) => Ok(Action::Requeue(self.rest(&scaler, next_change))),
             // Nothing to do before somebody edits it.
             Err(Error::Spec(..)) => Ok(Action::Wait),
             Err(Error::Status(error)) if error.is_not_found() => Ok(Action::Wait),

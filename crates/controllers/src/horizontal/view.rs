@@ -1,13 +1,16 @@
 //! What is kept of autoscalers.
 
 use super::key::ScalerKind;
+use super::pod_autoscaler::sync_period;
 use crate::runtime::{Cached, Meta, Reference, wire};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use plimsoll_api::pod_autoscaler::SYNC_PERIOD_ANNOTATION;
 use plimsoll_engine::horizontal::{Spec, Status};
 use serde::Deserialize;
 use serde_json::Value;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// An autoscaler of any kind.
 #[derive(Debug)]
@@ -17,6 +20,10 @@ pub(super) struct Scaler {
     /// The spec, or why it cannot be read.
     pub(super) spec: Result<Arc<Spec>, String>,
     pub(super) status: Status,
+    /// How long it goes unevaluated at most, if it says so itself, or why that cannot be read.
+    pub(super) sync_period: Result<Option<Duration>, String>,
+    /// The spec as written, of kinds whose status shows it.
+    pub(super) written: Option<Value>,
 }
 
 impl Scaler {
@@ -34,9 +41,13 @@ impl Cached for HpaView {
 
     fn from_wire(wire: HpaWire) -> Self {
         let spec = serde_json::from_value(wire.spec).map(Arc::new);
+        let meta = Meta::from(wire.metadata);
+        let period = sync_period(meta.annotation(SYNC_PERIOD_ANNOTATION));
         Self(Arc::new(Scaler {
             kind: ScalerKind::Horizontal,
-            meta: wire.metadata.into(),
+            meta,
+            sync_period: period,
+            written: None,
             spec: spec.map_err(|error| error.to_string()),
             status: serde_json::from_value(wire.status).unwrap_or_default(),
         }))
@@ -58,7 +69,7 @@ pub(super) struct HpaWire {
     status: Value,
 }
 
-fn empty() -> Value {
+pub(super) fn empty() -> Value {
     Value::Object(serde_json::Map::new())
 }
 
