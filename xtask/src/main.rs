@@ -1,10 +1,12 @@
 //! Repository chores. `cargo xtask check` runs the gates (`--quick`: those that need no build);
-//! `cargo xtask schema FILE` derives the schema tables from a file of facts.
+//! `cargo xtask schema FILE` derives the schema tables from a file of facts; `cargo xtask vectors
+//! PATH` replays recorded decisions of the original autoscalers.
 
 mod layers;
 mod links;
 mod schema;
 mod sources;
+mod vectors;
 
 use anyhow::{Context, Result, bail};
 use std::io::Write;
@@ -26,7 +28,7 @@ impl Violation {
     }
 }
 
-const USAGE: &str = "usage: cargo xtask check [--quick] | schema FILE";
+const USAGE: &str = "usage: cargo xtask check [--quick] | schema FILE | vectors PATH [--json]";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -34,6 +36,7 @@ fn main() -> ExitCode {
     let result = match words.as_slice() {
         ["check", "--quick"] => quick(),
         ["check"] => quick().and_then(|()| built()),
+        ["vectors", rest @ ..] => return vectors::run(&root(), rest),
         ["schema", file] => schema::generate(Path::new(file), Path::new("crates/api/src/schema")),
         _ => Err(anyhow::anyhow!(USAGE)),
     };
@@ -101,7 +104,8 @@ fn built() -> Result<()> {
             "-D",
             "warnings",
         ],
-    )
+    )?;
+    vectors::gate(&root())
 }
 
 fn run(program: &str, args: &[&str]) -> Result<()> {

@@ -95,24 +95,36 @@ impl Told {
             .iter()
             .map(|c| json!({ "time": c.time, "from": c.from, "to": c.to, "reason": c.reason }))
             .collect();
-        json!({
-            "kind": "Explanation",
-            "apiVersion": format!("{GROUP}/{VERSION}"),
-            "metadata": { "name": key.name, "namespace": key.namespace },
-            "time": observed.now,
-            "decision": {
-                "replicas": decision.replicas,
-                "write": decision.write,
-                "reason": decision.reason,
-                "error": decision.error,
-                "conditions": decision.status.conditions,
-            },
-            "sentences": render(&decision.trace),
-            "steps": decision.trace,
-            "inputs": inputs(observed),
-            "changes": changes,
-        })
+        let mut told = describe((&key.namespace, &key.name), observed, decision);
+        if let Some(map) = told.as_object_mut() {
+            map.insert("changes".into(), json!(changes));
+        }
+        told
     }
+}
+
+/// One decision of the autoscaler (namespace, name) in the form of the API.
+pub fn describe(
+    (namespace, name): (&str, &str),
+    observed: &Observed,
+    decision: &Decision,
+) -> Value {
+    json!({
+        "kind": "Explanation",
+        "apiVersion": format!("{GROUP}/{VERSION}"),
+        "metadata": { "name": name, "namespace": namespace },
+        "time": observed.now,
+        "decision": {
+            "replicas": decision.replicas,
+            "write": decision.write,
+            "reason": decision.reason,
+            "error": decision.error,
+            "conditions": decision.status.conditions,
+        },
+        "sentences": render(&decision.trace),
+        "steps": decision.trace,
+        "inputs": inputs(observed),
+    })
 }
 
 fn inputs(observed: &Observed) -> Value {

@@ -93,19 +93,21 @@ pub(super) trait Live: Send + Sync + Debug {
 
 /// One pass, for counting.
 #[derive(Debug)]
-pub(super) struct Pass<'a> {
-    pub(super) observed: &'a Observed,
-    pub(super) decision: &'a Decision,
+pub struct Pass<'a> {
+    /// What it saw.
+    pub observed: &'a Observed,
+    /// What it decided.
+    pub decision: &'a Decision,
     /// Whether the scale was written.
-    pub(super) wrote: bool,
+    pub wrote: bool,
     /// The whole pass.
-    pub(super) took: Duration,
+    pub took: Duration,
     /// Deciding alone.
-    pub(super) decided_in: Duration,
+    pub decided_in: Duration,
     /// Reading each metric of the spec, in order; fewer where reading takes no time.
-    pub(super) read_in: &'a [Duration],
+    pub read_in: &'a [Duration],
     /// From the pass's one clock reading to now, when it is over.
-    pub(super) since_observed: Duration,
+    pub since_observed: Duration,
 }
 
 impl Metrics {
@@ -120,7 +122,7 @@ impl Metrics {
     }
 
     /// Counts a pass.
-    pub(super) fn passed(&self, pass: &Pass<'_>) {
+    pub fn passed(&self, pass: &Pass<'_>) {
         let Pass {
             observed, decision, ..
         } = *pass;

@@ -24,8 +24,8 @@ mod shell;
 mod view;
 pub mod wire;
 
-pub use explanation::Explanations;
+pub use explanation::{Explanations, describe};
 pub use key::{ScalerKey, ScalerKind};
-pub use metrics::Metrics;
+pub use metrics::{Metrics, Pass};
 pub use options::{Elsewhere, MemoryPlace, OUTSIDE_STALENESS, Options, STALENESS, Scope, gated};
 pub use running::{Horizontal, Signals, control};

@@ -4,6 +4,7 @@ use super::key::ScalerKey;
 use super::registry::TargetKey;
 use super::shell::Shell;
 use super::view::Scaler;
+use super::wire::WireError;
 use crate::pods::{PodView, Selector};
 use crate::runtime::ObjectKey;
 use k8s_openapi::api::autoscaling::v1::Scale as WireScale;
@@ -81,6 +82,12 @@ impl Shell {
         }
     }
 
+    fn is_measured(&self, pod: &PodView) -> bool {
+        let key = &pod.meta.key;
+        let name = (Arc::clone(&key.namespace), Arc::clone(&key.name));
+        self.usage.pod(&name).is_some()
+    }
+
     fn reading(&self, metric: &Metric, pods: &[Arc<PodView>]) -> Result<Reading, String> {
         match metric {
             Metric::Resource {
@@ -98,7 +105,11 @@ impl Shell {
                     let usage = self.usage.pod(&name_of)?;
                     sample(&key.name, &usage, name, container)
                 });
-                Ok(Reading::PerPod(samples.collect()))
+                let samples: Vec<Sample> = samples.collect();
+                if samples.is_empty() && !pods.iter().any(|pod| self.is_measured(pod)) {
+                    return Err(WireError::Empty("resource").to_string());
+                }
+                Ok(Reading::PerPod(samples))
             }
             Metric::Pods { .. } | Metric::Object { .. } => {
                 Err("unable to fetch metrics from custom metrics API: \

@@ -174,7 +174,7 @@ impl Metric {
                 target,
             } => {
                 let (goal, what) = resource_goal(name, container.as_deref(), target)?;
-                per_pod(reading, "resource")
+                per_pod(reading)
                     .map_err(|e| format!("unable to get metrics for resource {name}: {e}"))
                     .and_then(|samples| ask(goal).answer(samples, trace))
                     .map_err(|error| format!("failed to get {name} {what}: {error}"))
@@ -183,7 +183,7 @@ impl Metric {
                 let milli = target
                     .average_value
                     .ok_or("no target average value was set")?;
-                let samples = per_pod(reading, "custom")
+                let samples = per_pod(reading)
                     .map_err(|e| format!("unable to get metric {}: {e}", metric.name))?;
                 ask(Goal::Average {
                     resource: None,
@@ -379,14 +379,10 @@ fn resource_goal<'a>(
     ))
 }
 
-fn per_pod<'a>(
-    reading: &'a Result<Reading, String>,
-    api: &str,
-) -> Result<&'a [super::observed::Sample], String> {
+/// The values by pod. An answer without any item is an error of the reading; one whose items say
+/// nothing of the metric is a list without samples.
+fn per_pod(reading: &Result<Reading, String>) -> Result<&[super::observed::Sample], String> {
     match reading {
-        Ok(Reading::PerPod(samples)) if samples.is_empty() => {
-            Err(format!("no metrics returned from {api} metrics API"))
-        }
         Ok(Reading::PerPod(samples)) => Ok(samples),
         Ok(Reading::Single(_) | Reading::Series(_)) => Err("the reading is not per pod".into()),
         Err(error) => Err(error.clone()),

@@ -61,6 +61,13 @@ pub(crate) fn observed(spec: &Value, usages: &[Option<i64>]) -> Observed {
             window,
         })
     });
+    let samples: Vec<Sample> = samples.collect();
+    // As the metrics API is read: an answer without any item is an error.
+    let reading = if samples.is_empty() {
+        Err("no metrics returned from resource metrics API".to_owned())
+    } else {
+        Ok(Reading::PerPod(samples))
+    };
     let replicas = i32::try_from(usages.len()).unwrap();
     Observed {
         now: now(),
@@ -75,7 +82,7 @@ pub(crate) fn observed(spec: &Value, usages: &[Option<i64>]) -> Observed {
         }),
         pods,
         rivals: Vec::new(),
-        readings: vec![Ok(Reading::PerPod(samples.collect()))],
+        readings: vec![reading],
         memory: Some(Memory::default()),
     }
 }
