@@ -1,5 +1,6 @@
 //! Feature gates: behaviour that Kubernetes 1.36 lets a cluster turn on or off.
 
+use crate::exposition::{Exposition, Kind, Page};
 use std::fmt;
 use std::str::FromStr;
 
@@ -105,6 +106,18 @@ impl FeatureGates {
             Self(self.0 | feature.bit())
         } else {
             Self(self.0 & !feature.bit())
+        }
+    }
+}
+
+impl Exposition for FeatureGates {
+    fn expose(&self, page: &mut Page) {
+        let name = "kubernetes_feature_enabled";
+        page.family(name, Kind::Gauge, "Whether a feature is on.");
+        for feature in Feature::ALL {
+            let stage = feature.stage().to_string();
+            let labels = [("name", feature.name()), ("stage", stage.as_str())];
+            page.sample(name, &labels, u8::from(self.is_on(feature)));
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::custom::{self, Custom};
 use crate::decode::{self, Decoded, FieldValidation};
+use crate::gates::FeatureGates;
 use crate::schema::{Node, TypeId};
 use crate::status::{ApiError, FieldError};
 use serde_json::Value;
@@ -307,9 +308,23 @@ impl Kind {
 #[derive(Debug, Clone, Default)]
 pub struct Kinds {
     by_path: BTreeMap<(Text, Text, Text), Arc<Kind>>,
+    features: FeatureGates,
 }
 
 impl Kinds {
+    /// No kinds yet, to be served with these features.
+    pub fn with_features(features: FeatureGates) -> Self {
+        Self {
+            features,
+            ..Self::default()
+        }
+    }
+
+    /// The features the kinds are served with.
+    pub fn features(&self) -> FeatureGates {
+        self.features
+    }
+
     /// Adds or replaces a kind.
     pub fn insert(&mut self, kind: Kind) {
         let key = (

@@ -5,7 +5,7 @@ use crate::http::negotiate::Wanted;
 use crate::http::query::Query;
 use crate::http::respond::{self, Response, not_found_page};
 use crate::server::ApiServer;
-use plimsoll_api::exposition::Page;
+use plimsoll_api::exposition::{Exposition, Page};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
@@ -29,6 +29,7 @@ pub(crate) fn answer(server: &ApiServer, path: &str, query: &Query, wanted: &Wan
             let mut text = server.0.metrics.render(&store.stats(), &store.counts());
             text.push_str(&server.0.webhooks.render());
             let mut page = Page::default();
+            server.kinds().features().expose(&mut page);
             for part in server.0.expositions.read().iter() {
                 part.expose(&mut page);
             }

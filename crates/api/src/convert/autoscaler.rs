@@ -27,6 +27,14 @@ const BEHAVIOR_FIELDS: [&str; 9] = [
     "periodSeconds",
 ];
 
+/// Upstream's fields of one direction.
+const RULES: [&str; 4] = [
+    "StabilizationWindowSeconds",
+    "SelectPolicy",
+    "Policies",
+    "Tolerance",
+];
+
 /// `v1` to `v2`. An annotation that cannot be read is ignored.
 pub(super) fn to_v2(mut hpa: Value) -> Value {
     meta::as_object(&mut hpa).insert("apiVersion".into(), "autoscaling/v2".into());
@@ -238,21 +246,29 @@ fn capitalised(name: &str) -> String {
     })
 }
 
-/// The internal form prints every field, absent ones as null.
+/// The internal form prints every field in the order of upstream's struct, absent ones as null.
 fn complete(mut behavior: Value) -> Value {
-    let map = meta::as_object(&mut behavior);
+    let mut directions = Map::new();
     for direction in ["ScaleUp", "ScaleDown"] {
-        let rules = map.entry(direction).or_insert(Value::Null);
-        if let Some(rules) = rules.as_object_mut() {
-            for key in [
-                "StabilizationWindowSeconds",
-                "SelectPolicy",
-                "Policies",
-                "Tolerance",
-            ] {
-                rules.entry(key).or_insert(Value::Null);
-            }
+        let mut rules = behavior.get_mut(direction).map(Value::take);
+        let policies = rules.as_mut().and_then(|rules| rules.get_mut("Policies"));
+        for policy in policies.and_then(Value::as_array_mut).into_iter().flatten() {
+            *policy = in_order(policy, &["Type", "Value", "PeriodSeconds"]);
         }
+        let rules = rules.filter(Value::is_object);
+        let rules = rules.map(|mut rules| in_order(&mut rules, &RULES));
+        directions.insert(direction.into(), rules.unwrap_or_default());
     }
-    behavior
+    directions.into()
+}
+
+fn in_order(object: &mut Value, keys: &[&str]) -> Value {
+    let taken = |key: &&str| {
+        let value = object.get_mut(*key).map(Value::take);
+        ((*key).to_owned(), value.unwrap_or_default())
+    };
+    keys.iter()
+        .map(taken)
+        .collect::<Map<String, Value>>()
+        .into()
 }

@@ -5,9 +5,24 @@ use crate::meta;
 use serde_json::{Value, json};
 
 /// The same for an object served as `v1`; the v1 form itself has nothing to fill in.
+///
+/// Parity: what v1 says of a behavior is validated before it is filled in, so a direction without
+/// policies stays without (and is refused).
 pub(super) fn stored_autoscaler(object: &mut Value) {
-    if meta::text(object, &["apiVersion"]) == "autoscaling/v2" {
-        autoscaler(object);
+    if meta::text(object, &["apiVersion"]) != "autoscaling/v2" {
+        return;
+    }
+    let bare = ["scaleUp", "scaleDown"].map(|direction| {
+        let rules = meta::at(object, &["spec", "behavior", direction]);
+        let rules = rules.and_then(Value::as_object);
+        rules.is_some_and(|rules| !is_set(rules, "policies"))
+    });
+    autoscaler(object);
+    for (direction, bare) in ["scaleUp", "scaleDown"].into_iter().zip(bare) {
+        let rules = object.pointer_mut(&format!("/spec/behavior/{direction}"));
+        if let Some(rules) = rules.and_then(Value::as_object_mut).filter(|_| bare) {
+            rules.shift_remove("policies");
+        }
     }
 }
 

@@ -27,7 +27,7 @@ pub fn built_in() -> Kinds {
 
 /// Every built-in resource of a stable version, with these features.
 pub fn gated(gates: FeatureGates) -> Kinds {
-    let mut kinds = Kinds::default();
+    let mut kinds = Kinds::with_features(gates);
     for row in ROWS {
         kinds.insert(kind_of(row, gates));
     }

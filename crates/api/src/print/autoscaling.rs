@@ -1,6 +1,6 @@
 //! Horizontal pod autoscalers; the cells read the stored (`v2`) form and the served `v1` form.
 
-use super::{AGE, NAME, age, count, number, text};
+use super::{AGE, NAME, age, count, text};
 use crate::kind::Column;
 use crate::{convert, meta};
 use jiff::Timestamp;
@@ -14,7 +14,7 @@ pub(super) const COLUMNS: &[Column] = &[
     text("Targets"),
     text("MinPods"),
     text("MaxPods"),
-    number("Replicas"),
+    text("Replicas"),
     AGE,
 ];
 
@@ -32,7 +32,8 @@ pub(super) fn cells(object: &Value, now: Timestamp) -> Vec<Value> {
         reference(&hpa).into(),
         targets(&hpa).into(),
         min.map_or_else(|| "<unset>".into(), |min| min.to_string().into()),
-        count(&hpa, &["spec", "maxReplicas"]).to_string().into(),
+        // Parity: numbers in columns of text.
+        count(&hpa, &["spec", "maxReplicas"]).into(),
         count(&hpa, &["status", "currentReplicas"]).into(),
         age(&hpa, now),
     ]

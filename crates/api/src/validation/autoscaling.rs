@@ -65,7 +65,18 @@ fn judge(new: &Value, old: Option<&Value>, zero: Zero) -> Errors {
     target(&spec.at("scaleTargetRef"), old_spec.as_ref(), &mut errors);
     metrics(&spec, &mut errors);
     behavior(&spec.at("behavior"), &mut errors);
+    status(&Scope::root(new).at("status"), &mut errors);
     errors
+}
+
+/// The one thing upstream checks of a status.
+fn status(status: &Scope<'_>, errors: &mut Errors) {
+    for key in ["currentReplicas", "desiredReplicas"] {
+        let count = status.at(key);
+        if count.integer().is_some_and(|count| count < 0) {
+            errors.push(count.invalid("must be greater than or equal to 0"));
+        }
+    }
 }
 
 fn bounds((spec, old): (&Scope<'_>, Option<&Scope<'_>>), zero: Zero, errors: &mut Errors) {
@@ -91,8 +102,7 @@ fn bounds((spec, old): (&Scope<'_>, Option<&Scope<'_>>), zero: Zero, errors: &mu
             &shown,
             "must be greater than 0",
         ));
-    }
-    if min.integer().is_some_and(|min| most < min) {
+    } else if min.integer().is_some_and(|min| most < min) {
         let why = "must be greater than or equal to `minReplicas`";
         errors.push(FieldError::invalid(max.path, &shown, why));
     }
@@ -154,7 +164,10 @@ fn source(metric: &Scope<'_>, errors: &mut Errors) {
     if kind.is_empty() {
         errors.push(kind.required("must specify a metric source type"));
     }
-    kind.one_of(&SOURCES.map(|(name, _)| name), errors);
+    let names = SOURCES.map(|(name, _)| name);
+    kind.one_of(&names, errors);
+    // Parity: upstream looks twice, and says so twice.
+    kind.one_of(&names, errors);
     // Parity: upstream looks at the sources in this order and checks the first one present.
     let order = [
         "object",

@@ -10,6 +10,7 @@ mod admission;
 mod aggregation;
 mod apply;
 mod audit;
+mod autoscaling;
 mod conversion;
 mod credentials;
 mod custom;

@@ -3,6 +3,8 @@
 use bytes::Bytes;
 use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
+use plimsoll_api::gates::FeatureGates;
+use plimsoll_api::kind::Kinds;
 use plimsoll_api::kinds;
 use plimsoll_apiserver::auth::Identity;
 use plimsoll_apiserver::pki::Pki;
@@ -95,13 +97,23 @@ impl Rig {
         Self::over(Store::open(options).unwrap()).await
     }
 
+    /// A server with features turned on or off.
+    pub(crate) async fn gated(gates: FeatureGates) -> Self {
+        let store = Store::open(Options::ephemeral()).unwrap();
+        Self::of(store, kinds::gated(gates)).await
+    }
+
     /// A server over a store.
     pub(crate) async fn over(store: Store) -> Self {
+        Self::of(store, kinds::built_in()).await
+    }
+
+    async fn of(store: Store, kinds: Kinds) -> Self {
         let clock = Clock::starting_at("2026-01-01T00:00:00Z".parse().unwrap());
         let server = ApiServer::new(Config {
             store,
             clock,
-            kinds: kinds::built_in(),
+            kinds,
             seed: 42,
             cluster: ClusterSettings::default(),
             nodes: None,
