@@ -1,4 +1,6 @@
-//! `plimsoll explain`: why an autoscaler did what it did last.
+//! `plimsoll explain`: why an autoscaler did what it did last, or would do.
+
+mod offline;
 
 use crate::output::say;
 use anyhow::{Context, bail};
@@ -15,8 +17,10 @@ const AUTOSCALERS: &str = "/apis/autoscaling/v2";
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ExplainArgs {
     /// The autoscaler, as hpa/NAME
-    #[arg(value_name = "hpa/NAME")]
-    target: String,
+    #[arg(value_name = "hpa/NAME", required_unless_present = "offline")]
+    target: Option<String>,
+    #[command(flatten)]
+    offline: offline::OfflineArgs,
     /// Namespace [default: the context's]
     #[arg(short, long)]
     namespace: Option<String>,
@@ -42,7 +46,12 @@ enum Format {
 
 /// Prints the explanation of one autoscaler.
 pub(crate) async fn run(args: ExplainArgs) -> anyhow::Result<()> {
-    let name = target_name(&args.target)?;
+    let name = args.target.as_deref().map(target_name).transpose()?;
+    if !args.offline.offline.is_empty() {
+        let asked = (args.namespace.as_deref(), name);
+        return offline::run(&args.offline, asked, args.output);
+    }
+    let name = name.unwrap_or_default();
     let config = config(&args).await?;
     let namespace = args
         .namespace

@@ -57,6 +57,7 @@ const TRANSCRIPTS: &[(&str, &str)] = &[
     ("discovery", include_str!("transcripts/discovery.txt")),
     ("apply", include_str!("transcripts/apply.txt")),
     ("custom", include_str!("transcripts/custom.txt")),
+    ("autoscaling", include_str!("transcripts/autoscaling.txt")),
     ("rights", include_str!("transcripts/rights.txt")),
     ("admission", include_str!("transcripts/admission.txt")),
     ("helm", include_str!("transcripts/helm.txt")),
