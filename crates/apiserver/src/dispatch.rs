@@ -204,25 +204,7 @@ impl Incoming {
 
     /// What is asked for, as authorisation and flow control see it.
     fn asked<'a>(&'a self, parts: &'a Parts) -> Attributes<'a> {
-        let mut attributes = Attributes {
-            verb: self.verb,
-            path: parts.uri.path(),
-            ..Attributes::default()
-        };
-        if let Route::Resource(path) = &self.route {
-            attributes.group = &path.group;
-            attributes.resource = &path.plural;
-            attributes.subresource = path.subresource.as_deref().unwrap_or_default();
-            attributes.namespace = path.namespace.as_deref().unwrap_or_default();
-            attributes.name = path.name.as_deref().unwrap_or_default();
-            if attributes.name.is_empty() && self.verb != "create" {
-                attributes.name = selected_name(self.query.text("fieldSelector"));
-            } else if (attributes.group, attributes.resource) == ("", "namespaces") {
-                // A namespace is in itself: roles bound in it may let it be read.
-                attributes.namespace = attributes.name;
-            }
-        }
-        attributes
+        asked((&self.route, parts.uri.path()), self.verb, &self.query)
     }
 
     /// The kind a path names, if the rest of the path fits it.
@@ -292,6 +274,33 @@ impl Incoming {
             Route::Other(path) => Ok(system::answer(server, path, &self.query, &self.wanted)),
         }
     }
+}
+
+/// What a request asks for, as authorisation sees it.
+pub(crate) fn asked<'a>(
+    (route, path): (&'a Route, &'a str),
+    verb: &'a str,
+    query: &'a Query,
+) -> Attributes<'a> {
+    let mut attributes = Attributes {
+        verb,
+        path,
+        ..Attributes::default()
+    };
+    if let Route::Resource(path) = route {
+        attributes.group = &path.group;
+        attributes.resource = &path.plural;
+        attributes.subresource = path.subresource.as_deref().unwrap_or_default();
+        attributes.namespace = path.namespace.as_deref().unwrap_or_default();
+        attributes.name = path.name.as_deref().unwrap_or_default();
+        if attributes.name.is_empty() && verb != "create" {
+            attributes.name = selected_name(query.text("fieldSelector"));
+        } else if (attributes.group, attributes.resource) == ("", "namespaces") {
+            // A namespace is in itself: roles bound in it may let it be read.
+            attributes.namespace = attributes.name;
+        }
+    }
+    attributes
 }
 
 /// Subresources that answer text or turn into streams, and so say nothing about their types.

@@ -146,7 +146,7 @@ impl Authenticator {
 }
 
 /// The bearer token of a request; an `Authorization` of another scheme is none.
-fn bearer(headers: &HeaderMap) -> Option<&str> {
+pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
     let (scheme, token) = headers
         .get(AUTHORIZATION)?
         .to_str()

@@ -80,7 +80,7 @@ pub enum PkiError {
 }
 
 impl PkiError {
-    fn unusable(what: &str, why: impl std::fmt::Display) -> Self {
+    pub(crate) fn unusable(what: &str, why: impl std::fmt::Display) -> Self {
         Self::Unusable {
             what: what.to_owned(),
             why: why.to_string(),
@@ -255,6 +255,26 @@ impl Pki {
     /// # Errors
     /// [`PkiError::Unusable`].
     pub fn server_config(&self) -> Result<Arc<ServerConfig>, PkiError> {
+        self.config_with(&self.serving()?)
+    }
+
+    /// TLS for the nodes' own servers, under the names of all of them: as
+    /// [`Pki::server_config`] otherwise.
+    ///
+    /// # Errors
+    /// [`PkiError::Unusable`].
+    pub fn kubelet_config(&self, names: &[String]) -> Result<Arc<ServerConfig>, PkiError> {
+        let mut params = CertificateParams::new(names)
+            .map_err(|why| PkiError::unusable("a name of a node", why))?;
+        params.distinguished_name = DistinguishedName::new();
+        params
+            .distinguished_name
+            .push(DnType::CommonName, "system:nodes");
+        let serving = self.sign(params, ExtendedKeyUsagePurpose::ServerAuth)?;
+        self.config_with(&serving)
+    }
+
+    fn config_with(&self, serving: &KeyedCert) -> Result<Arc<ServerConfig>, PkiError> {
         let bad = |why: &dyn std::fmt::Display| PkiError::unusable("the serving certificate", why);
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let mut roots = RootCertStore::empty();
@@ -267,7 +287,6 @@ impl Pki {
                 .allow_unauthenticated()
                 .build()
                 .map_err(|e| bad(&e))?;
-        let serving = self.serving()?;
         let cert = CertificateDer::from_pem_slice(serving.cert.as_bytes()).map_err(|e| bad(&e))?;
         let key = PrivateKeyDer::from_pem_slice(serving.key.as_bytes()).map_err(|e| bad(&e))?;
         let mut config = ServerConfig::builder_with_provider(provider)

@@ -13,6 +13,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use rustls::ServerConfig;
+use rustls_pki_types::CertificateDer;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -109,6 +110,34 @@ impl Listener {
         B::Error: Into<BoxError>,
         E: Into<BoxError> + 'static,
     {
+        let greet = move |certificates: &[CertificateDer<'static>], address| {
+            let caller = Caller::of(certificates.first().map(AsRef::as_ref));
+            let handler = handler.clone();
+            move |mut request: Request<Incoming>| {
+                let identity = caller.identify(&mut request);
+                handler(request, Peer { identity, address })
+            }
+        };
+        self.serve_with(tls, greet, stop, grace).await;
+    }
+
+    /// As [`Listener::serve`], with a handler for each connection, made by `greet` from the
+    /// certificates that the client showed.
+    pub(crate) async fn serve_with<G, H, F, B, E>(
+        self,
+        tls: Arc<ServerConfig>,
+        greet: G,
+        stop: CancellationToken,
+        grace: Duration,
+    ) where
+        G: Fn(&[CertificateDer<'static>], SocketAddr) -> H + Clone + Send + Sync + 'static,
+        H: Fn(Request<Incoming>) -> F + Send + Sync + 'static,
+        F: Future<Output = Result<Response<B>, E>> + Send + 'static,
+        B: Body + Send + 'static,
+        B::Data: Send,
+        B::Error: Into<BoxError>,
+        E: Into<BoxError> + 'static,
+    {
         let acceptor = TlsAcceptor::from(tls);
         let connections = TaskTracker::new();
         let abort = CancellationToken::new();
@@ -126,10 +155,10 @@ impl Listener {
                     continue;
                 }
             };
-            let (acceptor, handler) = (acceptor.clone(), handler.clone());
+            let (acceptor, greet) = (acceptor.clone(), greet.clone());
             let (stop, abort) = (stop.clone(), abort.clone());
             connections.spawn(async move {
-                let serving = accepted_connection(&acceptor, stream, address, (handler, stop));
+                let serving = accepted_connection(&acceptor, stream, address, (greet, stop));
                 abort.run_until_cancelled(serving).await;
             });
         }
@@ -164,13 +193,14 @@ async fn handshake(
 }
 
 /// Agrees on TLS, then serves the connection.
-async fn accepted_connection<H, F, B, E>(
+async fn accepted_connection<G, H, F, B, E>(
     acceptor: &TlsAcceptor,
     stream: TcpStream,
     address: SocketAddr,
-    (handler, stop): (H, CancellationToken),
+    (greet, stop): (G, CancellationToken),
 ) where
-    H: Fn(Request<Incoming>, Peer) -> F + Clone + Send + Sync + 'static,
+    G: Fn(&[CertificateDer<'static>], SocketAddr) -> H,
+    H: Fn(Request<Incoming>) -> F + Send + Sync + 'static,
     F: Future<Output = Result<Response<B>, E>> + Send + 'static,
     B: Body + Send + 'static,
     B::Data: Send,
@@ -178,6 +208,8 @@ async fn accepted_connection<H, F, B, E>(
     E: Into<BoxError> + 'static,
 {
     if let Some(stream) = handshake(acceptor, stream, address).await {
+        let shown = stream.get_ref().1.peer_certificates();
+        let handler = greet(shown.unwrap_or_default(), address);
         connection(stream, address, handler, stop).await;
     }
 }
@@ -189,24 +221,17 @@ async fn connection<H, F, B, E>(
     handler: H,
     stop: CancellationToken,
 ) where
-    H: Fn(Request<Incoming>, Peer) -> F + Clone + Send + Sync + 'static,
+    H: Fn(Request<Incoming>) -> F + Send + Sync + 'static,
     F: Future<Output = Result<Response<B>, E>> + Send + 'static,
     B: Body + Send + 'static,
     B::Data: Send,
     B::Error: Into<BoxError>,
     E: Into<BoxError> + 'static,
 {
-    let certificate = stream
-        .get_ref()
-        .1
-        .peer_certificates()
-        .and_then(<[_]>::first);
-    let caller = Caller::of(certificate.map(AsRef::as_ref));
     let service = service_fn(move |mut request: Request<Incoming>| {
         // For the audit log.
         request.extensions_mut().insert(address);
-        let identity = caller.identify(&mut request);
-        handler(request, Peer { identity, address })
+        handler(request)
     });
     let mut builder = Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new());

@@ -20,7 +20,7 @@ fn condition(service: &Value) -> (String, String, String) {
 }
 
 /// Waits until the APIService says this.
-async fn becomes(rig: &Rig, name: &str, reason: &str) -> Value {
+pub(crate) async fn becomes(rig: &Rig, name: &str, reason: &str) -> Value {
     let path =
         format!("{SERVICES}?watch=true&fieldSelector=metadata.name={name}&resourceVersion=0");
     let mut lines = rig.watch(&path).await;

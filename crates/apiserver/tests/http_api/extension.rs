@@ -50,7 +50,7 @@ impl Drop for Extension {
 
 /// Every endpoint is this address.
 #[derive(Debug)]
-struct Always(SocketAddr);
+pub(crate) struct Always(pub(crate) SocketAddr);
 
 #[async_trait]
 impl Connect for Always {

@@ -7,6 +7,7 @@
 )]
 
 mod admission;
+mod aggregated_locals;
 mod aggregation;
 mod apply;
 mod audit;
