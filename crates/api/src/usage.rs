@@ -57,7 +57,6 @@ struct Inner {
     unavailable: Option<Arc<str>>,
     pods: BTreeMap<PodName, Arc<PodUsage>>,
     nodes: BTreeMap<Arc<str>, Arc<NodeUsage>>,
-    outage: Option<Arc<str>>,
     silent: BTreeMap<Arc<str>, Arc<str>>,
 }
 
@@ -125,19 +124,17 @@ impl UsageStore {
             .cloned()
     }
 
-    /// Says why nothing can be measured at all, or with `None` that it can be again. What was
-    /// measured before stays until its source takes it back.
-    pub fn set_outage(&self, why: Option<&str>) {
-        let mut inner = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        if inner.outage.as_deref() != why {
-            inner.outage = why.map(Into::into);
-        }
-    }
-
-    /// Why nothing can be measured at all; `None` while the source answers.
-    pub fn outage(&self) -> Option<Arc<str>> {
+    /// What to apply to forget everything.
+    pub fn gone(&self) -> Samples {
         let inner = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        inner.outage.clone()
+        Samples {
+            pods: inner.pods.keys().map(|name| (name.clone(), None)).collect(),
+            nodes: inner
+                .nodes
+                .keys()
+                .map(|name| (Arc::clone(name), None))
+                .collect(),
+        }
     }
 
     /// Says why one node is not measured, or with `None` that it is again.

@@ -11,6 +11,8 @@ mod api;
 pub mod kubelet;
 mod labels;
 mod pipeline;
+pub mod poll;
+pub mod source;
 
 pub use api::MetricsApi;
 pub use pipeline::Pipeline;

@@ -41,8 +41,8 @@ impl Pipeline {
     /// Says why nothing can be measured, or with `None` that it can be again. Subscribers hear of a
     /// change as of a round without samples.
     pub fn report_outage(&self, why: Option<&str>) {
-        if self.usage.outage().as_deref() != why {
-            self.usage.set_outage(why);
+        if self.usage.unavailable().as_deref() != why {
+            self.usage.set_unavailable(why.map(Into::into));
             self.publish(Samples::default());
         }
     }

@@ -63,7 +63,9 @@ impl std::fmt::Debug for ScraperConfig {
 }
 
 /// Reads usage from every node's kubelet.
-#[derive(Debug)]
+///
+/// Clones share their counters; only one of them should run.
+#[derive(Debug, Clone)]
 pub struct Scraper {
     shared: Arc<Shared>,
 }
@@ -82,9 +84,10 @@ struct Shared {
 impl Scraper {
     /// A scraper that does nothing before [`Scraper::run`].
     pub fn new(config: ScraperConfig) -> Self {
+        let clock = config.clock;
         let shared = Shared {
             config,
-            stats: ScrapeStats::default(),
+            stats: ScrapeStats::new(clock),
             owners: Mutex::default(),
             failing: Mutex::default(),
             steady: Semaphore::new(AT_ONCE),
@@ -100,9 +103,22 @@ impl Scraper {
         self.shared.stats.clone()
     }
 
+    /// The API it lists nodes at, and where it publishes.
+    pub(crate) fn shares(&self) -> (Client, Pipeline) {
+        let config = &self.shared.config;
+        (config.api.clone(), config.pipeline.clone())
+    }
+
+    /// The clock it works by.
+    pub fn clock(&self) -> Clock {
+        self.shared.config.clock
+    }
+
     /// Follows the nodes, for ever. Dropping the future ends everything at once.
     pub async fn run(self) {
         let config = &self.shared.config;
+        *self.shared.owners.lock() = Owners::default();
+        self.shared.failing.lock().clear();
         let mut wanted = watcher::Config::default();
         if !config.options.node_selector.is_empty() {
             wanted = wanted.labels(&config.options.node_selector);
@@ -295,7 +311,7 @@ impl Follower {
                     max_age: options.freshness(),
                 };
                 let outcome = self.ledger.finish(now, pace);
-                shared.stats.succeeded(&self.node, now, took);
+                shared.stats.succeeded(&self.node, took);
                 shared.stats.unusable(malformed, outcome.incomplete);
                 self.answered();
                 shared.publish(&self.node, outcome);

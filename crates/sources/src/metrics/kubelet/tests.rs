@@ -192,7 +192,7 @@ async fn a_node_that_hangs_delays_nobody_and_is_asked_less_often() {
         &*pipeline.usage.silent("dead-1").unwrap(),
         "no answer within 10s"
     );
-    assert_eq!(pipeline.usage.outage(), None);
+    assert_eq!(pipeline.usage.unavailable(), None);
 }
 
 #[tokio::test(start_paused = true)]
@@ -206,7 +206,7 @@ async fn what_is_too_old_is_taken_back_and_returns() {
     seconds(30).await;
     assert!(pipeline.usage.pod(&pod("web")).is_none());
     assert!(pipeline.usage.node("a").is_none());
-    let why = pipeline.usage.outage().unwrap();
+    let why = pipeline.usage.unavailable().unwrap();
     assert!(
         why.contains("403 Forbidden") && why.contains("nodes/metrics"),
         "{why}"
@@ -214,7 +214,7 @@ async fn what_is_too_old_is_taken_back_and_returns() {
     world.set("a", Habit::Uses(100, "web"));
     seconds(150).await;
     assert!(pipeline.usage.pod(&pod("web")).is_some());
-    assert_eq!(pipeline.usage.outage(), None);
+    assert_eq!(pipeline.usage.unavailable(), None);
 }
 
 #[tokio::test(start_paused = true)]
