@@ -160,6 +160,7 @@ async fn nodes(
         runtime: Arc::clone(&runtime),
         pod_cidr: format!("10.244.{number}.0/24"),
         address: None,
+        server: None,
     });
     let config = agent::Config {
         client: plane.client().clone(),

@@ -68,6 +68,9 @@ pub struct NodeSpec {
     pub pod_cidr: String,
     /// The node's own address; the first of `pod_cidr` where `None`.
     pub address: Option<IpAddr>,
+    /// Where the node's own server is reached from outside the cluster; `None` where it is only
+    /// reached through the API server.
+    pub server: Option<std::net::SocketAddr>,
 }
 
 /// What the agents need.

@@ -12,6 +12,8 @@ const LEASE_PERIOD: Duration = Duration::from_secs(10);
 const LEASE_SECONDS: i64 = 40;
 /// Every so many lease rounds the node's status is written even if nothing has changed (5 min).
 const STATUS_EVERY: u64 = 30;
+/// The port of kubelets, where nothing listens on another.
+const PORT: u16 = 10250;
 /// The version this agent behaves like.
 const KUBELET_VERSION: &str = "v1.36.2+plimsoll";
 
@@ -196,13 +198,28 @@ fn status(shared: &Shared, node: &Node) -> Value {
                 "kubelet has sufficient PID available"),
             condition("Ready", holds, reason, message),
         ],
-        "addresses": [
-            {"type": "InternalIP", "address": node.address.to_string()},
-            {"type": "Hostname", "address": node.name},
-        ],
-        "daemonEndpoints": {"kubeletEndpoint": {"Port": 10250}},
+        "addresses": addresses(node),
+        "daemonEndpoints": {
+            "kubeletEndpoint": {"Port": node.spec.server.map_or(PORT, |at| at.port())},
+        },
         "nodeInfo": node_info(node),
     })
+}
+
+fn addresses(node: &Node) -> Vec<Value> {
+    let address = |kind: &str, address: String| json!({"type": kind, "address": address});
+    let mut all = vec![
+        address("InternalIP", node.address.to_string()),
+        address("Hostname", node.name.clone()),
+    ];
+    // Departs: nodes here live in a network of their own; this is where tools on this machine
+    // reach them.
+    all.extend(
+        node.spec
+            .server
+            .map(|at| address("ExternalIP", at.ip().to_string())),
+    );
+    all
 }
 
 fn cores(milli: u64) -> String {

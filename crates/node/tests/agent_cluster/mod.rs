@@ -165,6 +165,7 @@ pub(crate) fn node(name: &str, cidr: &str, runtime: Arc<dyn Runtime>) -> NodeSpe
         runtime,
         pod_cidr: cidr.to_owned(),
         address: None,
+        server: None,
     }
 }
 

@@ -1,5 +1,6 @@
 //! A whole cluster in this process: control plane, listener, nodes, Service proxy, DNS.
 
+mod doors;
 pub(crate) mod health;
 mod kubeconfig;
 mod machine;

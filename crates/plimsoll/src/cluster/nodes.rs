@@ -33,6 +33,7 @@ pub(super) fn specs(
             runtime: Arc::clone(runtime),
             pod_cidr: format!("10.{}.{}.0/24", 244 + number / 256, number % 256),
             address: None,
+            server: None,
         })
         .collect()
 }

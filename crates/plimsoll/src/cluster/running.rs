@@ -1,5 +1,6 @@
 //! Starting, using and stopping the whole.
 
+use super::doors::Doors;
 use super::kubeconfig::{self, NAME, Written};
 use super::machine::Machine;
 use super::nodes;
@@ -95,7 +96,7 @@ pub(crate) struct Running {
     agents: Option<Agents>,
     routing: (Option<Proxy>, Option<dns::Server>),
     admin: KeyedCert,
-    ca: String,
+    pki: Pki,
     stop: CancellationToken,
     serving: tokio::task::JoinHandle<()>,
 }
@@ -140,7 +141,7 @@ impl Running {
             agents: None,
             routing: (None, None),
             admin,
-            ca: pki.ca().to_owned(),
+            pki,
             stop,
             serving,
         };
@@ -167,7 +168,7 @@ impl Running {
     ) -> Result<()> {
         let runs = |part: &str| part.is_empty() || !settings.without.contains(part);
         let services = Directory::start(self.client.clone());
-        let specs = nodes::specs(&settings.nodes, Machine::here(), &runtime);
+        let mut specs = nodes::specs(&settings.nodes, Machine::here(), &runtime);
         self.nodes = nodes::summary(&specs);
         if runs("proxy") {
             self.routing.0 = Some(self.start_proxy(&services, settings.seed, address));
@@ -180,6 +181,7 @@ impl Running {
             "none (left to others)".clone_into(&mut self.nodes);
             return Ok(());
         }
+        let doors = Doors::open(&mut specs).await;
         let names: Vec<String> = specs.iter().map(|spec| spec.name.clone()).collect();
         let (samples, measured) = mpsc::channel(64);
         let agents = Agents::start(agent::Config {
@@ -198,6 +200,7 @@ impl Running {
         self.plane.server.set_nodes(Arc::new(agents.clone()));
         self.plane.keep(pump(measured, self.plane.pipeline.clone()));
         self.agents = Some(agents);
+        doors.serve(&mut self.plane, &self.pki, &self.stop)?;
         let ready = names.iter().map(|name| node_ready(&self.client, name));
         tokio::time::timeout(NODE_PATIENCE, futures::future::try_join_all(ready))
             .await
@@ -229,7 +232,7 @@ impl Running {
         Entry {
             name: NAME,
             server: &self.server,
-            ca: &self.ca,
+            ca: self.pki.ca(),
             client: &self.admin,
         }
     }

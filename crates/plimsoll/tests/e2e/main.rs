@@ -12,6 +12,7 @@ mod controller;
 mod crash;
 mod demo;
 mod kubectl;
+mod kubelets;
 mod lab1;
 mod lifecycle;
 mod safekeeping;
@@ -47,6 +48,7 @@ const PLAIN: &[(&str, Plain)] = &[
         lifecycle::status_logs_down,
     ),
     ("crash::loses_nothing", crash::loses_nothing),
+    ("kubelets::are_scraped_over_tls", kubelets::scraped),
     ("demo::scales_out_and_in_and_fails_no_request", demo::passes),
 ];
 
