@@ -2,7 +2,7 @@
 //! (`metrics.k8s.io`) and who decides (the autoscalers).
 
 use jiff::Timestamp;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
 
 /// What one container used over a window.
@@ -55,7 +55,8 @@ pub struct Samples {
 #[derive(Debug, Default)]
 struct Inner {
     unavailable: Option<Arc<str>>,
-    pods: BTreeMap<PodName, Arc<PodUsage>>,
+    /// Only ever looked up, for every pod and every round: by hash.
+    pods: HashMap<PodName, Arc<PodUsage>>,
     nodes: BTreeMap<Arc<str>, Arc<NodeUsage>>,
     silent: BTreeMap<Arc<str>, Arc<str>>,
 }

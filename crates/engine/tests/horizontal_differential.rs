@@ -199,6 +199,7 @@ impl Dice {
             max_replicas: min_replicas.unwrap_or(1).max(1) + self.int(0, 20),
             metrics,
             behavior: self.maybe(50, Self::behavior),
+            ..Spec::default()
         };
         let spec_replicas = if self.chance(60) {
             i32::try_from(pods.len()).unwrap()

@@ -183,3 +183,48 @@ fn an_autoscaler_is_in_one_state(#[case] conditions: &[(&str, &str, &str)], #[ca
     let status = serde_json::from_value(json!({ "conditions": conditions })).unwrap();
     assert_eq!(state_of(&status), want);
 }
+
+/// Words of an expression that name series: those with braces or a range behind them.
+fn series_of(expression: &str) -> Vec<&str> {
+    let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let ends = expression.match_indices('{').map(|(at, _)| at);
+    let names = ends.filter_map(|at| {
+        let before = expression.get(..at)?;
+        let from = before.rfind(|c| !is_word(c)).map_or(0, |at| at + 1);
+        before.get(from..).filter(|name| !name.is_empty())
+    });
+    names.collect()
+}
+
+#[test]
+fn the_dashboard_asks_for_series_that_exist() {
+    let failing = observed(&json!([cpu()]), vec![Err("down".into())]);
+    let shown = [
+        counted(&observed(&json!([cpu()]), vec![Ok(used(900))])),
+        counted(&failing),
+    ]
+    .concat();
+    let metrics = Metrics::default();
+    let live: Arc<dyn Live> = Arc::new(Two);
+    metrics.attach(Arc::downgrade(&live));
+    let shown = shown + &page(&metrics);
+    let dashboard = include_str!("../../../../docs/grafana/horizontal.json");
+    let dashboard: Value = serde_json::from_str(dashboard).unwrap();
+    let mut asked = 0;
+    for panel in dashboard["panels"].as_array().unwrap() {
+        for target in panel["targets"].as_array().unwrap() {
+            let expression = target["expr"].as_str().unwrap();
+            let series = series_of(expression);
+            assert!(!series.is_empty(), "{expression} asks for nothing");
+            for name in series {
+                let exists = shown.lines().any(|line| {
+                    line.strip_prefix(name)
+                        .is_some_and(|rest| rest.starts_with(['{', ' ']))
+                });
+                assert!(exists, "{name} of {expression} does not exist");
+                asked += 1;
+            }
+        }
+    }
+    assert!(asked > 20);
+}

@@ -165,21 +165,30 @@ impl Shell {
     }
 
     fn watched_scale(&self, kind: &str, name: &ObjectKey) -> Option<(Scale, u64)> {
-        let text = |selector: &Option<Selector>| selector.as_ref().map(ToString::to_string);
         let (revision, spec_replicas, status_replicas, selector) = match kind {
             "Deployment" => {
                 let found = self.caches.deployments.get(name)?;
                 let (spec, status) = (found.replicas, found.status.replicas);
-                (found.meta.revision, spec, status, text(&found.selector))
+                (
+                    found.meta.revision,
+                    spec,
+                    status,
+                    found.scale_selector.clone(),
+                )
             }
             "ReplicaSet" => {
                 let found = self.caches.replica_sets.get(name)?;
                 let (spec, status) = (found.replicas, found.status.replicas);
-                (found.meta.revision, spec, status, text(&found.selector))
+                (
+                    found.meta.revision,
+                    spec,
+                    status,
+                    found.scale_selector.clone(),
+                )
             }
             _ => return None,
         };
-        let selector = selector.map_or(Selection::Missing, |text| Selection::Valid(text.into()));
+        let selector = selector.map_or(Selection::Missing, Selection::Valid);
         Some((
             Scale {
                 spec_replicas,

@@ -4,7 +4,7 @@ use super::key::ScalerKey;
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
 use plimsoll_engine::horizontal::Memory;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 /// What is kept between passes of one autoscaler.
@@ -18,9 +18,9 @@ pub(super) struct Remembered {
     warnings: BTreeMap<String, (String, Timestamp)>,
 }
 
-/// What is kept between passes, by autoscaler.
+/// What is kept between passes, by autoscaler. Only ever looked up, several times a pass: by hash.
 #[derive(Debug, Default)]
-pub(super) struct Recall(Mutex<BTreeMap<ScalerKey, Remembered>>);
+pub(super) struct Recall(Mutex<HashMap<ScalerKey, Remembered>>);
 
 impl Recall {
     /// Looks at or changes what is kept of one.

@@ -4,7 +4,7 @@ use super::key::ScalerKey;
 use crate::pods::{PodView, Selector, SelectorError};
 use crate::runtime::ObjectKey;
 use parking_lot::RwLock;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 /// A scaled object: kind, namespace, name.
@@ -16,9 +16,9 @@ pub(super) struct Registry(RwLock<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
-    selectors: BTreeMap<ScalerKey, Known>,
+    selectors: HashMap<ScalerKey, Known>,
     by_namespace: BTreeMap<Arc<str>, Anchors>,
-    targets: BTreeMap<ScalerKey, TargetKey>,
+    targets: HashMap<ScalerKey, TargetKey>,
     by_target: BTreeMap<TargetKey, BTreeSet<ScalerKey>>,
 }
 
@@ -35,8 +35,8 @@ type Members = BTreeMap<ScalerKey, Arc<Selector>>;
 /// The autoscalers of a namespace by a label that all their pods have.
 #[derive(Debug, Default)]
 struct Anchors {
-    /// Label key, then value.
-    by_label: BTreeMap<Arc<str>, BTreeMap<Arc<str>, Members>>,
+    /// Label key, then value: only ever looked up, for every pod and every round.
+    by_label: BTreeMap<Arc<str>, HashMap<Arc<str>, Members>>,
     /// Those whose selector names no label.
     others: Members,
 }
@@ -61,7 +61,9 @@ impl Anchors {
         let Some(values) = self.by_label.get_mut(key) else {
             return;
         };
-        values.retain(|v, members| **v != *value || !members.is_empty());
+        if values.get(value).is_some_and(Members::is_empty) {
+            values.remove(value);
+        }
         if values.is_empty() {
             self.by_label.remove(key);
         }
@@ -152,14 +154,17 @@ impl Registry {
         into: &mut BTreeSet<ScalerKey>,
     ) {
         let inner = self.0.read();
+        let mut last: Option<&ScalerKey> = None;
         for pod in pods {
             let Some(anchors) = inner.by_namespace.get(pod.meta.namespace()) else {
                 continue;
             };
             for scaler in anchors.find(pod) {
-                if !into.contains(scaler) {
+                // Pods of one workload mostly come one after another.
+                if last != Some(scaler) && !into.contains(scaler) {
                     into.insert(scaler.clone());
                 }
+                last = Some(scaler);
             }
         }
     }

@@ -128,8 +128,21 @@ impl Shell {
     }
 
     pub(super) fn on_samples(&self, round: &Samples) {
-        let keys = round.pods.iter().map(|(key, _)| key);
-        let measured = keys.map(|(namespace, name)| ObjectKey::of(namespace, Arc::clone(name)));
+        // Pods of one namespace mostly come in a run, whose shared text is looked up once.
+        let mut last: Option<(Arc<str>, Arc<str>)> = None;
+        let measured = round.pods.iter().map(|((namespace, name), _)| {
+            if let Some((given, shared)) = &last
+                && Arc::ptr_eq(given, namespace)
+            {
+                return ObjectKey {
+                    namespace: Arc::clone(shared),
+                    name: Arc::clone(name),
+                };
+            }
+            let key = ObjectKey::of(namespace, Arc::clone(name));
+            last = Some((Arc::clone(namespace), Arc::clone(&key.namespace)));
+            key
+        });
         let pods = self.caches.pods.get_all(measured);
         let mut affected = BTreeSet::new();
         self.registry.collect(&pods, &mut affected);
@@ -228,8 +241,10 @@ impl Shell {
         let now = observed.now;
         self.tell_events(key, scaler, &decision, now);
         self.tell_period(key, scaler, now);
-        let status = decision.status.clone();
+        // Most passes change nothing, so that there is nothing to copy.
+        let changed = (decision.status != scaler.status).then(|| decision.status.clone());
         self.explanations.tell(key, observed, decision);
+        let Some(status) = changed else { return Ok(()) };
         let written = self.write_status(key, scaler, &status, now).await;
         written.map_err(Error::Status)
     }

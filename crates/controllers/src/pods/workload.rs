@@ -46,6 +46,8 @@ pub struct ReplicaSetView {
     pub min_ready_seconds: i32,
     /// `spec.selector`, decoded; `None` if it cannot be used.
     pub selector: Option<Selector>,
+    /// The same as text, as its `Scale` shows it.
+    pub scale_selector: Option<Arc<str>>,
     /// `spec.template`, undecoded.
     pub template: Box<RawValue>,
     /// `status`.
@@ -82,11 +84,13 @@ impl Cached for ReplicaSetView {
             spec,
             status,
         } = wire;
+        let selector = selector(spec.selector.as_ref());
         Self {
             meta: metadata.into(),
             replicas: spec.replicas.unwrap_or(1),
             min_ready_seconds: spec.min_ready_seconds.unwrap_or_default(),
-            selector: selector(spec.selector.as_ref()),
+            scale_selector: selector.as_ref().map(|s| s.to_string().into()),
+            selector,
             template: spec.template.unwrap_or_default(),
             status,
         }
@@ -165,6 +169,8 @@ pub struct DeploymentView {
     pub selector_text: Value,
     /// `spec.selector`, decoded; `None` if it cannot be used.
     pub selector: Option<Selector>,
+    /// The same as text, as its `Scale` shows it.
+    pub scale_selector: Option<Arc<str>>,
     /// `spec.template`, undecoded.
     pub template: Box<RawValue>,
     /// `status`.
@@ -215,6 +221,7 @@ impl Cached for DeploymentView {
                 max_unavailable: rolling.max_unavailable.unwrap_or_else(percent),
             }),
         };
+        let selector = selector(spec.selector.as_ref());
         Self {
             meta: metadata.into(),
             replicas: spec.replicas.unwrap_or(1),
@@ -223,7 +230,8 @@ impl Cached for DeploymentView {
             revision_history_limit: spec.revision_history_limit.unwrap_or(10),
             progress_deadline_seconds: spec.progress_deadline_seconds,
             strategy,
-            selector: selector(spec.selector.as_ref()),
+            scale_selector: selector.as_ref().map(|s| s.to_string().into()),
+            selector,
             selector_text: serde_json::to_value(&spec.selector).unwrap_or_default(),
             template: spec.template.unwrap_or_default(),
             status,

@@ -396,10 +396,13 @@ impl Agents {
             roster.pods.insert(key, pod);
             return;
         };
+        let known = roster.tasks.get(&key);
+        let known = known.is_some_and(|task| task.uid == pod.metadata.uid);
         let pod = if node.runtime.runs_processes() {
             pod
         } else {
-            Arc::new(Arc::unwrap_or_clone(pod).without_program())
+            let pod = Arc::unwrap_or_clone(pod).without_program();
+            Arc::new(if known { pod.without_conditions() } else { pod })
         };
         roster.pods.insert(key.clone(), Arc::clone(&pod));
         if let Some(task) = roster.tasks.get(&key) {

@@ -261,6 +261,15 @@ impl Pod {
         )
     }
 
+    /// The same pod without the conditions that only a worker's first look is for.
+    #[must_use]
+    pub fn without_conditions(mut self) -> Self {
+        if self.spec.readiness_gates.is_empty() {
+            self.status.conditions = Vec::new();
+        }
+        self
+    }
+
     /// The same pod without what only running programs need: for runtimes that run none, of whose
     /// pods there are many.
     #[must_use]

@@ -1,9 +1,11 @@
 //! The way to the API server.
 
 use super::flags::ConnectionArgs;
+use super::requests::Requests;
 use anyhow::{Context, Result};
 use http::HeaderValue;
 use http::header::USER_AGENT;
+use kube::client::ClientBuilder;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 
@@ -17,6 +19,8 @@ pub(crate) struct Connection {
     pub(crate) namespace: String,
     /// Whether this runs as a pod of the cluster, by its service account.
     pub(crate) in_cluster: bool,
+    /// What the client asks for, counted.
+    pub(crate) requests: Requests,
 }
 
 /// Builds the client; asks the server nothing yet.
@@ -30,12 +34,15 @@ pub(crate) async fn connect(args: &ConnectionArgs) -> Result<Connection> {
         config.cluster_url.to_string(),
         config.default_namespace.clone(),
     );
-    let client = Client::try_from(config).context("cannot use this kubeconfig")?;
+    let requests = Requests::to(&config.cluster_url);
+    let client = ClientBuilder::try_from(config).context("cannot use this kubeconfig")?;
+    let client = client.with_layer(&requests).build();
     Ok(Connection {
         client,
         server: server.trim_end_matches('/').to_owned(),
         namespace,
         in_cluster,
+        requests,
     })
 }
 

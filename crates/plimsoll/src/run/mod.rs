@@ -11,6 +11,7 @@ mod flags;
 mod health;
 mod log;
 mod parts;
+mod requests;
 
 pub(crate) use connect::connect;
 pub(crate) use flags::ConnectionArgs;
@@ -23,6 +24,7 @@ use flags::{ElectionArgs, HorizontalArgs, LoggingArgs, ScopeArgs, ServingArgs};
 use health::{Endpoints, Health};
 use kube::Client;
 use parts::Parts;
+use plimsoll_api::exposition::Exposition;
 use plimsoll_clock::Clock;
 use plimsoll_controllers::runtime::election::{Elector, Lost, Settings};
 use plimsoll_controllers::supervisor::{Context, Options as Shared};
@@ -117,7 +119,9 @@ impl Process {
         let health = Health::default();
         let mut tasks = JoinSet::new();
         let parts = Parts::default();
-        serve(&mut tasks, &args, &health, &parts).await?;
+        let mut expositions = parts.expositions(&args.election.lease_name);
+        expositions.push(Arc::new(connection.requests.clone()));
+        serve(&mut tasks, &args, &health, expositions).await?;
         let seed = crate::cluster::fresh_seed();
         let own = args.election.lease_namespace.clone();
         let election = args.election.enabled.then(|| Settings {
@@ -204,11 +208,11 @@ async fn serve(
     tasks: &mut JoinSet<()>,
     args: &RunArgs,
     health: &Health,
-    parts: &Parts,
+    expositions: Vec<Arc<dyn Exposition>>,
 ) -> Result<()> {
     let endpoints = Arc::new(Endpoints {
         health: health.clone(),
-        expositions: parts.expositions(&args.election.lease_name),
+        expositions,
     });
     let args = &args.serving;
     let flags = [
