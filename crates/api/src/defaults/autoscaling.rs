@@ -4,6 +4,24 @@ use super::{Fields, child, ensure, is_set, set, set_text};
 use crate::meta;
 use serde_json::{Value, json};
 
+/// The autoscaler itself: its spec, and the shape its status always has.
+pub(super) fn horizontal(object: &mut Value) {
+    autoscaler(object);
+    status(object);
+}
+
+/// Parity: `currentMetrics` and `desiredReplicas` are always written, `currentReplicas` not as zero.
+fn status(object: &mut Value) {
+    let Some(status) = object.get_mut("status").and_then(Value::as_object_mut) else {
+        return;
+    };
+    status.entry("currentMetrics").or_insert(Value::Null);
+    status.entry("desiredReplicas").or_insert_with(|| 0.into());
+    if status.get("currentReplicas").and_then(Value::as_i64) == Some(0) {
+        status.shift_remove("currentReplicas");
+    }
+}
+
 /// The same for an object served as `v1`; the v1 form itself has nothing to fill in.
 ///
 /// Parity: what v1 says of a behavior is validated before it is filled in, so a direction without
@@ -17,7 +35,7 @@ pub(super) fn stored_autoscaler(object: &mut Value) {
         let rules = rules.and_then(Value::as_object);
         rules.is_some_and(|rules| !is_set(rules, "policies"))
     });
-    autoscaler(object);
+    horizontal(object);
     for (direction, bare) in ["scaleUp", "scaleDown"].into_iter().zip(bare) {
         let rules = object.pointer_mut(&format!("/spec/behavior/{direction}"));
         if let Some(rules) = rules.and_then(Value::as_object_mut).filter(|_| bare) {

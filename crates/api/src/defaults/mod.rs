@@ -45,7 +45,7 @@ pub(crate) fn of(group: &str, version: &str, kind: &str) -> fn(&mut Value) {
         ("apps", "DaemonSet") => workload::daemon_set,
         ("batch", "Job") => workload::job,
         ("batch", "CronJob") => workload::cron_job,
-        ("autoscaling", _) if version == "v2" => autoscaler,
+        ("autoscaling", _) if version == "v2" => autoscaling::horizontal,
         // Writes through v1 are defaulted in the stored form.
         ("autoscaling", _) => autoscaling::stored_autoscaler,
         ("rbac.authorization.k8s.io", "RoleBinding" | "ClusterRoleBinding") => binding,

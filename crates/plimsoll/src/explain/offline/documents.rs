@@ -16,6 +16,16 @@ pub(super) struct Place {
     item: Option<usize>,
 }
 
+impl Place {
+    fn of(file: &str, document: usize) -> Self {
+        Self {
+            file: file.to_owned(),
+            document,
+            item: None,
+        }
+    }
+}
+
 impl fmt::Display for Place {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "{}, document {}", self.file, self.document)?;
@@ -83,32 +93,40 @@ pub(super) fn read(path: &Path) -> Result<Vec<Document>> {
 }
 
 fn parse(file: &str, text: &str) -> Result<Vec<Document>> {
-    let place = |document: usize| Place {
-        file: file.to_owned(),
-        document,
-        item: None,
-    };
-    let mut found = Vec::new();
-    if text.trim_start().starts_with(['{', '[']) {
-        let stream = serde_json::Deserializer::from_str(text).into_iter::<Value>();
-        for (index, value) in stream.enumerate() {
-            let place = place(index + 1);
-            let value = value.with_context(|| format!("{place} is no JSON"))?;
-            unfold(place, value, &mut found)?;
-        }
-        return Ok(found);
+    if !text.trim_start().starts_with(['{', '[']) {
+        return yaml(file, text);
     }
+    // Braces begin YAML as well; only one of the two explanations helps.
+    let is_json = Path::new(file).extension().is_some_and(|end| end == "json");
+    json(file, text).or_else(|error| match yaml(file, text) {
+        Err(other) if !is_json => Err(other),
+        Err(_) => Err(error),
+        Ok(found) => Ok(found),
+    })
+}
+
+fn json(file: &str, text: &str) -> Result<Vec<Document>> {
+    let mut found = Vec::new();
+    let stream = serde_json::Deserializer::from_str(text).into_iter::<Value>();
+    for (index, value) in stream.enumerate() {
+        let place = Place::of(file, index + 1);
+        let value = value.with_context(|| format!("{place} is no JSON"))?;
+        unfold(place, value, &mut found)?;
+    }
+    Ok(found)
+}
+
+fn yaml(file: &str, text: &str) -> Result<Vec<Document>> {
+    let mut found = Vec::new();
     let mut number = 0;
     for (line, part) in split(text) {
         // Empty lines in front make the parser's line numbers those of the file.
         let padded = "\n".repeat(line) + &part;
+        let place = Place::of(file, number + 1);
         let value = serde_saphyr::from_str::<Value>(&padded);
-        number += 1;
-        let place = place(number);
         let value = value.with_context(|| format!("{place} is no YAML"))?;
-        if value.is_null() {
-            number -= 1;
-        } else {
+        if !value.is_null() {
+            number += 1;
             unfold(place, value, &mut found)?;
         }
     }
