@@ -54,6 +54,16 @@ pub struct LocalRequest {
     pub field_selector: String,
     /// `metricLabelSelector` as sent.
     pub metric_label_selector: String,
+    /// All parameters as sent, decoded, for those that only one group knows.
+    pub parameters: Vec<(String, String)>,
+}
+
+impl LocalRequest {
+    /// The first value of a parameter.
+    pub fn parameter(&self, name: &str) -> Option<&str> {
+        let found = self.parameters.iter().find(|(key, _)| key == name);
+        found.map(|(_, value)| value.as_str())
+    }
 }
 
 /// A group version served in process.

@@ -51,6 +51,7 @@ fn request(path: &ResourcePath, query: &Query) -> LocalRequest {
         label_selector: query.text("labelSelector").to_owned(),
         field_selector: query.text("fieldSelector").to_owned(),
         metric_label_selector: query.text("metricLabelSelector").to_owned(),
+        parameters: query.pairs().to_vec(),
     }
 }
 

@@ -1,7 +1,7 @@
 //! The command line.
 
 use crate::output::complain;
-use crate::{bench, convert, demo, explain, install, lifecycle, run, safekeeping, up};
+use crate::{bench, convert, demo, explain, hold, install, lifecycle, run, safekeeping, up};
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -35,10 +35,14 @@ enum Command {
     Status(lifecycle::StatusArgs),
     /// Print what the cluster's process has logged
     Logs(lifecycle::LogsArgs),
-    /// Say why an autoscaler did what it did last
+    /// Say why an autoscaler did what it did
     Explain(explain::ExplainArgs),
     /// Print a HorizontalPodAutoscaler as the PodAutoscaler that does the same
     Convert(convert::ConvertArgs),
+    /// Keep an autoscaler from scaling, for a while or until it is resumed
+    Hold(hold::HoldArgs),
+    /// Let a held autoscaler go on
+    Resume(hold::ResumeArgs),
     /// Save everything a cluster holds to one file
     Backup(safekeeping::BackupArgs),
     /// Put a backup into a data directory that has no cluster yet
@@ -91,6 +95,8 @@ pub(crate) fn run() -> ExitCode {
         Command::Logs(args) => lifecycle::logs(&args),
         Command::Explain(args) => block_on(explain::run(args)),
         Command::Convert(args) => block_on(convert::run(args)),
+        Command::Hold(args) => block_on(hold::hold(args)),
+        Command::Resume(args) => block_on(hold::resume(args)),
         Command::Backup(args) => block_on(safekeeping::backup(args)),
         Command::Restore(args) => safekeeping::restore(&args),
         Command::RotateKey(place) => block_on(safekeeping::rotate_key(place.dir())),

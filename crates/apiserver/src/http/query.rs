@@ -14,6 +14,11 @@ impl Query {
         Self(pairs.collect())
     }
 
+    /// Every parameter, in the order they were sent.
+    pub(crate) fn pairs(&self) -> &[(String, String)] {
+        &self.0
+    }
+
     /// The first value of `key`.
     pub(crate) fn get(&self, key: &str) -> Option<&str> {
         self.0

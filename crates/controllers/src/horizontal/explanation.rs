@@ -1,201 +1,230 @@
-//! Why each autoscaler did what it did last: `explain.plimsoll.dev/v1alpha1`.
+//! Why each autoscaler did what it did: the last decision with everything it came from, and a log
+//! of the decisions before it.
 
-use super::key::{ScalerKey, ScalerKind};
-use crate::runtime::ObjectKey;
-use async_trait::async_trait;
+mod api;
+mod journal;
+mod show;
+
+use super::findings::Finding;
+use super::key::ScalerKey;
 use jiff::Timestamp;
+use journal::{Entry, Journal, MOST_ENTRIES, Span, is_repeated};
 use parking_lot::RwLock;
-use plimsoll_api::local::{LocalGroup, LocalRequest, LocalResource};
-use plimsoll_api::status::ApiError;
-use plimsoll_engine::horizontal::{Decision, Observed, Reading, render};
-use serde_json::{Value, json};
-use std::collections::{BTreeMap, VecDeque};
+use plimsoll_api::selector::FieldSelector;
+use plimsoll_engine::horizontal::{Decision, Observed};
+use serde_json::Value;
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use tokio::sync::watch;
 
-const GROUP: &str = "explain.plimsoll.dev";
-const VERSION: &str = "v1alpha1";
-const PLURAL: &str = "horizontalpodautoscalers";
-/// Changes remembered per autoscaler.
-const REMEMBERED: usize = 32;
+pub use show::describe;
 
-/// The last decision of every autoscaler and its recent changes. Clones share it.
-#[derive(Debug, Clone, Default)]
-pub struct Explanations(Arc<RwLock<BTreeMap<ScalerKey, Told>>>);
+/// Bytes of all decision logs together.
+const MOST_BYTES_IN_ALL: usize = 32 << 20;
+
+/// The last decision of every autoscaler, and a bounded log of those before it. Clones share it.
+///
+/// Consecutive passes that decide the same are one entry with a count; an entry holds the newest of
+/// its passes. A log is bounded by count and bytes, and so are all logs together.
+#[derive(Debug, Clone)]
+pub struct Explanations(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    inner: RwLock<Inner>,
+    /// Id of the newest changed decision, for whoever waits.
+    newest: watch::Sender<u64>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    scalers: BTreeMap<ScalerKey, Told>,
+    /// Bytes of all logs.
+    bytes: usize,
+    newest: u64,
+    /// The newest pass of any autoscaler.
+    latest: Timestamp,
+}
 
 #[derive(Debug)]
 struct Told {
     last: Arc<Record>,
-    changes: VecDeque<Change>,
+    span: Span,
+    journal: Journal,
 }
 
 #[derive(Debug)]
 struct Record {
     observed: Observed,
     decision: Decision,
+    findings: Vec<Finding>,
 }
 
-#[derive(Debug)]
-struct Change {
-    time: Timestamp,
-    from: i32,
-    to: i32,
-    reason: String,
+/// Which decisions are asked for.
+#[derive(Debug, Default)]
+struct Wanted {
+    namespace: Option<String>,
+    fields: FieldSelector,
+    since: Option<Timestamp>,
+    /// Only decisions with a greater id.
+    after: u64,
+}
+
+impl Default for Explanations {
+    fn default() -> Self {
+        let (newest, _) = watch::channel(0);
+        Self(Arc::new(Shared {
+            inner: RwLock::default(),
+            newest,
+        }))
+    }
 }
 
 impl Explanations {
-    /// Remembers a decision.
-    pub(super) fn tell(&self, scaler: &ScalerKey, observed: Observed, decision: Decision) {
-        let change = decision.write.map(|to| Change {
-            time: observed.now,
-            from: decision.status.current_replicas,
-            to,
-            reason: decision.reason.clone(),
-        });
-        let last = Arc::new(Record { observed, decision });
-        let mut told = self.0.write();
-        let entry = told.entry(scaler.clone());
-        let entry = entry
-            .and_modify(|told| told.last = Arc::clone(&last))
-            .or_insert_with(|| Told {
-                last,
-                changes: VecDeque::new(),
-            });
-        if let Some(change) = change {
-            if entry.changes.len() >= REMEMBERED {
-                entry.changes.pop_front();
-            }
-            entry.changes.push_back(change);
+    /// Remembers a decision and what was found around it.
+    pub(super) fn tell(
+        &self,
+        scaler: &ScalerKey,
+        observed: Observed,
+        decision: Decision,
+        findings: Vec<Finding>,
+    ) {
+        let record = Record {
+            observed,
+            decision,
+            findings,
+        };
+        let changed = self.0.inner.write().tell(scaler, record);
+        if let Some(id) = changed {
+            self.0.newest.send_replace(id);
         }
     }
 
     /// Forgets an autoscaler that is gone.
     pub(super) fn forget(&self, scaler: &ScalerKey) {
-        self.0.write().remove(scaler);
+        let mut inner = self.0.inner.write();
+        if let Some(told) = inner.scalers.remove(scaler) {
+            inner.bytes -= told.journal.bytes();
+        }
     }
 
     fn get(&self, key: &ScalerKey) -> Option<Value> {
-        Some(self.0.read().get(key)?.explanation(&key.object))
+        Some(show::explanation(
+            key,
+            self.0.inner.read().scalers.get(key)?,
+        ))
     }
 
-    fn list(&self, namespace: Option<&str>) -> Vec<Value> {
-        let told = self.0.read();
-        told.iter()
-            .filter(|(key, _)| key.kind == ScalerKind::Horizontal)
-            .filter(|(key, _)| namespace.is_none_or(|wanted| *key.object.namespace == *wanted))
-            .map(|(key, told)| told.explanation(&key.object))
+    fn list(&self, is_wanted: impl Fn(&ScalerKey) -> bool) -> Vec<Value> {
+        let inner = self.0.inner.read();
+        let told = inner.scalers.iter().filter(|(key, _)| is_wanted(key));
+        told.map(|(key, told)| show::explanation(key, told))
             .collect()
     }
-}
 
-impl Told {
-    fn explanation(&self, key: &ObjectKey) -> Value {
-        let Record { observed, decision } = &*self.last;
-        let changes: Vec<Value> = self
-            .changes
-            .iter()
-            .map(|c| json!({ "time": c.time, "from": c.from, "to": c.to, "reason": c.reason }))
-            .collect();
-        let mut told = describe((&key.namespace, &key.name), observed, decision);
-        if let Some(map) = told.as_object_mut() {
-            map.insert("changes".into(), json!(changes));
+    /// The wanted decisions, oldest first, and the id of the newest of all.
+    fn decisions(&self, wanted: &Wanted) -> (Vec<Value>, u64) {
+        let inner = self.0.inner.read();
+        let mut found = Vec::new();
+        for (key, told) in &inner.scalers {
+            let other = wanted.namespace.as_deref();
+            if other.is_some_and(|namespace| *key.object.namespace != *namespace) {
+                continue;
+            }
+            for entry in told.journal.entries() {
+                if wanted.has(key, &entry.span) {
+                    found.push((entry.span.id, show::past(key, entry)));
+                }
+            }
+            if wanted.has(key, &told.span) {
+                found.push((told.span.id, show::current(key, told)));
+            }
         }
-        told
+        found.sort_by_key(|(id, _)| *id);
+        let decisions = found.into_iter().map(|(_, decision)| decision);
+        (decisions.collect(), inner.newest)
+    }
+
+    /// The time of the newest pass: what "an hour ago" counts from.
+    fn latest(&self) -> Timestamp {
+        self.0.inner.read().latest
     }
 }
 
-/// One decision of the autoscaler (namespace, name) in the form of the API.
-pub fn describe(
-    (namespace, name): (&str, &str),
-    observed: &Observed,
-    decision: &Decision,
-) -> Value {
-    json!({
-        "kind": "Explanation",
-        "apiVersion": format!("{GROUP}/{VERSION}"),
-        "metadata": { "name": name, "namespace": namespace },
-        "time": observed.now,
-        "decision": {
-            "replicas": decision.replicas,
-            "write": decision.write,
-            "reason": decision.reason,
-            "error": decision.error,
-            "conditions": decision.status.conditions,
-        },
-        "sentences": render(&decision.trace),
-        "steps": decision.trace,
-        "inputs": inputs(observed),
-    })
-}
-
-fn inputs(observed: &Observed) -> Value {
-    let scale = match &observed.scale {
-        Ok(scale) => json!({
-            "specReplicas": scale.spec_replicas,
-            "statusReplicas": scale.status_replicas,
-            "selector": match &scale.selector {
-                plimsoll_engine::horizontal::Selection::Valid(text) => json!(text),
-                plimsoll_engine::horizontal::Selection::Missing => Value::Null,
-                plimsoll_engine::horizontal::Selection::Invalid(why) => json!({ "error": why }),
-            },
-        }),
-        Err(error) => json!({ "error": error }),
-    };
-    let readings: Vec<Value> = observed.readings.iter().map(reading).collect();
-    let pods: Vec<&Arc<str>> = observed.pods.iter().map(|pod| &pod.name).collect();
-    json!({ "scale": scale, "pods": pods, "readings": readings, "memory": observed.memory })
-}
-
-fn reading(reading: &Result<Reading, String>) -> Value {
-    match reading {
-        Ok(Reading::PerPod(samples)) => {
-            let samples = samples.iter().map(|sample| {
-                json!({ "pod": sample.pod, "milli": sample.value, "timestamp": sample.timestamp })
-            });
-            json!({ "pods": samples.collect::<Vec<_>>() })
+impl Inner {
+    /// Answers the id of the decision if it is another one than before.
+    fn tell(&mut self, scaler: &ScalerKey, record: Record) -> Option<u64> {
+        let now = record.observed.now;
+        self.latest = self.latest.max(now);
+        if let Some(told) = self.scalers.get_mut(scaler)
+            && is_repeated(&told.last.decision, &record.decision)
+        {
+            told.last = Arc::new(record);
+            told.span.last = now;
+            told.span.passes += 1;
+            return None;
         }
-        Ok(Reading::Single(milli)) => json!({ "milli": milli }),
-        Ok(Reading::Series(series)) => json!({ "series": series }),
-        Err(error) => json!({ "error": error }),
-    }
-}
-
-#[async_trait]
-impl LocalGroup for Explanations {
-    fn group(&self) -> &'static str {
-        GROUP
-    }
-
-    fn version(&self) -> &'static str {
-        VERSION
-    }
-
-    fn resources(&self) -> Vec<LocalResource> {
-        vec![LocalResource {
-            plural: PLURAL,
-            singular: "",
-            kind: "Explanation",
-            namespaced: true,
-            verbs: &["get", "list"],
-            columns: Vec::new(),
-            cells: |_, _| Vec::new(),
-        }]
-    }
-
-    async fn read(&self, request: LocalRequest) -> Result<Value, ApiError> {
-        if request.resource != PLURAL {
-            return Err(ApiError::no_such_resource());
-        }
-        let namespace = request.namespace.as_deref();
-        let Some(name) = &request.name else {
-            let items = self.list(namespace);
-            let api_version = format!("{GROUP}/{VERSION}");
-            return Ok(json!({
-                "kind": "ExplanationList", "apiVersion": api_version, "metadata": {},
-                "items": items,
-            }));
+        // Ids grow from one process to the next, too, as long as clocks do.
+        let time = u64::try_from(now.as_microsecond()).unwrap_or_default();
+        self.newest = (self.newest + 1).max(time);
+        let span = Span {
+            id: self.newest,
+            first: now,
+            last: now,
+            passes: 1,
         };
-        let key = ScalerKey::horizontal(ObjectKey::new(namespace.unwrap_or_default(), name));
-        self.get(&key)
-            .ok_or_else(|| ApiError::not_found(GROUP, PLURAL, name))
+        self.begin(scaler, Arc::new(record), span);
+        Some(self.newest)
+    }
+
+    fn begin(&mut self, scaler: &ScalerKey, last: Arc<Record>, span: Span) {
+        let Some(told) = self.scalers.get_mut(scaler) else {
+            let journal = Journal::default();
+            let told = Told {
+                last,
+                span,
+                journal,
+            };
+            drop(self.scalers.insert(scaler.clone(), told));
+            return;
+        };
+        let before = std::mem::replace(&mut told.last, last);
+        let past = std::mem::replace(&mut told.span, span);
+        let decision = match Arc::try_unwrap(before) {
+            Ok(record) => record.decision,
+            Err(shared) => shared.decision.clone(),
+        };
+        self.bytes -= told.journal.bytes();
+        told.journal.push(Entry::new(past, decision));
+        self.bytes += told.journal.bytes();
+        if self.bytes > MOST_BYTES_IN_ALL {
+            self.make_room();
+        }
+    }
+
+    /// Cuts every log to half its fair share, so that this is seldom needed.
+    fn make_room(&mut self) {
+        let share = MOST_BYTES_IN_ALL / 2 / self.scalers.len().max(1);
+        self.bytes = 0;
+        for told in self.scalers.values_mut() {
+            told.journal.trim(MOST_ENTRIES, share);
+            self.bytes += told.journal.bytes();
+        }
     }
 }
+
+impl Wanted {
+    fn has(&self, key: &ScalerKey, span: &Span) -> bool {
+        span.id > self.after
+            && self.since.is_none_or(|since| span.last >= since)
+            && self.fields.matches(|field| match field {
+                "involvedObject.kind" => key.kind.kind(),
+                "involvedObject.name" => &*key.object.name,
+                "involvedObject.namespace" | "metadata.namespace" => &*key.object.namespace,
+                _ => "",
+            })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -12,6 +12,7 @@
 
 mod apply;
 mod explanation;
+mod findings;
 mod key;
 mod metrics;
 mod observe;
@@ -28,4 +29,5 @@ pub use explanation::{Explanations, describe};
 pub use key::{ScalerKey, ScalerKind};
 pub use metrics::{Metrics, Pass};
 pub use options::{Elsewhere, MemoryPlace, OUTSIDE_STALENESS, Options, STALENESS, Scope, gated};
+pub use plimsoll_engine::horizontal::hold;
 pub use running::{Horizontal, Signals, control};

@@ -27,6 +27,8 @@ pub(super) struct Source {
 #[derive(Debug)]
 pub(super) struct Seen {
     pub(super) observed: Observed,
+    /// The selected pods.
+    pub(super) pods: Vec<Arc<PodView>>,
     pub(super) source: Source,
     /// How long reading each metric took; empty where none had to be asked for.
     pub(super) read_in: Vec<Duration>,
@@ -77,6 +79,7 @@ impl Shell {
         };
         Seen {
             observed,
+            pods,
             source,
             read_in: Vec::new(),
         }

@@ -1,6 +1,7 @@
 //! The loop: who is looked at, and when.
 
 use super::explanation::Explanations;
+use super::findings::{Around, Lookout};
 use super::key::{ScalerKey, ScalerKind};
 use super::metrics::{Live, Metrics, Pass, Present, state_of};
 use super::observe::{Seen, target_key};
@@ -18,7 +19,7 @@ use crate::supervisor::Context;
 use jiff::Timestamp;
 use plimsoll_api::usage::{Samples, UsageStore};
 use plimsoll_clock::Clock;
-use plimsoll_engine::horizontal::{Decision, Observed, decide};
+use plimsoll_engine::horizontal::{Decision, decide_held, hold};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -26,7 +27,7 @@ use tokio::sync::broadcast::Receiver;
 use tokio::time::Instant;
 
 /// Who writes, as `metadata.managedFields` shows it.
-const FIELD_MANAGER: &str = "plimsoll";
+pub(super) const FIELD_MANAGER: &str = "plimsoll";
 
 #[derive(Debug)]
 pub(super) struct Shell {
@@ -42,6 +43,7 @@ pub(super) struct Shell {
     pub(super) options: Options,
     pub(super) queue: Queue<ScalerKey>,
     pub(super) metrics: Metrics,
+    pub(super) lookout: Lookout,
     explanations: Explanations,
     evaluations: AtomicU64,
 }
@@ -69,6 +71,7 @@ impl Shell {
             clock: context.clock,
             registry: Registry::default(),
             recall: Recall::default(),
+            lookout: Lookout::default(),
             queue: Queue::new(),
             evaluations: AtomicU64::new(0),
             usage,
@@ -105,7 +108,10 @@ impl Shell {
         new: Option<Arc<Scaler>>,
     ) {
         let asks = |scaler: Option<Arc<Scaler>>| {
-            scaler.map(|scaler| (scaler.spec.clone(), scaler.sync_period.clone()))
+            scaler.map(|scaler| {
+                let hold = scaler.meta.annotation(hold::ANNOTATION).map(str::to_owned);
+                (scaler.spec.clone(), scaler.sync_period.clone(), hold)
+            })
         };
         let (old, new) = (asks(old), asks(new));
         if old.is_none() || old != new {
@@ -167,6 +173,7 @@ impl Shell {
     fn forget(&self, key: &ScalerKey) {
         self.recall.forget(key);
         self.registry.forget(key);
+        self.lookout.forget(key);
         self.explanations.forget(key);
     }
 
@@ -182,8 +189,10 @@ impl Shell {
             known.memory.clone()
         });
         let seen = self.observe(key, scaler, spec, memory).await;
+        self.notice_change(key, &seen).await;
+        let held = scaler.hold(seen.observed.now);
         let deciding = Instant::now();
-        let mut decision = decide(&seen.observed);
+        let mut decision = decide_held(&seen.observed, held.as_ref());
         let decided_in = deciding.elapsed();
         let mut wrote = false;
         if let Some(replicas) = decision.write {
@@ -203,8 +212,9 @@ impl Shell {
         }
         self.recall
             .with(key, |known| known.memory.clone_from(&decision.memory));
-        let next_change = decision.next_change;
-        self.finish(key, scaler, seen.observed, decision).await?;
+        let end_of_hold = held.and_then(|held| held.until);
+        let next_change = decision.next_change.into_iter().chain(end_of_hold).min();
+        self.finish(key, scaler, seen, (decision, wrote)).await?;
         Ok(next_change)
     }
 
@@ -235,15 +245,23 @@ impl Shell {
         &self,
         key: &ScalerKey,
         scaler: &Scaler,
-        observed: Observed,
-        decision: Decision,
+        seen: Seen,
+        (decision, wrote): (Decision, bool),
     ) -> Result<(), Error> {
+        let Seen { observed, pods, .. } = seen;
         let now = observed.now;
         self.tell_events(key, scaler, &decision, now);
         self.tell_period(key, scaler, now);
+        let around = Around {
+            observed: &observed,
+            pods: &pods,
+            decision: &decision,
+            wrote,
+        };
+        let findings = self.look_around(key, scaler, &around);
         // Most passes change nothing, so that there is nothing to copy.
         let changed = (decision.status != scaler.status).then(|| decision.status.clone());
-        self.explanations.tell(key, observed, decision);
+        self.explanations.tell(key, observed, decision, findings);
         let Some(status) = changed else { return Ok(()) };
         let written = self.write_status(key, scaler, &status, now).await;
         written.map_err(Error::Status)

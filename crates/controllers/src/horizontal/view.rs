@@ -3,10 +3,11 @@
 use super::key::ScalerKind;
 use super::pod_autoscaler::sync_period;
 use crate::runtime::{Cached, Meta, Reference, wire};
+use jiff::Timestamp;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use plimsoll_api::pod_autoscaler::SYNC_PERIOD_ANNOTATION;
-use plimsoll_engine::horizontal::{Spec, Status};
+use plimsoll_engine::horizontal::{ByHand, Spec, Status, hold};
 use serde::Deserialize;
 use serde_json::Value;
 use std::sync::Arc;
@@ -27,6 +28,16 @@ pub(super) struct Scaler {
 }
 
 impl Scaler {
+    /// The hold that its annotations ask for, if one is in force.
+    pub(super) fn hold(&self, now: Timestamp) -> Option<ByHand> {
+        let hold = self.meta.annotation(hold::ANNOTATION)?;
+        ByHand::read(
+            Some(hold),
+            self.meta.annotation(hold::REASON_ANNOTATION),
+            now,
+        )
+    }
+
     pub(super) fn reference(&self) -> Reference {
         Reference::to(self.kind.api_version(), self.kind.kind(), &self.meta)
     }

@@ -90,6 +90,8 @@ pub struct Container {
     pub role: ContainerRole,
     /// `resources.requests`: resource and quantity as written.
     pub requests: Box<[(Arc<str>, Box<str>)]>,
+    /// `resources.limits.cpu` as written; no other limit is read by anybody.
+    pub cpu_limit: Option<Box<str>>,
     /// Ports.
     pub ports: Box<[Port]>,
 }
@@ -206,6 +208,7 @@ impl Cached for PodView {
             horizontal::Spec {
                 resources: horizontal::Resources {
                     requests: spec.resources.map(amounts).unwrap_or_default(),
+                    limits: Amounts::default(),
                 },
                 overhead: spec.overhead.clone().map(amounts_of).unwrap_or_default(),
                 ..horizontal_containers(&containers)
@@ -285,6 +288,7 @@ fn amounts_of(quantities: BTreeMap<String, String>) -> Amounts {
 
 /// The containers as the horizontal autoscaler sees them; names are shared with `containers`.
 fn horizontal_containers(containers: &[Container]) -> horizontal::Spec {
+    let cpu: Arc<str> = "cpu".into();
     let convert = |container: &Container| horizontal::Container {
         name: Arc::clone(&container.name),
         resources: horizontal::Resources {
@@ -292,6 +296,11 @@ fn horizontal_containers(containers: &[Container]) -> horizontal::Spec {
                 .requests
                 .iter()
                 .map(|(name, quantity)| (name, &**quantity))
+                .collect(),
+            limits: container
+                .cpu_limit
+                .iter()
+                .map(|quantity| (&cpu, &**quantity))
                 .collect(),
         },
         restart_policy: (container.role == ContainerRole::Sidecar).then(|| "Always".into()),
@@ -373,6 +382,7 @@ struct ContainerWire {
 #[serde(default)]
 struct ResourcesWire {
     requests: Option<BTreeMap<String, String>>,
+    limits: Option<BTreeMap<String, String>>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -426,10 +436,9 @@ where
 
 impl ContainerWire {
     fn into_view(self, role: ContainerRole) -> Container {
-        let requests = self
-            .resources
-            .and_then(|resources| resources.requests)
-            .unwrap_or_default();
+        let resources = self.resources.unwrap_or_default();
+        let requests = resources.requests.unwrap_or_default();
+        let cpu_limit = resources.limits.and_then(|mut limits| limits.remove("cpu"));
         Container {
             name: self.name.into(),
             role,
@@ -437,6 +446,7 @@ impl ContainerWire {
                 .into_iter()
                 .map(|(k, v)| (k.into(), v.into()))
                 .collect(),
+            cpu_limit: cpu_limit.map(Into::into),
             ports: self.ports.into_iter().map(Port::from).collect(),
         }
     }

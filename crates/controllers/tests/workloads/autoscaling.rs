@@ -15,13 +15,15 @@ use std::time::Duration;
 
 /// A load in thousandths of a core, shared evenly by the ready pods and measured each second.
 #[derive(Clone)]
-struct Load {
+pub(crate) struct Load {
     milli: Arc<Mutex<Option<u64>>>,
     pipeline: Pipeline,
+    /// What the autoscaler says.
+    pub(crate) explanations: Explanations,
 }
 
 impl Load {
-    fn set(&self, milli: u64) {
+    pub(crate) fn set(&self, milli: u64) {
         *self.milli.lock() = Some(milli);
     }
 
@@ -56,13 +58,14 @@ impl Load {
     }
 }
 
-async fn start() -> (Rig, Load) {
+pub(crate) async fn start() -> (Rig, Load) {
     let mut rig = Rig::start().await;
     let pipeline = Pipeline::new();
+    let explanations = Explanations::default();
     let signals = Signals {
         usage: pipeline.usage.clone(),
         rounds: pipeline.subscribe(),
-        explanations: Explanations::default(),
+        explanations: explanations.clone(),
         metrics: Metrics::default(),
     };
     let context = rig.context.clone();
@@ -73,13 +76,14 @@ async fn start() -> (Rig, Load) {
     let load = Load {
         milli: Arc::default(),
         pipeline,
+        explanations,
     };
     let (caches, clock) = (rig.context.caches.clone(), rig.clock);
     drop(rig.tasks.spawn(load.clone().measure(caches, clock)));
     (rig, load)
 }
 
-fn autoscalers(rig: &Rig) -> Api<DynamicObject> {
+pub(crate) fn autoscalers(rig: &Rig) -> Api<DynamicObject> {
     let version = ("autoscaling", "v2");
     rig.api(
         "default",
@@ -90,7 +94,7 @@ fn autoscalers(rig: &Rig) -> Api<DynamicObject> {
 }
 
 /// 50% of 100m, 1 to 10 replicas.
-fn autoscaler(name: &str) -> Value {
+pub(crate) fn autoscaler(name: &str) -> Value {
     json!({
         "apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler",
         "metadata": {"name": name, "namespace": "default"},
@@ -109,7 +113,7 @@ async fn replicas(rig: &Rig) -> i64 {
 }
 
 /// Tends pods for a while; returns every size the deployment had, in order.
-async fn sizes(rig: &Rig, time: Duration) -> Vec<i64> {
+pub(crate) async fn sizes(rig: &Rig, time: Duration) -> Vec<i64> {
     let start = tokio::time::Instant::now();
     let mut sizes = vec![replicas(rig).await];
     while start.elapsed() < time {

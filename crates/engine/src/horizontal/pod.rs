@@ -53,12 +53,15 @@ pub struct Container {
     pub restart_policy: Option<String>,
 }
 
-/// Requests, by resource name.
+/// Requests and limits, by resource name.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 pub struct Resources {
     /// Thousandths.
     #[serde(default)]
     pub requests: Amounts,
+    /// Thousandths; no decision depends on them.
+    #[serde(default)]
+    pub limits: Amounts,
 }
 
 /// Thousandths by resource name.
@@ -237,6 +240,33 @@ impl Facts {
         self.long_running().try_fold(0_i64, |sum, c| {
             Ok(sum.wrapping_add(self.request_of(c, resource)?))
         })
+    }
+
+    /// The pod's limit for `resource`, in thousandths; `None` where any part of it is unlimited.
+    pub fn limit(&self, resource: &str, container: Option<&str>) -> Option<i64> {
+        if let Some(wanted) = container {
+            let mut all = self.long_running();
+            let found = all.find(|c| &*c.name == wanted)?;
+            return found.resources.limits.get(resource);
+        }
+        let own = self.spec.resources.limits.get(resource);
+        own.or_else(|| {
+            self.long_running().try_fold(0_i64, |sum, container| {
+                Some(sum.saturating_add(container.resources.limits.get(resource)?))
+            })
+        })
+    }
+
+    /// The long-running containers without a request for `resource`.
+    pub fn without_request(&self, resource: &str) -> impl Iterator<Item = &Arc<str>> {
+        let lacks = move |c: &&Container| c.resources.requests.get(resource).is_none();
+        self.long_running().filter(lacks).map(|c| &c.name)
+    }
+
+    /// The long-running containers with a request for `resource`.
+    pub fn with_request(&self, resource: &str) -> impl Iterator<Item = &Arc<str>> {
+        let has = move |c: &&Container| c.resources.requests.get(resource).is_some();
+        self.long_running().filter(has).map(|c| &c.name)
     }
 
     fn request_of(&self, container: &Container, resource: &str) -> Result<i64, String> {

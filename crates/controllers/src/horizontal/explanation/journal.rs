@@ -1,0 +1,207 @@
+//! The decision log of one autoscaler: bounded, one entry per changed decision.
+
+use jiff::Timestamp;
+use plimsoll_engine::horizontal::{Decision, Step, same_outcome};
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// Decisions remembered per autoscaler, the current one not counted.
+pub(super) const MOST_ENTRIES: usize = 500;
+/// Bytes of them per autoscaler.
+pub(super) const MOST_BYTES: usize = 256 << 10;
+
+/// A run of passes that decided the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Span {
+    /// Grows with every changed decision of this process, and from one process to the next.
+    pub(super) id: u64,
+    /// The first pass.
+    pub(super) first: Timestamp,
+    /// The newest pass.
+    pub(super) last: Timestamp,
+    /// How many there were.
+    pub(super) passes: u64,
+}
+
+/// A decision of the past, as the newest of its passes made it.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) span: Span,
+    pub(super) from: i32,
+    pub(super) wrote: Option<i32>,
+    pub(super) reason: String,
+    pub(super) error: Option<String>,
+    pub(super) trace: Arc<[Step]>,
+    bytes: usize,
+}
+
+impl Entry {
+    pub(super) fn new(span: Span, decision: Decision) -> Self {
+        let mut entry = Self {
+            span,
+            from: decision.status.current_replicas,
+            wrote: decision.write,
+            reason: decision.reason,
+            error: decision.error,
+            trace: decision.trace.into(),
+            bytes: 0,
+        };
+        let text = entry.reason.len() + entry.error.as_ref().map_or(0, String::len);
+        let steps: usize = entry.trace.iter().map(weight).sum();
+        entry.bytes = size_of::<Self>() + text + steps;
+        entry
+    }
+}
+
+/// Past decisions, oldest first.
+#[derive(Debug, Default)]
+pub(super) struct Journal {
+    entries: VecDeque<Entry>,
+    bytes: usize,
+}
+
+impl Journal {
+    /// Adds an entry and drops the oldest ones beyond the bounds.
+    pub(super) fn push(&mut self, entry: Entry) {
+        self.bytes += entry.bytes;
+        self.entries.push_back(entry);
+        self.trim(MOST_ENTRIES, MOST_BYTES);
+    }
+
+    /// Drops the oldest entries beyond the bounds.
+    pub(super) fn trim(&mut self, entries: usize, bytes: usize) {
+        while self.entries.len() > entries || self.bytes > bytes {
+            let Some(oldest) = self.entries.pop_front() else {
+                return;
+            };
+            self.bytes -= oldest.bytes;
+        }
+    }
+
+    /// Bytes in use, roughly.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Oldest first.
+    pub(super) fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.iter()
+    }
+}
+
+/// Whether a pass decides what the one before it did, so that it is only counted.
+pub(super) fn is_repeated(before: &Decision, now: &Decision) -> bool {
+    before.write.is_none()
+        && now.write.is_none()
+        && before.error == now.error
+        && same_outcome(&before.trace, &now.trace)
+}
+
+/// Roughly the memory of a step.
+fn weight(step: &Step) -> usize {
+    let text = text_of(step).map_or(0, str::len);
+    size_of::<Step>() + text + names_in(step) * size_of::<Arc<str>>()
+}
+
+fn text_of(step: &Step) -> Option<&str> {
+    if let Step::Unreadable { error } | Step::Unselectable { error } | Step::Failed { error } = step
+    {
+        return Some(error);
+    }
+    if let Step::Metric { name, .. } | Step::Chosen { name, .. } = step {
+        return Some(name);
+    }
+    if let Step::HeldByHand { why, .. } = step {
+        return Some(why);
+    }
+    None
+}
+
+fn names_in(step: &Step) -> usize {
+    if let Step::Uncounted {
+        ignored,
+        unready,
+        missing,
+    } = step
+    {
+        return ignored.len() + unready.len() + missing.len();
+    }
+    if let Step::Stale { pods, .. } = step {
+        return pods.len() * 2;
+    }
+    if let Step::Assumed { pods, .. } = step {
+        return pods.len();
+    }
+    0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Entry, Journal, MOST_BYTES, MOST_ENTRIES, Span, is_repeated};
+    use jiff::Timestamp;
+    use plimsoll_engine::horizontal::{Decision, Status, Step};
+
+    fn decided(trace: Vec<Step>, write: Option<i32>) -> Decision {
+        Decision {
+            replicas: 0,
+            write,
+            status: Status::default(),
+            events: Vec::new(),
+            memory: None,
+            error: None,
+            reason: String::new(),
+            trace,
+            next_change: None,
+        }
+    }
+
+    fn entry(id: u64, error: &str) -> Entry {
+        let span = Span {
+            id,
+            first: Timestamp::UNIX_EPOCH,
+            last: Timestamp::UNIX_EPOCH,
+            passes: 1,
+        };
+        let error = error.to_owned();
+        Entry::new(span, decided(vec![Step::Failed { error }], None))
+    }
+
+    #[test]
+    fn the_oldest_go_beyond_the_count() {
+        let mut journal = Journal::default();
+        for id in 0..600 {
+            journal.push(entry(id, ""));
+        }
+        let ids: Vec<u64> = journal.entries().map(|entry| entry.span.id).collect();
+        assert_eq!(ids.len(), MOST_ENTRIES);
+        assert_eq!(ids.first(), Some(&100));
+    }
+
+    #[test]
+    fn the_oldest_go_beyond_the_bytes() {
+        let mut journal = Journal::default();
+        let long = "x".repeat(MOST_BYTES / 10);
+        for id in 0..50 {
+            journal.push(entry(id, &long));
+        }
+        assert!(journal.bytes() <= MOST_BYTES);
+        assert!((5..10).contains(&journal.entries().count()));
+        journal.push(entry(50, &"x".repeat(MOST_BYTES)));
+        assert_eq!((journal.entries().count(), journal.bytes()), (0, 0));
+    }
+
+    #[test]
+    fn a_write_is_never_only_counted() {
+        let settled = |to| vec![Step::Settled { from: 2, to }];
+        let still = decided(settled(2), None);
+        assert!(is_repeated(&still, &still));
+        let moved = decided(settled(3), Some(3));
+        assert!(!is_repeated(&moved, &moved));
+        assert!(!is_repeated(&still, &moved));
+        let failed = Decision {
+            error: Some("no".into()),
+            ..still.clone()
+        };
+        assert!(!is_repeated(&still, &failed));
+    }
+}
