@@ -2,3 +2,5 @@
 
 pub mod custom;
 pub mod metrics;
+pub mod prometheus;
+pub mod rules;

@@ -9,11 +9,13 @@
 //! A cluster can have one server for each of these APIs. So this one asks several sources, in
 //! order, until one knows the metric.
 
+mod adapter;
 mod api;
 mod render;
 mod router;
 mod source;
 
+pub use adapter::Adapter;
 pub use api::{CustomMetricsApi, ExternalMetricsApi};
 pub use router::Router;
 pub use source::{
