@@ -13,6 +13,7 @@ mod gates;
 mod hold;
 mod install;
 mod lifecycle;
+mod metric_sources;
 mod output;
 mod reach;
 mod run;

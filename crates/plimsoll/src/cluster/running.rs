@@ -5,6 +5,7 @@ use super::kubeconfig::{self, NAME, Written};
 use super::machine::Machine;
 use super::nodes;
 use super::reach::ThroughPods;
+use crate::metric_sources::{MetricSourceArgs, Services};
 use crate::up::NodeArgs;
 use anyhow::{Context, Result};
 use k8s_openapi::api::core::v1::Node;
@@ -69,6 +70,8 @@ pub(crate) struct Settings {
     pub(crate) audit: Option<Audit>,
     /// Which features are on.
     pub(crate) gates: FeatureGates,
+    /// Where custom and external metrics come from.
+    pub(crate) metric_sources: MetricSourceArgs,
 }
 
 /// A running cluster.
@@ -116,6 +119,7 @@ impl Running {
         );
         let (mut plane, Chosen { runtime, why }) = (plane?, runtime?);
         keep_records(&mut plane, &mut settings, &pki);
+        serve_metrics(&mut plane, &settings, clock).await?;
         let stop = CancellationToken::new();
         let server = plane.server.clone();
         server.set_network(Arc::new(ThroughPods(runtime.network())));
@@ -282,6 +286,20 @@ fn keep_records(plane: &mut ControlPlane, settings: &mut Settings, pki: &Pki) {
     if let Some(audit) = settings.audit.take() {
         plane.server.set_audit(audit);
     }
+}
+
+/// Serves custom and external metrics, if there are sources of any.
+async fn serve_metrics(plane: &mut ControlPlane, settings: &Settings, clock: Clock) -> Result<()> {
+    let (client, through) = (plane.client().clone(), Services::ThroughApiServer);
+    let sources = settings.metric_sources.sources(&client, clock, through);
+    let sources = sources.await?;
+    for group in sources.router.groups() {
+        plane.server.add_local_group(group);
+    }
+    for work in sources.work {
+        plane.keep(work);
+    }
+    Ok(())
 }
 
 fn place(settings: &Settings) -> String {

@@ -86,6 +86,7 @@ async fn show(args: DemoArgs, dir: &Path) -> Result<ExitCode> {
         seed: crate::cluster::fresh_seed(),
         audit: None,
         gates: FeatureGates::default(),
+        metric_sources: crate::metric_sources::MetricSourceArgs::default(),
     };
     if args.nodes.runtime == "simulated" {
         bail!("--runtime simulated runs no real pods, so there is nothing to load");

@@ -202,7 +202,7 @@ fn signed(duration: Duration) -> SignedDuration {
 }
 
 /// A duration as Go writes it: `15s`, `1m30s`, `0`.
-fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     if text == "0" {
         return Ok(Duration::ZERO);
     }

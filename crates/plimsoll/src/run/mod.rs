@@ -14,7 +14,7 @@ mod parts;
 mod requests;
 
 pub(crate) use connect::connect;
-pub(crate) use flags::ConnectionArgs;
+pub(crate) use flags::{ConnectionArgs, duration};
 
 use crate::gates::GateArgs;
 use anyhow::{Context as _, Result, bail};

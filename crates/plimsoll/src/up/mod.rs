@@ -6,6 +6,7 @@ use crate::args::Place;
 use crate::cluster::{Running, Settings};
 use crate::gates::GateArgs;
 use crate::lifecycle::{self, Claim, RunFile};
+use crate::metric_sources::MetricSourceArgs;
 use crate::output::say;
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -60,6 +61,8 @@ pub(crate) struct UpArgs {
     audit_policy: Option<PathBuf>,
     #[command(flatten)]
     gates: GateArgs,
+    #[command(flatten)]
+    metric_sources: MetricSourceArgs,
     /// Go on in the background; stop with `plimsoll down`
     #[arg(long)]
     detach: bool,
@@ -126,6 +129,7 @@ async fn stay(args: UpArgs, dir: &Path, claim: &Claim) -> Result<ExitCode> {
         seed: crate::cluster::fresh_seed(),
         audit: args.audit()?,
         gates: args.gates.gates,
+        metric_sources: args.metric_sources.clone(),
     };
     let running = Running::start(settings).await?;
     let kubeconfig = running.write_kubeconfig(args.kubeconfig.as_deref())?;
