@@ -205,9 +205,10 @@ impl Inner {
         let params = ListParams::default().labels(&selector.to_string());
         let list = api.list_metadata(&params.match_any()).await;
         let list = list.map_err(|error| {
-            let why = match &error {
-                kube::Error::Api(status) => status.message.clone(),
-                _ => innermost(&error),
+            let why = if let kube::Error::Api(status) = &error {
+                status.message.clone()
+            } else {
+                innermost(&error)
             };
             let resource = &asked.mapped.resource;
             SourceError::Unavailable(format!("{resource} cannot be listed: {why}"))
