@@ -24,7 +24,7 @@ enum Command {
     /// Show a workload scaling out and in under real load, on a cluster made for it
     Demo(demo::DemoArgs),
     /// Start a Kubernetes cluster in this process
-    Up(up::UpArgs),
+    Up(Box<up::UpArgs>),
     /// Run the autoscalers on any Kubernetes cluster
     Run(Box<run::RunArgs>),
     /// Print what runs Plimsoll on a real cluster, for `kubectl apply -f -`, or write a Helm chart
@@ -87,7 +87,7 @@ pub(crate) fn run() -> ExitCode {
     let cli = Cli::parse();
     let result = match cli.command {
         Command::Demo(args) => demo::run(args),
-        Command::Up(args) => up::run(args),
+        Command::Up(args) => up::run(*args),
         Command::Run(args) => run::run(*args),
         Command::Install(args) => install::run(&args),
         Command::Down(place) => lifecycle::down(&place.dir()),

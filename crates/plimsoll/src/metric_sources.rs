@@ -150,15 +150,6 @@ fn header(text: &str) -> Result<(String, String), String> {
     Ok((name.trim().to_owned(), value.trim().to_owned()))
 }
 
-/// How Services of the cluster (`NAME.NAMESPACE.svc`) are reached.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Services {
-    /// By name, as inside the cluster.
-    ByName,
-    /// Through the API server.
-    ThroughApiServer,
-}
-
 /// The sources, and the work that keeps them current.
 pub(crate) struct Sources {
     /// Serves them.
@@ -169,18 +160,21 @@ pub(crate) struct Sources {
 
 impl MetricSourceArgs {
     /// What the flags ask for. Nothing is asked of anybody yet, apart from files.
+    ///
+    /// Services of the cluster (`NAME.NAMESPACE.svc`) are reached through the API server that
+    /// `proxy` talks to, or by name if there is none, as is best inside a cluster.
     pub(crate) async fn sources(
         &self,
         client: &Client,
         clock: Clock,
-        services: Services,
+        proxy: Option<&Client>,
     ) -> Result<Sources> {
         let mut sources = Sources {
             router: Router::new(),
             work: Vec::new(),
         };
         if let (Some(file), Some(url)) = (&self.metrics_config, &self.prometheus_url) {
-            let place = place(&self.prometheus.access(), url, client, services)
+            let place = place(&self.prometheus.access(), url, proxy)
                 .await
                 .context("--prometheus-url")?;
             let settings = self.settings((client.clone(), clock), place, file.clone());
@@ -197,7 +191,7 @@ impl MetricSourceArgs {
             sources.work.push(rules.follow().boxed());
         }
         for wanted in &self.adapters {
-            let place = place(&wanted.access, &wanted.url, client, services)
+            let place = place(&wanted.access, &wanted.url, proxy)
                 .await
                 .with_context(|| format!("--metrics-adapter {}", wanted.name))?;
             let adapter = Adapter::new(&wanted.name, place, wanted.metrics.clone(), clock);
@@ -252,13 +246,11 @@ impl PrometheusArgs {
     }
 }
 
-async fn place(access: &Access, url: &str, client: &Client, services: Services) -> Result<Place> {
-    if services == Services::ThroughApiServer
-        && let Some(place) = Access::through(client, url)
-    {
-        return Ok(place);
+async fn place(access: &Access, url: &str, proxy: Option<&Client>) -> Result<Place> {
+    match proxy.and_then(|client| Access::through(client, url)) {
+        Some(place) => Ok(place),
+        None => Ok(access.direct(url).await?),
     }
-    Ok(access.direct(url).await?)
 }
 
 #[cfg(test)]

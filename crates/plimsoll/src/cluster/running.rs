@@ -5,7 +5,7 @@ use super::kubeconfig::{self, NAME, Written};
 use super::machine::Machine;
 use super::nodes;
 use super::reach::ThroughPods;
-use crate::metric_sources::{MetricSourceArgs, Services};
+use crate::metric_sources::MetricSourceArgs;
 use crate::up::NodeArgs;
 use anyhow::{Context, Result};
 use k8s_openapi::api::core::v1::Node;
@@ -290,8 +290,10 @@ fn keep_records(plane: &mut ControlPlane, settings: &mut Settings, pki: &Pki) {
 
 /// Serves custom and external metrics, if there are sources of any.
 async fn serve_metrics(plane: &mut ControlPlane, settings: &Settings, clock: Clock) -> Result<()> {
-    let (client, through) = (plane.client().clone(), Services::ThroughApiServer);
-    let sources = settings.metric_sources.sources(&client, clock, through);
+    let client = plane.client().clone();
+    let sources = settings
+        .metric_sources
+        .sources(&client, clock, Some(&client));
     let sources = sources.await?;
     for group in sources.router.groups() {
         plane.server.add_local_group(group);
