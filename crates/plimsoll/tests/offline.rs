@@ -41,6 +41,7 @@ fn text(bytes: &[u8]) -> String {
 #[case::starting_pods_count_as_idle("starting-pods", &[], 4)]
 #[case::nothing_to_do("to-zero", GATE, 0)]
 #[case::work_arrives_at_nobody("from-zero", GATE, 4)]
+#[case::a_schedule_of_our_own_kind("schedule", &[], 5)]
 fn an_exercise_comes_out(#[case] name: &str, #[case] flags: &[&str], #[case] want: i64) {
     let file = format!("examples/explain/{name}.yaml");
     let mut args = vec![file.as_str(), "--now", "2026-01-01T12:00:00Z"];
@@ -79,7 +80,7 @@ fn an_exercise_comes_out(#[case] name: &str, #[case] flags: &[&str], #[case] wan
     "x.yaml, document 1: no matches for kind \"HorizontalPodAutoscaler\" in version \
      \"autoscaling/v2beta2\""
 )]
-#[case::nothing_to_explain("{kind: Service}", "there is no HorizontalPodAutoscaler in")]
+#[case::nothing_to_explain("{kind: Service}", "there is no autoscaler in")]
 #[case::no_yaml("---\nkind: {\n", "x.yaml, document 1 is no YAML")]
 #[case::no_object("just words", "x.yaml, document 1 names no kind")]
 fn bad_files_are_told_where(#[case] content: &str, #[case] want: &str) {

@@ -17,7 +17,6 @@ use clap::Args;
 use files::Files;
 use jiff::Timestamp;
 use plimsoll_api::kind::Kinds;
-use plimsoll_api::kinds;
 use plimsoll_clock::Clock;
 use plimsoll_controllers::horizontal::{describe, gated};
 use plimsoll_engine::horizontal::spec::TargetRef;
@@ -61,7 +60,7 @@ pub(super) fn run(
     format: Option<Format>,
 ) -> Result<()> {
     let files = Files::read(&args.offline)?;
-    let kinds = kinds::gated(args.gates.gates);
+    let kinds = files::kinds(args.gates.gates);
     let now = args.now.or_else(|| readings::newest(&files));
     let now = now.unwrap_or_else(|| Clock::system().now());
     let mut cases = Vec::new();
@@ -77,7 +76,7 @@ pub(super) fn run(
     };
     let told: Vec<Value> = cases.iter().filter(asked).map(Case::explanation).collect();
     if told.is_empty() {
-        bail!("there is no such HorizontalPodAutoscaler in the files");
+        bail!("there is no such autoscaler in the files");
     }
     print(&told, format)
 }
@@ -199,6 +198,8 @@ impl Case {
             &decision,
         );
         if let Some(map) = told.as_object_mut() {
+            let own = format!("{}/{}", self.hpa.kind, self.hpa.name);
+            map.insert("autoscaler".into(), own.into());
             map.insert("assumed".into(), json!(self.assumed));
             map.insert("unused".into(), json!(self.unused));
         }
@@ -213,9 +214,9 @@ fn lines(explanation: &Value) -> Vec<String> {
         let list = explanation.get(key).and_then(Value::as_array);
         list.into_iter().flatten().filter_map(Value::as_str)
     };
-    let name = text("/metadata/name").unwrap_or_default();
+    let name = text("/autoscaler").unwrap_or_default();
     let namespace = text("/metadata/namespace").unwrap_or_default();
-    let mut lines = vec![format!("hpa/{name} in {namespace}, decided from files")];
+    let mut lines = vec![format!("{name} in {namespace}, decided from files")];
     lines.extend(list("assumed").map(|what| format!("  assumed: {what}")));
     lines.extend(list("sentences").map(|sentence| format!("  {sentence}")));
     if let Some(error) = text("/decision/error") {

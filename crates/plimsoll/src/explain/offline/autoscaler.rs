@@ -4,8 +4,8 @@ use super::documents::Document;
 use super::files::{decode, refused};
 use anyhow::{Context, Result};
 use plimsoll_api::kind::Kinds;
-use plimsoll_api::meta;
 use plimsoll_api::status::ApiError;
+use plimsoll_api::{meta, pod_autoscaler};
 use plimsoll_engine::horizontal::{Spec, Status};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -13,6 +13,8 @@ use std::sync::Arc;
 /// One autoscaler.
 #[derive(Debug, Clone)]
 pub(super) struct Autoscaler {
+    /// `hpa` or `podautoscaler`.
+    pub(super) kind: &'static str,
     pub(super) name: String,
     pub(super) namespace: String,
     pub(super) spec: Arc<Spec>,
@@ -38,6 +40,10 @@ impl Autoscaler {
             object = (conversion.to_stored)(object);
             stored.default(&mut object);
         }
+        let is_own = served.kind == "PodAutoscaler";
+        if is_own {
+            pod_autoscaler::complete(&mut object);
+        }
         (stored.strategy.drop_disabled)(&mut object, None);
         let errors = stored.validate(&object, None);
         if !errors.is_empty() {
@@ -47,6 +53,7 @@ impl Autoscaler {
         let part = |key: &str| object.get(key).cloned().unwrap_or_else(|| json!({}));
         let place = || document.place.to_string();
         Ok(Self {
+            kind: if is_own { "podautoscaler" } else { "hpa" },
             name: name.to_owned(),
             namespace: meta::namespace(&object).to_owned(),
             spec: serde_json::from_value(part("spec")).with_context(place)?,

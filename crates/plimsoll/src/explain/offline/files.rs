@@ -2,10 +2,12 @@
 
 use super::documents::{self, Document};
 use anyhow::{Result, anyhow, bail};
+use plimsoll_api::custom::Definition;
 use plimsoll_api::decode::{self, FieldValidation};
+use plimsoll_api::gates::FeatureGates;
 use plimsoll_api::kind::{Kind, Kinds};
-use plimsoll_api::schema;
 use plimsoll_api::status::ApiError;
+use plimsoll_api::{kinds as built_in, pod_autoscaler, schema};
 use serde_json::Value;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -45,17 +47,14 @@ impl Files {
         }
         if files.autoscalers.is_empty() {
             let names: Vec<String> = paths.iter().map(|p| p.display().to_string()).collect();
-            bail!(
-                "there is no HorizontalPodAutoscaler in {}",
-                names.join(", ")
-            );
+            bail!("there is no autoscaler in {}", names.join(", "));
         }
         Ok(files)
     }
 
     fn sort(&mut self, document: Document) {
         let into = match document.kind() {
-            "HorizontalPodAutoscaler" => &mut self.autoscalers,
+            "HorizontalPodAutoscaler" | "PodAutoscaler" => &mut self.autoscalers,
             "Scale" => &mut self.scales,
             "Deployment" | "ReplicaSet" | "StatefulSet" | "ReplicationController" => {
                 &mut self.workloads
@@ -69,6 +68,20 @@ impl Files {
         };
         into.push(document);
     }
+}
+
+/// Every kind that is known without a cluster: the built-in ones and our own.
+pub(super) fn kinds(gates: FeatureGates) -> Kinds {
+    let mut kinds = built_in::gated(gates);
+    let mut definition = pod_autoscaler::definition();
+    let definitions = kinds.find("apiextensions.k8s.io", "v1", "customresourcedefinitions");
+    if let Some(definitions) = definitions {
+        definitions.default(&mut definition);
+    }
+    for kind in Definition::parse(&definition).kinds(0) {
+        kinds.insert(kind);
+    }
+    kinds
 }
 
 /// Decodes a document as the API server would, unknown fields refused, and fills its defaults in.
