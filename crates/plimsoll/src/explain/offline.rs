@@ -34,7 +34,7 @@ use target::Target;
 pub(crate) struct OfflineArgs {
     /// Decide from manifests and samples instead of asking a cluster: autoscalers, their targets,
     /// pods and metrics, in YAML or JSON; - is standard input
-    #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with_all = ["context", "kubeconfig"])]
+    #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with_all = ["context", "kubeconfig", "watch", "last", "all_namespaces"])]
     pub(crate) offline: Vec<PathBuf>,
     /// When it is [default: the time of the newest sample, else now]
     #[arg(long, value_name = "TIME", requires = "offline")]
