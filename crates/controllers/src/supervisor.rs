@@ -92,6 +92,20 @@ impl Context {
         }
     }
 
+    /// The same for autoscalers alone: see [`Caches::for_autoscalers`].
+    pub fn for_autoscalers(client: Client, clock: Clock, seed: u64) -> Self {
+        let writer = Writer::new(client.clone());
+        Self {
+            caches: Caches::for_autoscalers(&client, seed),
+            recorder: Recorder::start(writer.clone(), clock),
+            writer,
+            client,
+            clock,
+            seed,
+            options: Options::default(),
+        }
+    }
+
     fn runs(&self, name: &str) -> bool {
         !self.options.without.contains(name)
     }

@@ -1,8 +1,10 @@
 //! The command line.
 
 use crate::output::complain;
-use crate::{bench, convert, demo, explain, hold, install, lifecycle, run, safekeeping, up};
-use clap::{Args, Parser, Subcommand};
+use crate::{
+    bench, convert, demo, doctor, explain, hold, install, lifecycle, run, safekeeping, up,
+};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -27,6 +29,8 @@ enum Command {
     Up(Box<up::UpArgs>),
     /// Run the autoscalers on any Kubernetes cluster
     Run(Box<run::RunArgs>),
+    /// Say what would block an installation on a cluster; changes nothing
+    Doctor(doctor::DoctorArgs),
     /// Print what runs Plimsoll on a real cluster, for `kubectl apply -f -`, or write a Helm chart
     Install(install::InstallArgs),
     /// Stop the cluster that runs on a data directory
@@ -81,15 +85,34 @@ fn default_dir() -> PathBuf {
         .join("plimsoll")
 }
 
+/// The command line. Started as `kubectl-plimsoll`, the way kubectl starts its plugins, help and
+/// errors speak of `kubectl plimsoll`.
+fn parse() -> Cli {
+    let own = std::env::args_os().next().map(PathBuf::from);
+    let is_plugin = own
+        .as_deref()
+        .and_then(|path| path.file_stem())
+        .is_some_and(|name| name == "kubectl-plimsoll" || name == "kubectl_plimsoll");
+    let mut command = Cli::command();
+    if is_plugin {
+        command = command.bin_name("kubectl plimsoll");
+    }
+    let matches = command.get_matches();
+    Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+}
+
 /// Parses the command line, does what it says and returns the exit code: 0 done, 1 failed, 2 wrong
 /// usage.
 pub(crate) fn run() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = parse();
     let result = match cli.command {
         Command::Demo(args) => demo::run(args),
         Command::Up(args) => up::run(*args),
         Command::Run(args) => run::run(*args),
         Command::Install(args) => install::run(&args),
+        Command::Doctor(args) => {
+            crate::cluster::runtime().and_then(|rt| rt.block_on(Box::pin(doctor::run(args))))
+        }
         Command::Down(place) => lifecycle::down(&place.dir()),
         Command::Status(args) => lifecycle::status(&args),
         Command::Logs(args) => lifecycle::logs(&args),

@@ -8,6 +8,7 @@ mod bench;
 mod cluster;
 mod convert;
 mod demo;
+mod doctor;
 mod explain;
 mod gates;
 mod hold;

@@ -24,7 +24,7 @@ pub(crate) struct Rig {
     pub(crate) clock: Clock,
     pub(crate) tasks: JoinSet<()>,
     addresses: Cell<u16>,
-    _server: ApiServer,
+    pub(crate) server: ApiServer,
 }
 
 impl Rig {
@@ -61,7 +61,7 @@ impl Rig {
             clock,
             tasks,
             addresses: Cell::new(0),
-            _server: server,
+            server,
         }
     }
 

@@ -13,6 +13,8 @@ use kube::{Client, Config};
 pub(crate) struct Connection {
     /// The client.
     pub(crate) client: Client,
+    /// What it was made of.
+    pub(crate) config: Config,
     /// `https://10.0.0.1:6443`.
     pub(crate) server: String,
     /// The pod's own namespace inside a cluster, else the context's.
@@ -30,17 +32,15 @@ pub(crate) async fn connect(args: &ConnectionArgs) -> Result<Connection> {
     config
         .headers
         .push((USER_AGENT, HeaderValue::from_static(agent)));
-    let (server, namespace) = (
-        config.cluster_url.to_string(),
-        config.default_namespace.clone(),
-    );
+    let server = config.cluster_url.to_string();
     let requests = Requests::to(&config.cluster_url);
-    let client = ClientBuilder::try_from(config).context("cannot use this kubeconfig")?;
+    let client = ClientBuilder::try_from(config.clone()).context("cannot use this kubeconfig")?;
     let client = client.with_layer(&requests).build();
     Ok(Connection {
         client,
         server: server.trim_end_matches('/').to_owned(),
-        namespace,
+        namespace: config.default_namespace.clone(),
+        config,
         in_cluster,
         requests,
     })

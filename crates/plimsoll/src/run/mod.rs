@@ -5,11 +5,13 @@
 //!                                              └──lease lost──► stop at once, 1
 //! ```
 
+pub(crate) mod builtin;
 mod connect;
 mod duty;
 mod flags;
 mod health;
 mod log;
+mod metrics;
 mod parts;
 mod requests;
 
@@ -19,15 +21,16 @@ pub(crate) use flags::{ConnectionArgs, duration};
 use crate::gates::GateArgs;
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
-use duty::Duty;
+use duty::{Duty, Plan};
 use flags::{ElectionArgs, HorizontalArgs, LoggingArgs, ScopeArgs, ServingArgs};
 use health::{Endpoints, Health};
 use kube::Client;
+use metrics::MetricsArgs;
 use parts::Parts;
 use plimsoll_api::exposition::Exposition;
 use plimsoll_clock::Clock;
 use plimsoll_controllers::runtime::election::{Elector, Lost, Settings};
-use plimsoll_controllers::supervisor::{Context, Options as Shared};
+use plimsoll_controllers::supervisor::Context;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -49,6 +52,8 @@ pub(crate) struct RunArgs {
     horizontal: HorizontalArgs,
     #[command(flatten, next_help_heading = "Horizontal autoscaling")]
     gates: GateArgs,
+    #[command(flatten)]
+    metrics: MetricsArgs,
     #[command(flatten)]
     election: ElectionArgs,
     #[command(flatten)]
@@ -72,7 +77,7 @@ async fn stay(args: RunArgs) -> Result<ExitCode> {
     tokio::select! {
         biased;
         () = stop.cancelled() => return process.leave(None).await,
-        () = process.context.caches.ready() => process.health.fine("caches", "filled"),
+        () = process.filled() => process.health.fine("caches", "filled"),
     }
     process.take_part(stop).await
 }
@@ -104,7 +109,7 @@ struct Process {
     context: Context,
     parts: Parts,
     health: Health,
-    args: RunArgs,
+    plan: Plan,
     election: Option<Settings>,
     /// Endpoints.
     tasks: JoinSet<()>,
@@ -113,9 +118,9 @@ struct Process {
 impl Process {
     async fn start(args: RunArgs) -> Result<Self> {
         // Every flag is checked before anything is asked or served.
-        args.horizontal.options()?;
         let timing = args.election.timing()?;
         let connection = connect(&args.connection).await?;
+        let plan = Plan::new(&args, &connection)?;
         let health = Health::default();
         let mut tasks = JoinSet::new();
         let parts = Parts::default();
@@ -123,9 +128,8 @@ impl Process {
         expositions.push(Arc::new(connection.requests.clone()));
         serve(&mut tasks, &args, &health, expositions).await?;
         let seed = crate::cluster::fresh_seed();
-        let own = args.election.lease_namespace.clone();
         let election = args.election.enabled.then(|| Settings {
-            namespace: own.unwrap_or_else(|| own_namespace(&connection)),
+            namespace: own_namespace(&args, &connection),
             name: args.election.lease_name.clone(),
             identity: identity(seed),
             timing,
@@ -133,12 +137,12 @@ impl Process {
         greet(&connection.server, &connection.client).await?;
         tracing::info!(namespaces = ?args.scope.namespaces(), selector = %args.scope.selector, "in scope");
         health.not_yet("caches", "waiting for the first lists");
-        let context = Context::start(connection.client, Clock::system(), seed, Shared::default());
+        let context = Context::for_autoscalers(connection.client, Clock::system(), seed);
         Ok(Self {
             context,
             parts,
             health,
-            args,
+            plan,
             election,
             tasks,
         })
@@ -148,18 +152,16 @@ impl Process {
     async fn take_part(self, stop: CancellationToken) -> Result<ExitCode> {
         let Some(settings) = self.election.clone() else {
             self.health.fine("leader-election", "switched off; acting");
-            let duty = Duty::start(&self.context, &self.parts, &self.args)?;
-            stop.cancelled().await;
-            drop(duty);
+            let mut duty = self.duty()?;
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => {}
+                () = duty.tend() => {}
+            }
+            duty.stop().await;
             return self.leave(None).await;
         };
-        let mut elector = Elector::new(
-            self.context.client.clone(),
-            self.context.clock,
-            self.context.recorder.clone(),
-            settings,
-            self.context.seed,
-        );
+        let mut elector = self.elector(settings);
         self.health.fine("leader-election", "standing by");
         tokio::select! {
             biased;
@@ -168,11 +170,12 @@ impl Process {
         }
         self.health.fine("leader-election", "leading");
         self.parts.leading.store(true, Ordering::Relaxed);
-        let duty = Duty::start(&self.context, &self.parts, &self.args)?;
+        let mut duty = self.duty()?;
         tokio::select! {
             biased;
             lost = elector.hold() => return lose(duty, lost),
             () = stop.cancelled() => {}
+            () = duty.tend() => {}
         }
         self.health.not_yet("shutdown", "stopping");
         tracing::info!("stopping: finishing what is under way");
@@ -180,9 +183,31 @@ impl Process {
         tokio::select! {
             biased;
             lost = elector.hold() => tracing::warn!(%lost, "lost the lease while stopping"),
-            () = async { drop(duty) } => {}
+            () = duty.stop() => {}
         }
         self.leave(Some(elector)).await
+    }
+
+    /// Waits for the first lists of pods and targets.
+    async fn filled(&self) {
+        let caches = &self.context.caches;
+        caches.pods.ready().await;
+        caches.replica_sets.ready().await;
+        caches.deployments.ready().await;
+    }
+
+    fn duty(&self) -> Result<Duty<'_>> {
+        Duty::start(&self.context, &self.parts, &self.health, &self.plan)
+    }
+
+    fn elector(&self, settings: Settings) -> Elector {
+        Elector::new(
+            self.context.client.clone(),
+            self.context.clock,
+            self.context.recorder.clone(),
+            settings,
+            self.context.seed,
+        )
     }
 
     /// Gives the lease back and ends.
@@ -199,7 +224,7 @@ impl Process {
 }
 
 /// Parity: upstream's controllers exit, too, so that a new leader is never disturbed.
-fn lose(duty: Duty, lost: Lost) -> Result<ExitCode> {
+fn lose(duty: Duty<'_>, lost: Lost) -> Result<ExitCode> {
     drop(duty);
     Err(anyhow::Error::new(lost).context("stopped: leadership is lost; start again to take part"))
 }
@@ -232,11 +257,12 @@ async fn serve(
     Ok(())
 }
 
-fn own_namespace(connection: &connect::Connection) -> String {
-    if connection.in_cluster {
-        connection.namespace.clone()
-    } else {
-        NAMESPACE.to_owned()
+/// Where the lease and everything else of our own is.
+fn own_namespace(args: &RunArgs, connection: &connect::Connection) -> String {
+    match &args.election.lease_namespace {
+        Some(named) => named.clone(),
+        None if connection.in_cluster => connection.namespace.clone(),
+        None => NAMESPACE.to_owned(),
     }
 }
 
