@@ -30,6 +30,8 @@ pub struct Options {
     pub request_timeout: Duration,
     /// Tolerance, periods, staleness and gates of the decision itself.
     pub settings: Settings,
+    /// Decide and explain, but write nothing.
+    pub observe_only: bool,
     /// Which autoscalers are obeyed.
     pub scope: Scope,
     /// Whether another controller obeys the `HorizontalPodAutoscalers`.
@@ -110,6 +112,7 @@ impl Default for Options {
                 outside_staleness: Some(OUTSIDE_STALENESS),
                 ..Settings::default()
             },
+            observe_only: false,
             scope: Scope::default(),
             elsewhere: Elsewhere::default(),
             memory: None,

@@ -195,7 +195,7 @@ impl Shell {
         let mut decision = decide_held(&seen.observed, held.as_ref());
         let decided_in = deciding.elapsed();
         let mut wrote = false;
-        if let Some(replicas) = decision.write {
+        if let Some(replicas) = decision.write.filter(|_| !self.options.observe_only) {
             (decision, wrote) = self.scale(key, &seen, decision, replicas).await;
         }
         self.metrics.passed(&Pass {
@@ -250,6 +250,10 @@ impl Shell {
     ) -> Result<(), Error> {
         let Seen { observed, pods, .. } = seen;
         let now = observed.now;
+        if self.options.observe_only {
+            self.explanations.tell(key, observed, decision);
+            return Ok(());
+        }
         self.tell_events(key, scaler, &decision, now);
         self.tell_period(key, scaler, now);
         let around = Around {

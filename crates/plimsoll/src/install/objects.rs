@@ -100,6 +100,12 @@ fn roles() -> Vec<Template> {
         object,
     };
     let there = json!({"name": NAME, "namespace": "⟦Item⟧", "labels": labels()});
+    let through = |file, object| Template {
+        file,
+        when: When::True("kubelet.throughApiserver"),
+        object,
+    };
+    let proxy = json!([{"apiGroups": [""], "resources": ["nodes/proxy"], "verbs": ["get"]}]);
     // Another name at home, which may be in scope, too.
     let home = own("plimsoll-own");
     vec![
@@ -110,6 +116,18 @@ fn roles() -> Vec<Template> {
         everywhere(
             "clusterrolebinding",
             binding("ClusterRoleBinding", &global(NAME), ("ClusterRole", NAME)),
+        ),
+        through(
+            "clusterrole-kubelets",
+            role("ClusterRole", &global("plimsoll-kubelets"), &proxy),
+        ),
+        through(
+            "clusterrolebinding-kubelets",
+            binding(
+                "ClusterRoleBinding",
+                &global("plimsoll-kubelets"),
+                ("ClusterRole", "plimsoll-kubelets"),
+            ),
         ),
         each("role-scoped", role("Role", &there, &rules(&[SCOPED]))),
         each(

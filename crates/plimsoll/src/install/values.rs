@@ -93,6 +93,12 @@ fn behaviour() -> Vec<Entry> {
              external.metrics.k8s.io; leave them out where an adapter runs).",
         ),
         entry(
+            "kubelet.throughApiserver",
+            json!(false),
+            "Measure through the API server, where kubelets cannot be reached from pods. Takes the\n\
+             right to get nodes/proxy, which is as good as root on the nodes.",
+        ),
+        entry(
             "logging.format",
             json!("json"),
             "How log lines look: json or text.",

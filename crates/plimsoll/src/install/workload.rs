@@ -122,6 +122,7 @@ fn arguments() -> Value {
         "--dry-run=⟦dryRun⟧",
         "--take-over=⟦takeOver⟧",
         "--serve=⟦apis|join⟧",
+        "--kubelet-through-apiserver=⟦kubelet.throughApiserver⟧",
         "--secure-port=4443",
         "--advertise-address=$(POD_IP)",
         "--health-bind-address=:8081",

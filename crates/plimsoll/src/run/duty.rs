@@ -7,8 +7,9 @@ use super::health::Health;
 use super::parts::Parts;
 use super::{RunArgs, own_namespace};
 use anyhow::{Context as _, Result};
+use jiff::SignedDuration;
 use kube::Config;
-use plimsoll_controllers::horizontal::{Horizontal, Options};
+use plimsoll_controllers::horizontal::{Horizontal, MemoryPlace, Options, STALENESS, Scope};
 use plimsoll_controllers::runtime::Reference;
 use plimsoll_controllers::supervisor::Context;
 use plimsoll_sources::metrics::kubelet::{ScrapeOptions, Scraper, ScraperConfig, kubelet_client};
@@ -36,11 +37,27 @@ pub(super) struct Plan {
 impl Plan {
     /// Checks the flags.
     pub(super) fn new(args: &RunArgs, connection: &Connection) -> Result<Self> {
+        let namespace = own_namespace(args, connection);
+        let scraping = args.metrics.scraping();
+        let mut options = args.horizontal.options()?.gated(args.gates.gates);
+        options.observe_only = args.scope.dry_run;
+        options.memory = (!args.scope.dry_run).then(|| MemoryPlace::in_namespace(&namespace));
+        options.scope = Scope {
+            namespaces: args
+                .scope
+                .namespaces()
+                .into_iter()
+                .map(Into::into)
+                .collect(),
+            selector: args.scope.selector.clone(),
+        };
+        let stale = SignedDuration::try_from(scraping.freshness()).unwrap_or(STALENESS);
+        options.settings.staleness = Some(stale.max(STALENESS));
         Ok(Self {
-            options: args.horizontal.options()?.gated(args.gates.gates),
-            scraping: args.metrics.scraping(),
+            options,
+            scraping,
             config: connection.config.clone(),
-            namespace: own_namespace(args, connection),
+            namespace,
             everywhere: args.scope.namespaces().is_empty(),
             take_over: args.scope.take_over,
         })
@@ -95,6 +112,9 @@ impl<'a> Duty<'a> {
         if self.plan.take_over {
             return Verdict::Absent("--take-over says so".to_owned());
         }
+        if self.plan.options.observe_only {
+            return Verdict::Absent("nothing is written (--dry-run)".to_owned());
+        }
         if self.horizontal.is_some() {
             // The other one would leave traces beside ours.
             return builtin::see(client, all).await.judge(clock.now());
@@ -146,8 +166,11 @@ impl<'a> Duty<'a> {
 
     /// Takes no more work and finishes what is under way.
     pub(super) async fn stop(mut self) {
-        drop(self.horizontal.take());
+        if let Some(horizontal) = self.horizontal.take() {
+            horizontal.stop().await;
+        }
         self.measuring.shutdown().await;
+        builtin::tidy(&self.context.client, &self.plan.namespace).await;
     }
 }
 

@@ -128,7 +128,7 @@ impl Process {
         expositions.push(Arc::new(connection.requests.clone()));
         serve(&mut tasks, &args, &health, expositions).await?;
         let seed = crate::cluster::fresh_seed();
-        let election = args.election.enabled.then(|| Settings {
+        let election = (args.election.enabled && !args.scope.dry_run).then(|| Settings {
             namespace: own_namespace(&args, &connection),
             name: args.election.lease_name.clone(),
             identity: identity(seed),

@@ -15,6 +15,7 @@ mod kubectl;
 mod kubelets;
 mod lab1;
 mod lifecycle;
+mod run;
 mod safekeeping;
 mod streams;
 mod transcript;
@@ -73,6 +74,9 @@ const EACH_KUBECTL: &[(&str, WithKubectl)] = &[
     ("lifecycle::objects_survive_a_restart", lifecycle::durable),
     ("safekeeping", safekeeping::keeps),
     ("controller", controller::follows),
+    ("run::with_no_more_rights_than_install_gives", run::whole),
+    ("run::the_chart_makes_what_install_prints", run::chart),
+    ("run::answers_as_a_plugin_of_kubectl", run::plugin),
 ];
 
 fn main() -> ExitCode {

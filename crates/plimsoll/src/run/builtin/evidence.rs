@@ -26,10 +26,10 @@ pub(crate) struct StatusWriter {
 pub(crate) struct ControllerPod {
     /// Name of the pod.
     pub(crate) name: String,
-    /// Its command line; empty where the pod describes a part of another process.
+    /// Its command line; empty where the image's own is used.
     pub(crate) command: Vec<String>,
-    /// Whether the pod is the horizontal autoscaler of a `plimsoll up` and nothing else.
-    pub(crate) horizontal_only: bool,
+    /// The part of a `plimsoll up` that the pod describes, which has a pod for each part.
+    pub(crate) part: Option<String>,
 }
 
 /// Everything that was seen.
@@ -93,8 +93,8 @@ impl StatusWriter {
 impl ControllerPod {
     /// Whether it runs the controller; `None` if its command line does not say.
     fn runs_it(&self) -> Option<bool> {
-        if self.horizontal_only {
-            return Some(true);
+        if let Some(part) = &self.part {
+            return Some(part == "horizontal-pod-autoscaler");
         }
         if self.command.is_empty() {
             return None;
@@ -130,7 +130,7 @@ mod tests {
         ControllerPod {
             name: "kube-controller-manager-cp".into(),
             command: command.iter().map(|&word| word.into()).collect(),
-            horizontal_only: false,
+            part: None,
         }
     }
 
@@ -160,6 +160,19 @@ mod tests {
         let verdict = judge(vec![writer("2026-01-01T11:00:00Z")], Vec::new());
         assert!(matches!(verdict, Verdict::Unknown(why) if why.contains("not lately")));
         assert!(matches!(judge(Vec::new(), Vec::new()), Verdict::Unknown(_)));
+    }
+
+    #[test]
+    fn a_cluster_of_our_own_says_which_parts_it_runs() {
+        let part = |part: &str| ControllerPod {
+            part: Some(part.into()),
+            ..pod(&[])
+        };
+        let manager = part("kube-controller-manager");
+        let verdict = judge(Vec::new(), vec![manager.clone()]);
+        assert!(matches!(verdict, Verdict::Absent(_)));
+        let both = vec![manager, part("horizontal-pod-autoscaler")];
+        assert!(matches!(judge(Vec::new(), both), Verdict::Active(_)));
     }
 
     #[test]

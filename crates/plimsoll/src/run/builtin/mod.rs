@@ -38,3 +38,10 @@ pub(super) async fn find_out(client: &Client, clock: Clock, namespace: &str, all
         Err(error) => Verdict::Unknown(format!("cannot try it out: {error}")),
     }
 }
+
+/// Removes what trying it out may have left behind when it was interrupted.
+pub(super) async fn tidy(client: &Client, namespace: &str) {
+    if let Err(error) = probe::clear(client, namespace).await {
+        tracing::debug!(%error, "the autoscaler that was made to find out is left behind");
+    }
+}

@@ -16,14 +16,16 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// Whether a controller says that it cannot scale an autoscaler without a target.
 pub(super) async fn obeyed(client: &Client, namespace: &str) -> Result<bool, Error> {
     let api: Api<HorizontalPodAutoscaler> = Api::namespaced(client.clone(), namespace);
-    clear(&api).await?;
+    clear(client, namespace).await?;
     api.create(&PostParams::default(), &bait()?).await?;
     let answered = tokio::time::timeout(PATIENCE, answer(&api)).await;
-    clear(&api).await?;
+    clear(client, namespace).await?;
     answered.map_or(Ok(false), |outcome| outcome.map(|()| true))
 }
 
-async fn clear(api: &Api<HorizontalPodAutoscaler>) -> Result<(), Error> {
+/// Removes the autoscaler, if it is there.
+pub(super) async fn clear(client: &Client, namespace: &str) -> Result<(), Error> {
+    let api: Api<HorizontalPodAutoscaler> = Api::namespaced(client.clone(), namespace);
     match api.delete(NAME, &DeleteParams::default()).await {
         Err(Error::Api(status)) if status.code == 404 => Ok(()),
         other => other.map(drop),

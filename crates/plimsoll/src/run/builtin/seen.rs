@@ -67,10 +67,8 @@ async fn pods(client: &Client) -> Result<Vec<ControllerPod>, kube::Error> {
 }
 
 fn controller_pod(pod: Pod) -> ControllerPod {
-    let horizontal_only = pod
-        .labels()
-        .get("component")
-        .is_some_and(|component| component == "horizontal-pod-autoscaler");
+    let own = pod.annotations().contains_key("plimsoll.dev/runs-in");
+    let part = pod.labels().get("component").filter(|_| own).cloned();
     let name = pod.name_any();
     let containers = pod.spec.into_iter().flat_map(|spec| spec.containers);
     let command = containers.flat_map(|container| {
@@ -82,6 +80,6 @@ fn controller_pod(pod: Pod) -> ControllerPod {
     ControllerPod {
         name,
         command: command.collect(),
-        horizontal_only,
+        part,
     }
 }
