@@ -71,7 +71,19 @@ pub(super) struct Duty<'a> {
     health: &'a Health,
     plan: &'a Plan,
     horizontal: Option<Horizontal>,
+    role: Role,
     measuring: JoinSet<()>,
+}
+
+/// What this process does about HorizontalPodAutoscalers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    /// Nothing yet.
+    Waits,
+    /// It obeys them.
+    Acts,
+    /// Another controller obeys them.
+    StandsBack,
 }
 
 impl<'a> Duty<'a> {
@@ -92,30 +104,56 @@ impl<'a> Duty<'a> {
             health,
             plan,
             horizontal: None,
+            role: Role::Waits,
             measuring,
         })
     }
 
-    /// Acts, or stands back while another controller acts; for ever.
+    /// Obeys autoscalers; HorizontalPodAutoscalers only while no other controller does. For ever.
     pub(super) async fn tend(&mut self) {
-        loop {
+        let all = self.plan.everywhere;
+        let first = match self.decreed() {
+            Some(verdict) => verdict,
+            None => builtin::see(&self.context.client, all)
+                .await
+                .judge(self.context.clock.now()),
+        };
+        // PodAutoscalers need not wait for what trying out shows.
+        let undecided = matches!(first, Verdict::Unknown(_));
+        self.heed(first);
+        let (signals, options) = (self.parts.signals(), self.plan.options.clone());
+        self.horizontal = Some(Horizontal::start(self.context, signals, options));
+        if undecided {
             let verdict = self.look().await;
             self.heed(verdict);
-            let pause = if self.horizontal.is_some() { LOOK } else { TRY };
-            tokio::time::sleep(pause).await;
+        }
+        loop {
+            let acts = self.role == Role::Acts;
+            tokio::time::sleep(if acts { LOOK } else { TRY }).await;
+            let verdict = self.look().await;
+            self.heed(verdict);
         }
     }
 
+    /// What needs no looking.
+    fn decreed(&self) -> Option<Verdict> {
+        let why = if self.plan.take_over {
+            "--take-over says so"
+        } else if self.plan.options.observe_only {
+            "nothing is written (--dry-run)"
+        } else {
+            return None;
+        };
+        Some(Verdict::Absent(why.to_owned()))
+    }
+
     async fn look(&self) -> Verdict {
+        if let Some(verdict) = self.decreed() {
+            return verdict;
+        }
         let (client, clock) = (&self.context.client, self.context.clock);
         let (all, namespace) = (self.plan.everywhere, &self.plan.namespace);
-        if self.plan.take_over {
-            return Verdict::Absent("--take-over says so".to_owned());
-        }
-        if self.plan.options.observe_only {
-            return Verdict::Absent("nothing is written (--dry-run)".to_owned());
-        }
-        if self.horizontal.is_some() {
+        if self.role == Role::Acts {
             // The other one would leave traces beside ours.
             return builtin::see(client, all).await.judge(clock.now());
         }
@@ -123,29 +161,34 @@ impl<'a> Duty<'a> {
     }
 
     fn heed(&mut self, verdict: Verdict) {
+        let role = match &verdict {
+            Verdict::Absent(_) => Role::Acts,
+            Verdict::Active(_) => Role::StandsBack,
+            Verdict::Unknown(_) if self.role == Role::Acts => Role::Acts,
+            Verdict::Unknown(_) => Role::Waits,
+        };
+        let changed = self.role != role;
+        self.role = role;
+        self.plan.options.elsewhere.set(role != Role::Acts);
+        let choices = builtin::CHOICES;
         match verdict {
-            Verdict::Absent(why) if self.horizontal.is_none() => {
+            Verdict::Absent(why) if changed => {
                 tracing::info!(%why, "obeying HorizontalPodAutoscalers: no other controller does");
                 self.health.fine(PART, format!("obeyed; {why}"));
-                let (signals, options) = (self.parts.signals(), self.plan.options.clone());
-                let started = Horizontal::start(self.context, signals, options);
-                self.horizontal = Some(started);
             }
-            Verdict::Active(why) => {
-                let choices = builtin::CHOICES;
+            Verdict::Active(why) if changed => {
                 tracing::warn!(%why, "leaving HorizontalPodAutoscalers alone: {choices}");
                 self.health
                     .fine(PART, format!("left alone; {why}; {choices}"));
                 self.tell(&format!(
                     "HorizontalPodAutoscalers are left to another controller: {why}; {choices}"
                 ));
-                self.horizontal = None;
             }
-            Verdict::Unknown(why) if self.horizontal.is_none() => {
-                tracing::warn!(%why, "leaving HorizontalPodAutoscalers alone until it is known that no other controller obeys them");
-                self.health.fine(PART, format!("left alone; {why}"));
+            Verdict::Unknown(why) if role == Role::Waits => {
+                tracing::info!(%why, "leaving HorizontalPodAutoscalers alone until it is known whether another controller obeys them");
+                self.health.fine(PART, format!("left alone for now; {why}"));
             }
-            Verdict::Absent(_) | Verdict::Unknown(_) => {}
+            Verdict::Absent(_) | Verdict::Active(_) | Verdict::Unknown(_) => {}
         }
     }
 

@@ -151,8 +151,8 @@ pub(super) struct Observed {
 impl Observed {
     /// Takes in what was read at `now`. `None` means that there is no lease.
     ///
-    /// A lease that is gone frees nobody's place: its holder may not know yet, so what was seen of
-    /// it stands until it runs out. (client-go takes over at once.)
+    /// Departs: client-go takes over a lease that is gone at once. Its holder may not know yet, so
+    /// what was seen of it stands until it runs out.
     pub(super) fn see(&mut self, record: Option<&Record>, now: Instant) {
         let Some(record) = record else { return };
         if self.since.is_none() || self.record != *record {

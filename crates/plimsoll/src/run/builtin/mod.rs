@@ -1,7 +1,7 @@
 //! Whether another controller obeys HorizontalPodAutoscalers: the one of kube-controller-manager,
 //! which managed Kubernetes does not let one switch off, or that of a `plimsoll up`.
 //!
-//! Two controllers would undo each other's work, so nothing is done to HorizontalPodAutoscalers
+//! Departs: two controllers would undo each other's work, so nothing is done to HorizontalPodAutoscalers
 //! before this is known. What can be seen is judged first; if that is not enough, an autoscaler
 //! without a target is put into our own namespace: a controller that runs says within seconds that
 //! it cannot scale it.
