@@ -93,10 +93,15 @@ impl Context {
     }
 
     /// The same for autoscalers alone: see [`Caches::for_autoscalers`].
-    pub fn for_autoscalers(client: Client, clock: Clock, seed: u64) -> Self {
+    pub fn for_autoscalers(
+        client: Client,
+        clock: Clock,
+        seed: u64,
+        namespaces: &[Arc<str>],
+    ) -> Self {
         let writer = Writer::new(client.clone());
         Self {
-            caches: Caches::for_autoscalers(&client, seed),
+            caches: Caches::for_autoscalers(&client, seed, namespaces),
             recorder: Recorder::start(writer.clone(), clock),
             writer,
             client,

@@ -17,6 +17,7 @@ use crate::runtime::{
 };
 use crate::supervisor::Context;
 use jiff::Timestamp;
+use kube::runtime::watcher;
 use plimsoll_api::usage::{Samples, UsageStore};
 use plimsoll_clock::Clock;
 use plimsoll_engine::horizontal::{Decision, decide_held, hold};
@@ -62,10 +63,12 @@ impl Shell {
             metrics,
         } = signals;
         let (client, seed) = (context.client.clone(), context.seed ^ 0x68_70_61);
+        let namespaces = &options.scope.namespaces;
+        let selected = watcher::Config::default().labels(&options.scope.selector);
         let shell = Self {
             writer: context.writer.managed_by(FIELD_MANAGER),
-            hpas: Cache::start(client.clone(), seed),
-            pas: Cache::start(client, seed ^ 1),
+            hpas: Cache::start_within(&client, namespaces, seed, &selected),
+            pas: Cache::start_within(&client, namespaces, seed ^ 1, &selected),
             recorder: context.recorder.component("horizontal-pod-autoscaler"),
             caches: context.caches.clone(),
             clock: context.clock,

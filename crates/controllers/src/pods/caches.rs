@@ -6,6 +6,7 @@ use super::{
 };
 use crate::runtime::{Cache, Cached, Index, Meta};
 use kube::Client;
+use kube::runtime::watcher;
 use std::sync::Arc;
 
 /// One cache a kind. Clones share them.
@@ -59,10 +60,13 @@ impl Caches {
     }
 
     /// Only the caches that autoscalers look at: pods and the workloads they belong to. The others
-    /// stay empty and cost nothing, neither requests nor rights.
-    pub fn for_autoscalers(client: &Client, seed: u64) -> Self {
-        let pods: Cache<PodView> = Cache::start(client.clone(), seed);
-        let replica_sets: Cache<ReplicaSetView> = Cache::start(client.clone(), seed ^ 1);
+    /// stay empty and cost nothing, neither requests nor rights. Only what is in `namespaces`, or
+    /// all if there are none.
+    pub fn for_autoscalers(client: &Client, seed: u64, namespaces: &[Arc<str>]) -> Self {
+        let all = watcher::Config::default();
+        let pods: Cache<PodView> = Cache::start_within(client, namespaces, seed, &all);
+        let replica_sets: Cache<ReplicaSetView> =
+            Cache::start_within(client, namespaces, seed ^ 1, &all);
         Self {
             pods_by_controller: pods.index(by_controller),
             pods_by_node: pods.index(|_| Vec::new()),
@@ -72,7 +76,7 @@ impl Caches {
             replica_sets_by_controller: replica_sets.index(by_controller),
             replica_sets_by_label: replica_sets.index(|_| Vec::new()),
             replica_sets,
-            deployments: Cache::start(client.clone(), seed ^ 3),
+            deployments: Cache::start_within(client, namespaces, seed ^ 3, &all),
             services: Cache::empty(),
             namespaces: Cache::empty(),
             service_accounts: Cache::empty(),

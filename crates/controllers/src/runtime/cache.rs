@@ -4,6 +4,7 @@ use super::index::{Index, Postings, Values};
 use super::meta::revision;
 use super::{Meta, ObjectKey};
 use futures::StreamExt;
+use k8s_openapi::NamespaceResourceScope;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client, Resource};
 use parking_lot::{Mutex, RwLock};
@@ -14,6 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
@@ -105,6 +107,8 @@ struct Inner<V> {
     state: RwLock<State<V>>,
     /// Held while a change is applied and handed out, so that handlers see one total order.
     handlers: Mutex<Vec<Handler<V>>>,
+    /// Watches whose first list is not complete.
+    unlisted: AtomicUsize,
     ready: watch::Sender<bool>,
 }
 
@@ -150,6 +154,7 @@ impl<V: Cached> Cache<V> {
         let inner = Inner {
             state: RwLock::new(state),
             handlers: Mutex::new(Vec::new()),
+            unlisted: AtomicUsize::new(0),
             ready: watch::Sender::new(false),
         };
         Self {
@@ -173,11 +178,47 @@ impl<V: Cached> Cache<V> {
     /// Like [`Cache::start_selected`], for the objects that `api` reaches (one namespace).
     pub fn start_in(api: Api<V::Wire>, seed: u64, config: watcher::Config) -> Self {
         let cache = Self::empty();
-        drop(tokio::spawn(cache.clone().follow(api, config, seed)));
+        cache.inner.unlisted.store(1, Ordering::Relaxed);
+        let watch = cache.clone().follow(api, config, seed, None);
+        drop(tokio::spawn(watch));
         cache
     }
 
-    async fn follow(self, api: Api<V::Wire>, config: watcher::Config, seed: u64) {
+    /// Like [`Cache::start_selected`], with one watch for each of these namespaces, so that rights
+    /// in them suffice. No namespace at all means all of them.
+    pub fn start_within(
+        client: &Client,
+        namespaces: &[Arc<str>],
+        seed: u64,
+        config: &watcher::Config,
+    ) -> Self
+    where
+        V::Wire: Resource<Scope = NamespaceResourceScope>,
+    {
+        if namespaces.is_empty() {
+            return Self::start_selected(client.clone(), seed, config.clone());
+        }
+        let cache = Self::empty();
+        let unlisted = &cache.inner.unlisted;
+        unlisted.store(namespaces.len(), Ordering::Relaxed);
+        for (seed, namespace) in (seed..).zip(namespaces) {
+            let api = Api::namespaced(client.clone(), namespace);
+            let inside = Some(Arc::clone(namespace));
+            let watch = cache.clone().follow(api, config.clone(), seed, inside);
+            drop(tokio::spawn(watch));
+        }
+        cache
+    }
+
+    /// Keeps the objects that `api` reaches current: those of one namespace if `inside` names it.
+    async fn follow(
+        self,
+        api: Api<V::Wire>,
+        config: watcher::Config,
+        seed: u64,
+        inside: Option<Arc<str>>,
+    ) {
+        let mut has_listed = false;
         let mut rng = StdRng::seed_from_u64(seed);
         let mut events = pin!(watcher(api, config));
         let mut listed = BTreeSet::new();
@@ -190,8 +231,8 @@ impl<V: Cached> Cache<V> {
                     listed.insert(object.meta().key.clone());
                 }
                 Ok(Event::InitDone) => {
-                    self.retain(&std::mem::take(&mut listed));
-                    self.inner.ready.send_replace(true);
+                    self.retain(&std::mem::take(&mut listed), inside.as_deref());
+                    self.listed(std::mem::replace(&mut has_listed, true));
                     pause = FIRST_PAUSE;
                 }
                 Ok(Event::Apply(wire)) => {
@@ -395,13 +436,21 @@ impl<V: Cached> Cache<V> {
         );
     }
 
-    /// Removes what a new list does not show.
-    fn retain(&self, listed: &BTreeSet<ObjectKey>) {
+    /// Notes that a watch's list is complete; the last first one makes the cache ready.
+    fn listed(&self, again: bool) {
+        if !again && self.inner.unlisted.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.inner.ready.send_replace(true);
+        }
+    }
+
+    /// Removes what a new list of a namespace (or of all) does not show.
+    fn retain(&self, listed: &BTreeSet<ObjectKey>, inside: Option<&str>) {
         let gone: Vec<ObjectKey> = {
             let state = self.inner.state.read();
             state
                 .objects
                 .keys()
+                .filter(|key| inside.is_none_or(|namespace| *key.namespace == *namespace))
                 .filter(|key| !listed.contains(*key))
                 .cloned()
                 .collect()

@@ -13,6 +13,7 @@ use plimsoll_controllers::horizontal::{Horizontal, MemoryPlace, Options, STALENE
 use plimsoll_controllers::runtime::Reference;
 use plimsoll_controllers::supervisor::Context;
 use plimsoll_sources::metrics::kubelet::{ScrapeOptions, Scraper, ScraperConfig, kubelet_client};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
 
@@ -61,6 +62,13 @@ impl Plan {
             everywhere: args.scope.namespaces().is_empty(),
             take_over: args.scope.take_over,
         })
+    }
+}
+
+impl Plan {
+    /// The namespaces in scope; none for all.
+    pub(super) fn namespaces(&self) -> &[Arc<str>] {
+        &self.options.scope.namespaces
     }
 }
 

@@ -137,7 +137,9 @@ impl Process {
         greet(&connection.server, &connection.client).await?;
         tracing::info!(namespaces = ?args.scope.namespaces(), selector = %args.scope.selector, "in scope");
         health.not_yet("caches", "waiting for the first lists");
-        let context = Context::for_autoscalers(connection.client, Clock::system(), seed);
+        let namespaces = plan.namespaces();
+        let context =
+            Context::for_autoscalers(connection.client, Clock::system(), seed, namespaces);
         Ok(Self {
             context,
             parts,
