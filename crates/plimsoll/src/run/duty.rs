@@ -5,6 +5,7 @@ use super::builtin::{self, Verdict};
 use super::connect::Connection;
 use super::health::Health;
 use super::parts::Parts;
+use super::serving::{Served, Serving};
 use super::{RunArgs, own_namespace};
 use anyhow::{Context as _, Result};
 use jiff::SignedDuration;
@@ -12,7 +13,9 @@ use kube::Config;
 use plimsoll_controllers::horizontal::{Horizontal, MemoryPlace, Options, STALENESS, Scope};
 use plimsoll_controllers::runtime::Reference;
 use plimsoll_controllers::supervisor::Context;
-use plimsoll_sources::metrics::kubelet::{ScrapeOptions, Scraper, ScraperConfig, kubelet_client};
+use plimsoll_sources::metrics::kubelet::{ScrapeOptions, ScraperConfig, kubelet_client};
+use plimsoll_sources::metrics::poll::PollOptions;
+use plimsoll_sources::metrics::source::{self, SourceChoice, SourceConfig};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
@@ -27,8 +30,11 @@ const PART: &str = "horizontal-pod-autoscalers";
 /// Everything a leader needs, checked before it leads.
 pub(super) struct Plan {
     options: Options,
+    source: SourceChoice,
     scraping: ScrapeOptions,
+    polling: PollOptions,
     config: Config,
+    serving: Option<Serving>,
     namespace: String,
     /// Whether the whole cluster is in scope.
     everywhere: bool,
@@ -39,6 +45,7 @@ impl Plan {
     /// Checks the flags.
     pub(super) fn new(args: &RunArgs, connection: &Connection) -> Result<Self> {
         let namespace = own_namespace(args, connection);
+        let everywhere = args.scope.namespaces().is_empty();
         let scraping = args.metrics.scraping();
         let mut options = args.horizontal.options()?.gated(args.gates.gates);
         options.observe_only = args.scope.dry_run;
@@ -56,10 +63,13 @@ impl Plan {
         options.settings.staleness = Some(stale.max(STALENESS));
         Ok(Self {
             options,
+            source: args.metrics.source(everywhere),
             scraping,
+            polling: args.metrics.polling(&args.scope.namespaces()),
+            serving: Serving::new(&args.serving, &namespace).filter(|_| everywhere),
             config: connection.config.clone(),
             namespace,
-            everywhere: args.scope.namespaces().is_empty(),
+            everywhere,
             take_over: args.scope.take_over,
         })
     }
@@ -81,6 +91,7 @@ pub(super) struct Duty<'a> {
     horizontal: Option<Horizontal>,
     role: Role,
     measuring: JoinSet<()>,
+    served: Option<Served>,
 }
 
 /// What this process does about HorizontalPodAutoscalers.
@@ -96,16 +107,20 @@ enum Role {
 
 impl<'a> Duty<'a> {
     /// Starts to measure. Nothing is scaled before [`Duty::tend`] has found out what may be.
-    pub(super) fn start(
+    pub(super) async fn start(
         context: &'a Context,
         parts: &'a Parts,
         health: &'a Health,
         plan: &'a Plan,
     ) -> Result<Self> {
         let mut measuring = JoinSet::new();
-        if plan.everywhere {
-            measuring.spawn(scraper(context, parts, plan)?.run());
-        }
+        let (source, stats) = source::run(measurement(context, parts, plan)?);
+        measuring.spawn(source);
+        parts.expositions.add(Arc::new(stats));
+        let served = match plan.serving.as_ref().filter(|_| !plan.options.observe_only) {
+            Some(serving) => Some(serving.start(context, parts).await?),
+            None => None,
+        };
         Ok(Self {
             context,
             parts,
@@ -114,6 +129,7 @@ impl<'a> Duty<'a> {
             horizontal: None,
             role: Role::Waits,
             measuring,
+            served,
         })
     }
 
@@ -220,23 +236,31 @@ impl<'a> Duty<'a> {
         if let Some(horizontal) = self.horizontal.take() {
             horizontal.stop().await;
         }
+        if let Some(served) = self.served.take() {
+            served.stop().await;
+        }
         self.measuring.shutdown().await;
         builtin::tidy(&self.context.client, &self.plan.namespace).await;
     }
 }
 
-fn scraper(context: &Context, parts: &Parts, plan: &Plan) -> Result<Scraper> {
+fn measurement(context: &Context, parts: &Parts, plan: &Plan) -> Result<SourceConfig> {
     let kubelets = if plan.scraping.reach.through_apiserver {
         context.client.clone()
     } else {
         kubelet_client(&plan.config, &plan.scraping.tls).context("reaching kubelets")?
     };
-    Ok(Scraper::new(ScraperConfig {
-        api: context.client.clone(),
-        kubelets,
-        clock: context.clock,
-        seed: context.seed,
-        options: plan.scraping.clone(),
-        pipeline: parts.pipeline.clone(),
-    }))
+    Ok(SourceConfig {
+        choice: plan.source,
+        service: Some((plan.namespace.clone(), "plimsoll".to_owned())),
+        poll: plan.polling.clone(),
+        scraper: ScraperConfig {
+            api: context.client.clone(),
+            kubelets,
+            clock: context.clock,
+            seed: context.seed,
+            options: plan.scraping.clone(),
+            pipeline: parts.pipeline.clone(),
+        },
+    })
 }

@@ -170,6 +170,12 @@ pub(crate) struct ServingArgs {
     /// Where the API server reaches this process [default: $POD_IP]
     #[arg(long, value_name = "IP", env = "POD_IP")]
     pub(crate) advertise_address: Option<IpAddr>,
+    /// Certificate to serve them with [default: one made at the start]
+    #[arg(long, value_name = "FILE", requires = "tls_private_key_file")]
+    pub(crate) tls_cert_file: Option<PathBuf>,
+    /// Key of that certificate
+    #[arg(long, value_name = "FILE", requires = "tls_cert_file")]
+    pub(crate) tls_private_key_file: Option<PathBuf>,
 }
 
 /// A place to listen, or none.

@@ -1,5 +1,6 @@
 //! `/healthz`, `/livez`, `/readyz` and `/metrics` over plain HTTP.
 
+use super::parts::Expositions;
 use anyhow::{Context, Result};
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
@@ -9,7 +10,6 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use parking_lot::Mutex;
-use plimsoll_api::exposition::{Exposition, Page};
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::fmt::Write;
@@ -79,7 +79,7 @@ pub(crate) struct Endpoints {
     /// Readiness.
     pub(crate) health: Health,
     /// Asked at each scrape.
-    pub(crate) expositions: Vec<Arc<dyn Exposition>>,
+    pub(super) expositions: Expositions,
 }
 
 impl Endpoints {
@@ -92,10 +92,7 @@ impl Endpoints {
             "/healthz" | "/livez" => plain(StatusCode::OK, "ok"),
             "/readyz" => self.readiness(verbose),
             "/metrics" => {
-                let mut page = Page::default();
-                let parts = self.expositions.iter();
-                parts.for_each(|part| part.expose(&mut page));
-                let mut answer = plain(StatusCode::OK, page.into_text());
+                let mut answer = plain(StatusCode::OK, self.expositions.page());
                 let kind = "text/plain; version=0.0.4; charset=utf-8";
                 let kind = http::HeaderValue::from_static(kind);
                 answer

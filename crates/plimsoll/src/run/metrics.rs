@@ -3,6 +3,8 @@
 use super::flags::duration;
 use clap::{ArgAction, Args};
 use plimsoll_sources::metrics::kubelet::{KubeletTls, Reach, ScrapeOptions};
+use plimsoll_sources::metrics::poll::PollOptions;
+use plimsoll_sources::metrics::source::{NoSource, SourceChoice};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -10,6 +12,10 @@ use std::time::Duration;
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Metrics")]
 pub(crate) struct MetricsArgs {
+    /// Where usage comes from: `kubelet`, `api` (who serves metrics.k8s.io already), or `auto`:
+    /// kubelets, unless somebody else serves metrics.k8s.io
+    #[arg(long, value_name = "SOURCE", default_value = "auto", value_parser = parse_source)]
+    metrics_source: SourceChoice,
     /// Time between two measurements of a node
     #[arg(long, value_name = "DURATION", default_value = "15s", value_parser = duration)]
     metric_resolution: Duration,
@@ -73,7 +79,30 @@ struct KubeletArgs {
     request_timeout: Duration,
 }
 
+fn parse_source(text: &str) -> Result<SourceChoice, NoSource> {
+    text.parse()
+}
+
 impl MetricsArgs {
+    /// Which source. Nodes are of the whole cluster: in some namespaces alone there are none.
+    pub(super) fn source(&self, everywhere: bool) -> SourceChoice {
+        if everywhere {
+            self.metrics_source
+        } else {
+            SourceChoice::Api
+        }
+    }
+
+    /// The options of reading another metrics server.
+    pub(super) fn polling(&self, namespaces: &[&str]) -> PollOptions {
+        PollOptions {
+            period: self.metric_resolution.max(Duration::from_secs(1)),
+            max_age: self.metrics_max_age,
+            namespaces: namespaces.iter().map(|&name| name.to_owned()).collect(),
+            ..PollOptions::default()
+        }
+    }
+
     /// The scraper's options.
     pub(super) fn scraping(&self) -> ScrapeOptions {
         let kubelet = &self.kubelet;

@@ -14,6 +14,7 @@ mod log;
 mod metrics;
 mod parts;
 mod requests;
+mod serving;
 
 pub(crate) use connect::connect;
 pub(crate) use flags::{ConnectionArgs, duration};
@@ -27,7 +28,6 @@ use health::{Endpoints, Health};
 use kube::Client;
 use metrics::MetricsArgs;
 use parts::Parts;
-use plimsoll_api::exposition::Exposition;
 use plimsoll_clock::Clock;
 use plimsoll_controllers::runtime::election::{Elector, Lost, Settings};
 use plimsoll_controllers::supervisor::Context;
@@ -124,9 +124,9 @@ impl Process {
         let health = Health::default();
         let mut tasks = JoinSet::new();
         let parts = Parts::default();
-        let mut expositions = parts.expositions(&args.election.lease_name);
-        expositions.push(Arc::new(connection.requests.clone()));
-        serve(&mut tasks, &args, &health, expositions).await?;
+        let requests = connection.requests.clone();
+        parts.expositions.add(Arc::new(requests));
+        serve(&mut tasks, &args, &health, &parts).await?;
         let seed = crate::cluster::fresh_seed();
         let election = (args.election.enabled && !args.scope.dry_run).then(|| Settings {
             namespace: own_namespace(&args, &connection),
@@ -154,7 +154,7 @@ impl Process {
     async fn take_part(self, stop: CancellationToken) -> Result<ExitCode> {
         let Some(settings) = self.election.clone() else {
             self.health.fine("leader-election", "switched off; acting");
-            let mut duty = self.duty()?;
+            let mut duty = self.duty().await?;
             tokio::select! {
                 biased;
                 () = stop.cancelled() => {}
@@ -172,7 +172,7 @@ impl Process {
         }
         self.health.fine("leader-election", "leading");
         self.parts.leading.store(true, Ordering::Relaxed);
-        let mut duty = self.duty()?;
+        let mut duty = self.duty().await?;
         tokio::select! {
             biased;
             lost = elector.hold() => return lose(duty, lost),
@@ -198,8 +198,8 @@ impl Process {
         caches.deployments.ready().await;
     }
 
-    fn duty(&self) -> Result<Duty<'_>> {
-        Duty::start(&self.context, &self.parts, &self.health, &self.plan)
+    async fn duty(&self) -> Result<Duty<'_>> {
+        Duty::start(&self.context, &self.parts, &self.health, &self.plan).await
     }
 
     fn elector(&self, settings: Settings) -> Elector {
@@ -235,11 +235,12 @@ async fn serve(
     tasks: &mut JoinSet<()>,
     args: &RunArgs,
     health: &Health,
-    expositions: Vec<Arc<dyn Exposition>>,
+    parts: &Parts,
 ) -> Result<()> {
+    parts.expose(&args.election.lease_name);
     let endpoints = Arc::new(Endpoints {
         health: health.clone(),
-        expositions,
+        expositions: parts.expositions.clone(),
     });
     let args = &args.serving;
     let flags = [

@@ -1,5 +1,6 @@
 //! What there is whether this process leads or not.
 
+use parking_lot::Mutex;
 use plimsoll_api::exposition::{Exposition, Kind, Page};
 use plimsoll_controllers::horizontal::{Explanations, Metrics, Signals};
 use plimsoll_sources::metrics::Pipeline;
@@ -17,6 +18,27 @@ pub(super) struct Parts {
     pub(super) metrics: Metrics,
     /// Whether this process leads.
     pub(super) leading: Arc<AtomicBool>,
+    /// Everything that has series to show.
+    pub(super) expositions: Expositions,
+}
+
+/// Everything that has series to show. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Expositions(Arc<Mutex<Vec<Arc<dyn Exposition>>>>);
+
+impl Expositions {
+    /// Adds a part.
+    pub(super) fn add(&self, part: Arc<dyn Exposition>) {
+        self.0.lock().push(part);
+    }
+
+    /// The page.
+    pub(super) fn page(&self) -> String {
+        let mut page = Page::default();
+        let parts = self.0.lock().clone();
+        parts.iter().for_each(|part| part.expose(&mut page));
+        page.into_text()
+    }
 }
 
 impl Parts {
@@ -30,13 +52,13 @@ impl Parts {
         }
     }
 
-    /// Everything that has series to show.
-    pub(super) fn expositions(&self, lease: &str) -> Vec<Arc<dyn Exposition>> {
-        let leadership = Leadership {
+    /// Shows what there is from the start.
+    pub(super) fn expose(&self, lease: &str) {
+        self.expositions.add(Arc::new(self.metrics.clone()));
+        self.expositions.add(Arc::new(Leadership {
             lease: lease.to_owned(),
             leading: Arc::clone(&self.leading),
-        };
-        vec![Arc::new(self.metrics.clone()), Arc::new(leadership)]
+        }));
     }
 }
 

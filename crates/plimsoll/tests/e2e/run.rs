@@ -9,6 +9,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::net::{IpAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 
@@ -66,6 +67,18 @@ impl Runner {
     }
 }
 
+/// A port that nobody listens on at the moment.
+fn free_port() -> Result<u16, Failed> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
+
+/// An address of this machine that may be an endpoint. Nothing is sent.
+fn own_address() -> Result<IpAddr, Failed> {
+    let socket = UdpSocket::bind("0.0.0.0:0")?;
+    socket.connect("192.0.2.1:9")?;
+    Ok(socket.local_addr()?.ip())
+}
+
 impl Drop for Runner {
     fn drop(&mut self) {
         self.child.kill().ok();
@@ -91,6 +104,7 @@ pub(crate) fn whole(kubectl: &Kubectl) -> Outcome {
     let first = Runner::start(scratch.path(), "first", &kubeconfig)?;
     first.wait_for("obeying HorizontalPodAutoscalers")?;
     scales(&k).map_err(|error| with_log(error, &first))?;
+    serves(&k, &cluster).map_err(|error| with_log(error, &first))?;
     let second = Runner::start(scratch.path(), "second", &kubeconfig)?;
     second.wait_for("another process leads")?;
     takes_over(&k, first, &second)?;
@@ -118,12 +132,7 @@ fn doctor(cluster: &Cluster) -> Outcome {
 
 /// What is printed can be applied, and once more without a change.
 fn install(k: &Kubectl, dir: &Path) -> Outcome {
-    let values = dir.join("values.yaml");
-    std::fs::write(&values, "kubelet: {throughApiserver: true}\n")?;
-    let output = plimsoll()
-        .args(["install", "--replicas=0", "--values"])
-        .arg(&values)
-        .output()?;
+    let output = plimsoll().args(["install", "--replicas=0"]).output()?;
     check!(output.status.success(), "{output:?}");
     let file = dir.join("install.yaml");
     std::fs::write(&file, output.stdout)?;
@@ -175,6 +184,27 @@ fn scales(k: &Kubectl) -> Outcome {
     );
     let line = k.until("get hpa web --no-headers", 30, |out| out.contains("%/50%"))?;
     check!(line.contains("memory: 200%/50%"), "{line}");
+    Ok(())
+}
+
+/// Its APIs answer through the API server.
+fn serves(k: &Kubectl, cluster: &Cluster) -> Outcome {
+    for api in ["v1beta1.metrics.k8s.io", "v1alpha1.explain.plimsoll.dev"] {
+        k.ok(&format!(
+            "wait --for=condition=Available --timeout=60s apiservice/{api}"
+        ))?;
+    }
+    let top = k.until("top pod", 60, |out| out.contains("web-"))?;
+    check!(top.contains("1Mi"), "{top}");
+    let nodes = k.until("top node", 30, |out| out.contains("node-2"))?;
+    check!(nodes.contains("node-1"), "{nodes}");
+    let output = plimsoll()
+        .args(["explain", "hpa/web", "--kubeconfig"])
+        .arg(cluster.kubeconfig())
+        .output()?;
+    let said = printed(&output);
+    check!(said.ok, "{}", said.err);
+    check!(said.out.contains("hpa/web in default"), "{}", said.out);
     Ok(())
 }
 
