@@ -19,6 +19,8 @@ mod rollouts;
 #[cfg(test)]
 mod scheduling;
 #[cfg(test)]
+mod scope;
+#[cfg(test)]
 mod services;
 #[cfg(test)]
 mod upkeep;
