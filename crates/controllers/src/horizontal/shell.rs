@@ -254,7 +254,7 @@ impl Shell {
         let Seen { observed, pods, .. } = seen;
         let now = observed.now;
         if self.options.observe_only {
-            self.explanations.tell(key, observed, decision);
+            self.explanations.tell(key, observed, decision, Vec::new());
             return Ok(());
         }
         self.tell_events(key, scaler, &decision, now);
