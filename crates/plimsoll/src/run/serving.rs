@@ -180,8 +180,8 @@ impl Sign {
 
     async fn take_down(&self) {
         for api in [&self.slices, &self.endpoints] {
-            let deleting =
-                tokio::time::timeout(PATIENCE, api.delete(SERVICE, &DeleteParams::default()));
+            let params = DeleteParams::default();
+            let deleting = tokio::time::timeout(PATIENCE, api.delete(SERVICE, &params));
             match deleting.await {
                 Ok(Ok(_)) => {}
                 Ok(Err(error)) => tracing::debug!(%error, "endpoints are left behind"),

@@ -27,12 +27,12 @@ impl Runner {
         let log = dir.join(format!("{name}.log"));
         let out = std::fs::File::create(&log)?;
         let child = plimsoll()
+            .args(["run", "--metric-resolution=1s", "--secure-port"])
+            .arg(free_port()?.to_string())
+            .arg(format!("--advertise-address={}", own_address()?))
             .args([
-                "run",
-                "--kubelet-through-apiserver",
-                "--metric-resolution=1s",
-            ])
-            .args([
+                "--kubelet-use-node-status-port",
+                "--kubelet-preferred-address-types=ExternalIP",
                 "--health-bind-address=127.0.0.1:0",
                 "--metrics-bind-address=0",
             ])
@@ -103,8 +103,8 @@ pub(crate) fn whole(kubectl: &Kubectl) -> Outcome {
     let kubeconfig = account(&k, scratch.path())?;
     let first = Runner::start(scratch.path(), "first", &kubeconfig)?;
     first.wait_for("obeying HorizontalPodAutoscalers")?;
-    scales(&k).map_err(|error| with_log(error, &first))?;
-    serves(&k, &cluster).map_err(|error| with_log(error, &first))?;
+    scales(&k).map_err(|error| with_log(&error, &first))?;
+    serves(&k, &cluster).map_err(|error| with_log(&error, &first))?;
     let second = Runner::start(scratch.path(), "second", &kubeconfig)?;
     second.wait_for("another process leads")?;
     takes_over(&k, first, &second)?;
@@ -112,7 +112,7 @@ pub(crate) fn whole(kubectl: &Kubectl) -> Outcome {
     nothing_was_forbidden(&audit)
 }
 
-fn with_log(error: Failed, runner: &Runner) -> Failed {
+fn with_log(error: &Failed, runner: &Runner) -> Failed {
     let why = error.message().unwrap_or_default();
     format!("{why}\nthe log says:\n{}", runner.said()).into()
 }
@@ -220,7 +220,7 @@ fn takes_over(k: &Kubectl, first: Runner, second: &Runner) -> Outcome {
     k.until(HOLDER, 30, |out| !out.is_empty() && out != before)?;
     second.wait_for("obeying HorizontalPodAutoscalers")?;
     k.ok("patch hpa web --type=merge -p '{\"spec\":{\"maxReplicas\":5}}'")?;
-    replicas(k, "5").map_err(|error| with_log(error, second))
+    replicas(k, "5").map_err(|error| with_log(&error, second))
 }
 
 /// A leader that is asked to stop gives the lease back and ends well.
