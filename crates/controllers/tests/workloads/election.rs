@@ -180,6 +180,14 @@ struct Stage {
     terms: usize,
 }
 
+impl Stage {
+    fn enter(&mut self, me: usize) {
+        assert_eq!(self.actor, None, "c{me} begins while another acts");
+        self.actor = Some(me);
+        self.terms += 1;
+    }
+}
+
 /// Candidates whose lines fail at random and whose clocks are years apart.
 #[tokio::test(start_paused = true)]
 async fn never_two_leaders_act_at_once() {
@@ -206,12 +214,7 @@ async fn never_two_leaders_act_at_once() {
         tasks.spawn(async move {
             loop {
                 elector.acquire().await;
-                {
-                    let mut stage = stage.lock();
-                    assert_eq!(stage.actor, None, "c{me} begins while another acts");
-                    stage.actor = Some(me);
-                    stage.terms += 1;
-                }
+                stage.lock().enter(me);
                 elector.hold().await;
                 assert_eq!(stage.lock().actor.take(), Some(me));
             }

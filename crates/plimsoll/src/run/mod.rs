@@ -79,7 +79,7 @@ async fn stay(args: RunArgs) -> Result<ExitCode> {
         () = stop.cancelled() => return process.leave(None).await,
         () = process.filled() => process.health.fine("caches", "filled"),
     }
-    process.take_part(stop).await
+    Box::pin(process.take_part(stop)).await
 }
 
 /// A token that the first SIGTERM or SIGINT cancels. The second ends the process at once.

@@ -36,7 +36,9 @@ impl Expositions {
     pub(super) fn page(&self) -> String {
         let mut page = Page::default();
         let parts = self.0.lock().clone();
-        parts.iter().for_each(|part| part.expose(&mut page));
+        for part in parts {
+            part.expose(&mut page);
+        }
         page.into_text()
     }
 }

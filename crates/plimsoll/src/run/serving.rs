@@ -116,15 +116,12 @@ impl Serving {
                 tracing::error!(%error, "the APIs are not served");
             }
         });
-        let sign = match self.advertise {
-            Some(address) => {
-                let client = context.client.clone();
-                Some(Sign::put_up(client, &self.namespace, address, self.port).await)
-            }
-            None => {
-                tracing::warn!("without --advertise-address, the Service does not lead here");
-                None
-            }
+        let sign = if let Some(address) = self.advertise {
+            let client = context.client.clone();
+            Some(Sign::put_up(client, &self.namespace, address, self.port).await)
+        } else {
+            tracing::warn!("without --advertise-address, the Service does not lead here");
+            None
         };
         tracing::info!(port = self.port, apis = ?self.apis, "serving APIs");
         Ok(Served { stop, task, sign })
