@@ -122,7 +122,11 @@ async fn begin(shell: Arc<Shell>, mut stop: watch::Receiver<bool>) {
     connect(&shell);
     let workers = (0..shell.options.concurrent_syncs.max(1))
         .map(|_| runtime::run_until(Arc::clone(&shell), shell.queue.clone(), stop.clone()));
-    futures::future::join_all(workers).await;
+    tokio::select! {
+        biased;
+        _ = futures::future::join_all(workers) => {}
+        () = shell.follow_verticals() => {}
+    }
 }
 
 async fn prepare(shell: &Shell) {

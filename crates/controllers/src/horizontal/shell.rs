@@ -1,7 +1,7 @@
 //! The loop: who is looked at, and when.
 
 use super::explanation::Explanations;
-use super::findings::{Around, Lookout};
+use super::findings::{Around, Lookout, Verticals};
 use super::key::{ScalerKey, ScalerKind};
 use super::metrics::{Live, Metrics, Pass, Present, state_of};
 use super::observe::{Seen, target_key};
@@ -45,6 +45,7 @@ pub(super) struct Shell {
     pub(super) queue: Queue<ScalerKey>,
     pub(super) metrics: Metrics,
     pub(super) lookout: Lookout,
+    pub(super) verticals: Verticals,
     explanations: Explanations,
     evaluations: AtomicU64,
 }
@@ -75,6 +76,7 @@ impl Shell {
             registry: Registry::default(),
             recall: Recall::default(),
             lookout: Lookout::default(),
+            verticals: Verticals::default(),
             queue: Queue::new(),
             evaluations: AtomicU64::new(0),
             usage,

@@ -149,6 +149,7 @@ impl Shell {
         };
         let scalers = self.registry.scalers_of(&target_key(&target.kind, object));
         let mut found = Vec::new();
+        found.extend(self.verticals.conflict(observed, &key.object.namespace));
         found.extend(sharing::shared(&named, key, &scalers));
         found.extend(foreign::foreign(target, pods, &|owner| {
             self.owner_of(key, owner)

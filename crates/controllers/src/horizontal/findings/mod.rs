@@ -12,9 +12,11 @@ mod look;
 mod requests;
 mod saturation;
 mod sharing;
+mod vertical;
 mod writers;
 
 pub(super) use look::{Around, Lookout};
+pub(super) use vertical::Verticals;
 
 use serde::Serialize;
 
@@ -33,6 +35,8 @@ pub(super) enum FindingKind {
     StuckAtMaximum,
     /// The selector matches pods of another owner.
     ForeignPods,
+    /// A VerticalPodAutoscaler changes the request whose percentage is held.
+    VerticalConflict,
 }
 
 impl FindingKind {
@@ -45,6 +49,7 @@ impl FindingKind {
             Self::SharedTarget => "SharedTarget",
             Self::StuckAtMaximum => "StuckAtMaximum",
             Self::ForeignPods => "ForeignPods",
+            Self::VerticalConflict => "VerticalConflict",
         }
     }
 }
