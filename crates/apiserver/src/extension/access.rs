@@ -126,7 +126,7 @@ impl Access {
                 Err(elapsed) => kube::Error::Service(elapsed.into()),
             };
             let is_final = matches!(&failure, kube::Error::Api(status)
-                if status.code < 500 && status.code != 429);
+                if (400..500).contains(&status.code) && status.code != 429);
             match pauses.next() {
                 Some(pause) if !is_final => tokio::time::sleep(*pause).await,
                 Some(_) | None => return Err(failure),
