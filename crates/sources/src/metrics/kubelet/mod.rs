@@ -9,7 +9,10 @@
 //! published as it answers, and nodes are spread over the period.
 
 mod access;
+mod follower;
 mod ledger;
+#[cfg(test)]
+mod ledger_tests;
 mod options;
 mod owners;
 mod round;
@@ -18,6 +21,7 @@ mod stats;
 #[cfg(test)]
 mod tests;
 mod text;
+mod track;
 
 pub use access::{AccessError, kubelet_client};
 pub use options::{KubeletTls, Reach, ScrapeOptions};

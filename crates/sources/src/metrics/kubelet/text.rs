@@ -1,7 +1,8 @@
 //! Reads the Prometheus text of `/metrics/resource` as it arrives, keeping only the series that
 //! usage is computed from.
 
-use super::ledger::{Ledger, Reading, Series};
+use super::ledger::Ledger;
+use super::track::{Reading, Series};
 use std::borrow::Cow;
 
 /// A longer line is nobody's sample.
