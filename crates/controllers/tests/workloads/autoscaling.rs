@@ -59,7 +59,11 @@ impl Load {
 }
 
 pub(crate) async fn start() -> (Rig, Load) {
-    let mut rig = Rig::start().await;
+    scaling(Rig::start().await, Options::default())
+}
+
+/// Starts the autoscaler and the load.
+pub(crate) fn scaling(mut rig: Rig, options: Options) -> (Rig, Load) {
     let pipeline = Pipeline::new();
     let explanations = Explanations::default();
     let signals = Signals {
@@ -71,7 +75,7 @@ pub(crate) async fn start() -> (Rig, Load) {
     let context = rig.context.clone();
     drop(
         rig.tasks
-            .spawn(horizontal::control(context, signals, Options::default())),
+            .spawn(horizontal::control(context, signals, options)),
     );
     let load = Load {
         milli: Arc::default(),
@@ -107,7 +111,7 @@ pub(crate) fn autoscaler(name: &str) -> Value {
     })
 }
 
-async fn replicas(rig: &Rig) -> i64 {
+pub(crate) async fn replicas(rig: &Rig) -> i64 {
     let web = rig.deployments().get("web").await.unwrap();
     web.data["spec"]["replicas"].as_i64().unwrap()
 }

@@ -13,6 +13,8 @@ mod election;
 #[cfg(test)]
 mod explaining;
 #[cfg(test)]
+mod pod_autoscaling;
+#[cfg(test)]
 mod rig;
 #[cfg(test)]
 mod rollouts;

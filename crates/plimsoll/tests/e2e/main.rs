@@ -61,6 +61,10 @@ const TRANSCRIPTS: &[(&str, &str)] = &[
     ("apply", include_str!("transcripts/apply.txt")),
     ("custom", include_str!("transcripts/custom.txt")),
     ("autoscaling", include_str!("transcripts/autoscaling.txt")),
+    (
+        "podautoscaler",
+        include_str!("transcripts/podautoscaler.txt"),
+    ),
     ("rights", include_str!("transcripts/rights.txt")),
     ("admission", include_str!("transcripts/admission.txt")),
     ("helm", include_str!("transcripts/helm.txt")),

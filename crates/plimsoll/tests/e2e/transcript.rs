@@ -18,6 +18,12 @@ use tokio::time::Instant;
 /// How long a repeated command may take to answer as written.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// The manifest that transcripts call EXAMPLE.
+const EXAMPLE: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/../../examples/pod-autoscaler.yaml"
+);
+
 /// The chart that helm's transcript calls CHART.
 const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/e2e/chart");
 
@@ -122,15 +128,18 @@ fn one(kubectl: &Kubectl, cluster: &Cluster, step: &Step) -> Outcome {
 fn run(kubectl: &Kubectl, cluster: &Cluster, step: &Step) -> Result<Printed, Failed> {
     let (program, rest) = step.command.split_once(' ').unwrap_or((&step.command, ""));
     match program {
-        "kubectl" => Ok(kubectl.feed(rest, &step.input)),
+        "kubectl" => Ok(kubectl.feed(&rest.replace("EXAMPLE", EXAMPLE), &step.input)),
         "helm" => Ok(kubectl.helm(&rest.replace("CHART", CHART))),
         "plimsoll" => {
             let mut command = plimsoll();
-            let output = command
-                .args(rest.split_whitespace())
-                .arg("--data-dir")
-                .arg(cluster.dir())
-                .output()?;
+            command.args(rest.split_whitespace());
+            // Some commands are about any cluster, the others about one of this machine.
+            if ["convert", "explain"].iter().any(|name| rest.starts_with(name)) {
+                command.arg("--kubeconfig").arg(cluster.kubeconfig());
+            } else {
+                command.arg("--data-dir").arg(cluster.dir());
+            }
+            let output = command.output()?;
             Ok(crate::kubectl::printed(&output))
         }
         other => Err(format!("no program {other:?} in transcripts").into()),
