@@ -76,16 +76,16 @@ async fn a_schedule_raises_the_floor_at_its_minute_and_lets_go_at_its_end() {
     load.set(20);
     rig.deploy(1).await;
     let schedule = json!({"schedules": [{
-        "name": "rush", "start": "20 0 * * *", "end": "40 0 * * *", "minReplicas": 6,
+        "name": "rush", "start": "5 0 * * *", "end": "10 0 * * *", "minReplicas": 6,
     }]});
     rig.create(&scalers(&rig), scaler("web", &schedule)).await;
-    let begins: jiff::Timestamp = "1970-01-01T00:20:00Z".parse().unwrap();
+    let begins: jiff::Timestamp = "1970-01-01T00:05:00Z".parse().unwrap();
     let left = Duration::try_from(begins.duration_since(rig.clock.now())).unwrap();
     let before = left.checked_sub(Duration::from_millis(200)).unwrap();
     assert_eq!(sizes(&rig, before).await, [1]);
     let web = get(&rig, "web").await;
     let said = condition(&web, "ScheduleActive");
-    let none = "no schedule in force; schedule \"rush\" begins at 1970-01-01T00:20:00Z";
+    let none = "no schedule in force; schedule \"rush\" begins at 1970-01-01T00:05:00Z";
     assert_eq!(said, ("False".into(), "NotInForce".into(), none.into()));
     // Not at the next sync period, but at its very minute.
     rig.until("raised", async || replicas(&rig).await == 6)
@@ -95,14 +95,14 @@ async fn a_schedule_raises_the_floor_at_its_minute_and_lets_go_at_its_end() {
     rig.settle(6).await;
     let web = get(&rig, "web").await;
     let said = condition(&web, "ScheduleActive");
-    let active = "schedule \"rush\" until 1970-01-01T00:40:00Z: at least 6";
+    let active = "schedule \"rush\" until 1970-01-01T00:10:00Z: at least 6";
     assert_eq!(said, ("True".into(), "InForce".into(), active.into()));
     let told = rig.events("SuccessfulRescale").await;
     let why =
         "New size: 6; reason: Current number of replicas below the bound of schedule \"rush\"";
     assert_eq!(told, [why]);
 
-    let ends: jiff::Timestamp = "1970-01-01T00:40:00Z".parse().unwrap();
+    let ends: jiff::Timestamp = "1970-01-01T00:10:00Z".parse().unwrap();
     let left = Duration::try_from(ends.duration_since(rig.clock.now())).unwrap();
     let before = left.checked_sub(Duration::from_millis(200)).unwrap();
     assert_eq!(sizes(&rig, before).await, [6]);
@@ -188,29 +188,54 @@ async fn a_definition_that_comes_later_is_found() {
     assert_eq!(sizes(&rig, Duration::from_secs(60)).await.last(), Some(&4));
 }
 
+/// A target whose kind no cache watches, so that only a look finds what happens to it.
+async fn unwatched(rig: &Rig) -> Api<DynamicObject> {
+    let controllers = rig.core("default", "replicationcontrollers", "ReplicationController");
+    let controller = json!({
+        "apiVersion": "v1", "kind": "ReplicationController", "metadata": {"name": "odd"},
+        "spec": {"replicas": 2, "selector": {"app": "odd"}, "template": {
+            "metadata": {"labels": {"app": "odd"}},
+            "spec": {"containers": [{"name": "c", "image": "a"}]}}},
+    });
+    rig.create(&controllers, controller).await;
+    controllers
+}
+
 #[tokio::test(start_paused = true)]
 async fn each_is_looked_at_as_often_as_it_asks() {
     let (rig, _load) = start(Options::default()).await;
-    rig.deploy(1).await;
-    // Nothing is measured, so that only its own period wakes each of them.
-    let external = json!([{"type": "External", "external": {"metric": {"name": "queue"},
-        "target": {"type": "Value", "value": "5"}}}]);
-    let often = json!({"syncPeriod": "2s", "metrics": external});
-    rig.create(&scalers(&rig), scaler("web", &often)).await;
+    let controllers = unwatched(&rig).await;
+    let target = json!({"apiVersion": "v1", "kind": "ReplicationController", "name": "odd"});
+    let often = json!({"syncPeriod": "2s", "maxReplicas": 3, "scaleTargetRef": target});
+    rig.create(&scalers(&rig), scaler("odd", &often)).await;
     rig.until("looked at", async || {
-        condition(&get(&rig, "web").await, "AbleToScale").1 != ""
+        !condition(&get(&rig, "odd").await, "AbleToScale")
+            .1
+            .is_empty()
     })
     .await;
-    // A change that nothing but a look can find: the count of a target that is not watched.
-    let mut hpa = autoscaler("odd");
+    for _ in 0..5 {
+        let many = json!({"spec": {"replicas": 9}});
+        rig.patch(&controllers, "odd", many).await;
+        let took = rig
+            .until("back in bounds", async || {
+                controllers.get("odd").await.unwrap().data["spec"]["replicas"] == 3
+            })
+            .await;
+        assert!(took <= Duration::from_millis(2100), "{took:?}");
+        tokio::time::sleep(Duration::from_millis(700)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_period_that_cannot_be_read_is_told() {
+    let (rig, load) = start(Options::default()).await;
+    load.set(190);
+    rig.deploy(1).await;
+    let mut hpa = autoscaler("web");
     hpa["metadata"]["annotations"] = json!({"plimsoll.dev/sync-period": "now and then"});
-    hpa["spec"]["scaleTargetRef"]["name"] = json!("odd");
     rig.create(&autoscalers(&rig), hpa).await;
-    rig.until("told", async || {
-        !rig.events("InvalidSyncPeriod").await.is_empty()
-    })
-    .await;
-    let told = rig.events("InvalidSyncPeriod").await;
+    assert_eq!(sizes(&rig, Duration::from_secs(60)).await.last(), Some(&4));
     let why = "sync period \"now and then\" is left out: it is no length of time between 1s and 1h";
-    assert_eq!(told, [why]);
+    assert_eq!(rig.events("InvalidSyncPeriod").await, [why]);
 }

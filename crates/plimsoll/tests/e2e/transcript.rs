@@ -134,7 +134,10 @@ fn run(kubectl: &Kubectl, cluster: &Cluster, step: &Step) -> Result<Printed, Fai
             let mut command = plimsoll();
             command.args(rest.split_whitespace());
             // Some commands are about any cluster, the others about one of this machine.
-            if ["convert", "explain"].iter().any(|name| rest.starts_with(name)) {
+            if ["convert", "explain"]
+                .iter()
+                .any(|name| rest.starts_with(name))
+            {
                 command.arg("--kubeconfig").arg(cluster.kubeconfig());
             } else {
                 command.arg("--data-dir").arg(cluster.dir());
