@@ -12,7 +12,7 @@ fn main() {
     divan::main();
 }
 
-#[divan::bench(args = [10, 100])]
+#[divan::bench(args = [10, 100, 1000])]
 fn decision(bencher: divan::Bencher<'_, '_>, pods: i32) {
     let seen = observed(pods);
     bencher.bench_local(|| decide(divan::black_box(&seen)));
