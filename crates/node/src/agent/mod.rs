@@ -422,7 +422,8 @@ impl Agents {
         let (worker, outbox) = Worker::new(Arc::clone(&self.shared), node, pod);
         roster.tasks.insert(key, Task { uid, outbox });
         drop(roster);
-        self.spawn(worker.run());
+        // Boxed: each layer around a future would have room for it twice, for every pod.
+        self.spawn(Box::pin(Box::new(worker).run()));
     }
 }
 

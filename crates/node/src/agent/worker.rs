@@ -105,8 +105,8 @@ impl Worker {
         (worker, outbox)
     }
 
-    /// Runs until the pod is gone.
-    pub(crate) async fn run(mut self) {
+    /// Runs until the pod is gone. In a box, because a future has room for its arguments twice.
+    pub(crate) async fn run(mut self: Box<Self>) {
         self.report.silent = self.state.over;
         loop {
             let wake = self.settle();
