@@ -73,7 +73,8 @@ fn an_exercise_comes_out(#[case] name: &str, #[case] flags: &[&str], #[case] wan
 #[case::an_unknown_field(
     "{apiVersion: autoscaling/v2, kind: HorizontalPodAutoscaler, metadata: {name: web}, \
      spec: {maxReplica: 3}}",
-    "x.yaml, document 1: strict decoding error: unknown field \"spec.maxReplica\""
+    "x.yaml, document 1: HorizontalPodAutoscaler in version \"v2\" cannot be handled as a \
+     HorizontalPodAutoscaler: strict decoding error: unknown field \"spec.maxReplica\""
 )]
 #[case::a_version_nobody_serves(
     "{apiVersion: autoscaling/v2beta2, kind: HorizontalPodAutoscaler, metadata: {name: web}}",
