@@ -6,7 +6,7 @@ use plimsoll_apiserver::auth::{Identity, TokenKey};
 use plimsoll_apiserver::store::Store;
 use plimsoll_apiserver::{ApiServer, ClusterSettings, Config};
 use plimsoll_clock::Clock;
-use plimsoll_controllers::horizontal::{self, Explanations, Signals};
+use plimsoll_controllers::horizontal::{self, Explanations, Horizontal, Signals};
 use plimsoll_controllers::supervisor::{self, Context};
 use plimsoll_sources::metrics::{MetricsApi, Pipeline};
 use std::collections::BTreeSet;
@@ -58,6 +58,7 @@ pub struct ControlPlane {
     pub pipeline: Pipeline,
     /// Why each horizontal autoscaler did what it did.
     pub explanations: Explanations,
+    horizontal: Option<Horizontal>,
     tasks: JoinSet<()>,
 }
 
@@ -101,21 +102,29 @@ impl ControlPlane {
         if runs("scheduler") {
             tasks.spawn(plimsoll_controllers::scheduler::control(context.clone()));
         }
+        let mut horizontal = None;
         if runs("horizontal") {
             let defined = crate::definitions::define(&context.client);
             defined.await.map_err(StartError::Define)?;
             server.add_local_group(Arc::new(explanations.clone()));
             let signals = signals(&server, &pipeline, &explanations);
-            let work = horizontal::control(context.clone(), signals, parts.horizontal);
-            tasks.spawn(work);
+            horizontal = Some(Horizontal::start(&context, signals, parts.horizontal));
         }
         Ok(Self {
             server,
             context,
             pipeline,
             explanations,
+            horizontal,
             tasks,
         })
+    }
+
+    /// Ends the horizontal autoscaler in order: it finishes its writes and saves what it remembers.
+    pub async fn rest(&mut self) {
+        if let Some(horizontal) = self.horizontal.take() {
+            horizontal.stop().await;
+        }
     }
 
     /// Keeps a further task with the control plane.

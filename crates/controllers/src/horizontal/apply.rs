@@ -1,14 +1,11 @@
 //! Writes what was decided: the scale first, then events and status.
 
 use super::key::{ScalerKey, ScalerKind};
-use super::observe::{Source, scale_api, server_text, version_of};
-use super::shell::Shell;
+use super::observe::{Source, source_of};
+use super::shell::{Error, Shell};
 use super::view::Scaler;
 use crate::runtime::{EventKind, WriteError};
 use jiff::Timestamp;
-use k8s_openapi::api::autoscaling::v1::{Scale, ScaleSpec};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::api::PostParams;
 use plimsoll_engine::horizontal::spec::TargetRef;
 use plimsoll_engine::horizontal::{self as engine, Decision, Status};
 use serde_json::{Value, json};
@@ -20,8 +17,21 @@ const ATTEMPTS: usize = 5;
 /// Pause between them.
 const PAUSE: Duration = Duration::from_millis(10);
 
+/// Why a scale was not read or written.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failed {
+    /// It changed meanwhile.
+    #[error("{0}")]
+    Conflict(String),
+    /// Anything else; the text is the server's where it has one.
+    #[error("{0}")]
+    Other(String),
+}
+
 impl Shell {
     /// Writes the replica count; answers the resourceVersion of the write.
+    ///
+    /// Departs: upstream scales what has the target's name by then, even if it is another object.
     pub(super) async fn write_scale(
         &self,
         namespace: &Arc<str>,
@@ -29,40 +39,54 @@ impl Shell {
         source: &Source,
         replicas: i32,
     ) -> Result<u64, String> {
-        let api = scale_api(self.writer.client(), namespace, target)?;
-        let mut scale = Scale {
-            metadata: ObjectMeta {
-                name: Some(target.name.clone()),
-                namespace: Some(namespace.to_string()),
-                resource_version: Some(source.version.clone()).filter(|v| !v.is_empty()),
-                ..ObjectMeta::default()
-            },
-            ..Scale::default()
-        };
-        let params = PostParams {
-            field_manager: self.writer.manager().map(str::to_owned),
-            ..PostParams::default()
-        };
-        let mut last = String::new();
-        for attempt in 1..=ATTEMPTS {
-            scale.spec = Some(ScaleSpec {
-                replicas: Some(replicas),
-            });
-            let written = api.replace_scale(&target.name, &params, &scale).await;
-            match written {
-                Ok(written) => return Ok(version_of(&written).parse().unwrap_or_default()),
-                Err(kube::Error::Api(status)) if status.code == 409 && attempt < ATTEMPTS => {
-                    last.clone_from(&status.message);
+        let mut source = source.clone();
+        let mut attempt = 1;
+        loop {
+            match self.put_scale(namespace, target, &source, replicas).await {
+                Ok(scale) => {
+                    let Source { version, .. } = source_of(source.path, &scale);
+                    return Ok(version.parse().unwrap_or_default());
                 }
-                Err(error) => return Err(server_text(&error)),
+                Err(Failed::Conflict(_)) if attempt < ATTEMPTS => attempt += 1,
+                Err(error) => return Err(error.to_string()),
             }
             tokio::time::sleep(PAUSE).await;
-            scale = api
-                .get_scale(&target.name)
-                .await
-                .map_err(|error| server_text(&error))?;
+            let scale = self.get_scale(&source.path).await;
+            let scale = scale.map_err(|error| error.to_string())?;
+            let known = std::mem::take(&mut source.uid);
+            source = source_of(source.path, &scale);
+            if !known.is_empty() && known != source.uid {
+                return Err("another object has taken the target's name".into());
+            }
         }
-        Err(last)
+    }
+
+    async fn put_scale(
+        &self,
+        namespace: &str,
+        target: &TargetRef,
+        source: &Source,
+        replicas: i32,
+    ) -> Result<Value, Failed> {
+        let Source { path, version, uid } = source;
+        let mut metadata = json!({ "name": target.name, "namespace": namespace });
+        if let Some(map) = metadata.as_object_mut() {
+            if !version.is_empty() {
+                map.insert("resourceVersion".into(), version.as_str().into());
+            }
+            if !uid.is_empty() {
+                map.insert("uid".into(), (**uid).into());
+            }
+        }
+        let scale = json!({
+            "apiVersion": "autoscaling/v1", "kind": "Scale",
+            "metadata": metadata, "spec": { "replicas": replicas },
+        });
+        let manager = self.writer.manager().unwrap_or_default();
+        let request = http::Request::put(format!("{path}?fieldManager={manager}"))
+            .header("content-type", "application/json")
+            .body(scale.to_string().into_bytes());
+        self.send_scale(request).await
     }
 
     /// Tells the decision's events; a warning that repeats is told once a sync period.
@@ -90,6 +114,27 @@ impl Shell {
                 self.recorder
                     .event(&about, kind, &event.reason, event.message.clone());
             }
+        }
+    }
+
+    /// Tells that the status was not written, unless the autoscaler is gone.
+    pub(super) fn tell_unwritten(
+        &self,
+        key: &ScalerKey,
+        scaler: &Scaler,
+        error: &Error,
+        now: Timestamp,
+    ) {
+        let message = match error {
+            Error::Status(error) if error.is_not_found() => return,
+            Error::Status(error) => error.message(),
+            Error::Late | Error::Spec(..) => error.to_string(),
+        };
+        let text = ("FailedUpdateStatus", message.as_str());
+        let period = self.options.sync_period;
+        if !self.recall.has_warned(key, text, now, period) {
+            self.recorder
+                .warning(&scaler.reference(), text.0, message.clone());
         }
     }
 

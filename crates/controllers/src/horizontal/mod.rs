@@ -11,14 +11,19 @@
 //! runtime, autoscalers through the label that their selector names.
 
 mod apply;
+mod ask;
 mod explanation;
 mod findings;
 mod key;
+mod mapping;
 mod metrics;
 mod observe;
 mod options;
+mod outside;
+mod persist;
 mod pod_autoscaler;
 mod recall;
+mod record;
 mod registry;
 mod running;
 mod shell;

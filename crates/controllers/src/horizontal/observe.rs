@@ -1,26 +1,33 @@
 //! Reads everything one decision depends on.
 
+use super::apply::Failed;
+use super::ask::text_of;
 use super::key::ScalerKey;
+use super::mapping::{Mapping, MappingError, group_version};
+use super::outside::Asker;
 use super::registry::TargetKey;
 use super::shell::Shell;
 use super::view::Scaler;
-use super::wire::WireError;
-use crate::pods::{PodView, Selector};
+use super::wire::{self, WireError};
+use crate::pods::PodView;
 use crate::runtime::ObjectKey;
-use k8s_openapi::api::autoscaling::v1::Scale as WireScale;
-use kube::Api;
-use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
 use plimsoll_api::usage::PodUsage;
 use plimsoll_engine::horizontal::spec::{Metric, TargetRef};
 use plimsoll_engine::horizontal::{Memory, Observed, Reading, Sample, Scale, Selection, Spec};
+use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// Where a scale was read, for writing it back.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Source {
-    /// resourceVersion of what was read; empty for an unguarded write.
+    /// Path of the scale.
+    pub(super) path: String,
+    /// resourceVersion of what was read.
     pub(super) version: String,
+    /// Uid of what was read; empty if the server did not say.
+    pub(super) uid: Arc<str>,
 }
 
 /// The reading of one pass.
@@ -32,10 +39,20 @@ pub(super) struct Seen {
     pub(super) source: Source,
     /// How long reading each metric took; empty where none had to be asked for.
     pub(super) read_in: Vec<Duration>,
+    /// When the first of the answers used is too old to be used again.
+    pub(super) next_ask: Option<Instant>,
+}
+
+/// The readings of one pass.
+#[derive(Debug, Default)]
+struct Readings {
+    values: Vec<Result<Reading, String>>,
+    took: Vec<Duration>,
+    asked: Option<Instant>,
 }
 
 impl Shell {
-    /// Reads scale, pods, rivals and samples of an autoscaler.
+    /// Reads scale, pods, rivals and metrics of an autoscaler.
     pub(super) async fn observe(
         &self,
         key: &ScalerKey,
@@ -44,8 +61,8 @@ impl Shell {
         memory: Option<Memory>,
     ) -> Seen {
         let namespace = &key.object.namespace;
-        let target = &spec.scale_target_ref;
-        let (scale, source) = match self.read_scale(key, target).await {
+        let read = self.read_scale(key, &spec.scale_target_ref).await;
+        let (scale, source) = match read {
             Ok((scale, source)) => (Ok(scale), source),
             Err(error) => (Err(error), Source::default()),
         };
@@ -60,11 +77,20 @@ impl Shell {
             pods = self.caches.select_pods(namespace, &selector);
             rivals = self.registry.rivals(key, &pods);
         }
-        let readings = spec
-            .metrics
-            .iter()
-            .map(|metric| self.reading(metric, &pods))
-            .collect();
+        let max_age = self.rest(scaler, None);
+        let selector = scale
+            .as_ref()
+            .ok()
+            .filter(|scale| rivals.is_empty() && measures(scale, spec))
+            .map(selector_of);
+        let question = selector.as_deref().map(|selector| Asker {
+            namespace,
+            selector,
+            max_age,
+            now: self.clock.now(),
+            staleness: self.options.settings.outside_staleness,
+        });
+        let read = self.readings(spec, &pods, question).await;
         let observed = Observed {
             now: self.clock.now(),
             settings: self.settings_of(key.kind),
@@ -74,14 +100,15 @@ impl Shell {
             scale,
             pods: pods.iter().map(|pod| Arc::clone(&pod.facts)).collect(),
             rivals,
-            readings,
+            readings: read.values,
             memory,
         };
         Seen {
             observed,
             pods,
             source,
-            read_in: Vec::new(),
+            read_in: read.took,
+            next_ask: read.asked.and_then(|asked| asked.checked_add(max_age)),
         }
     }
 
@@ -91,7 +118,47 @@ impl Shell {
         self.usage.pod(&name).is_some()
     }
 
-    fn reading(&self, metric: &Metric, pods: &[Arc<PodView>]) -> Result<Reading, String> {
+    /// Reads every metric; those of other APIs all at once, and only if there is a question.
+    async fn readings(
+        &self,
+        spec: &Spec,
+        pods: &[Arc<PodView>],
+        question: Option<Asker<'_>>,
+    ) -> Readings {
+        let is_ours = |metric: &Metric| matches!(metric, Metric::Resource { .. });
+        let question = question.filter(|_| !spec.metrics.iter().all(is_ours));
+        let Some(question) = question else {
+            let values = spec
+                .metrics
+                .iter()
+                .map(|metric| self.usage_of(metric, pods));
+            return Readings {
+                values: values.collect(),
+                ..Readings::default()
+            };
+        };
+        let read = spec.metrics.iter().map(async |metric| {
+            let began = Instant::now();
+            if !matches!(
+                metric,
+                Metric::Pods { .. } | Metric::Object { .. } | Metric::External { .. }
+            ) {
+                return (self.usage_of(metric, pods), None, began.elapsed());
+            }
+            let (reading, asked) = self.outside.read(metric, question).await;
+            (reading, Some(asked), began.elapsed())
+        });
+        let mut all = Readings::default();
+        for (reading, asked, took) in futures::future::join_all(read).await {
+            all.values.push(reading);
+            all.took.push(took);
+            all.asked = all.asked.into_iter().chain(asked).min();
+        }
+        all
+    }
+
+    /// A resource metric, from the newest samples.
+    fn usage_of(&self, metric: &Metric, pods: &[Arc<PodView>]) -> Result<Reading, String> {
         match metric {
             Metric::Resource {
                 name, container, ..
@@ -114,16 +181,9 @@ impl Shell {
                 }
                 Ok(Reading::PerPod(samples))
             }
-            Metric::Pods { .. } | Metric::Object { .. } => {
-                Err("unable to fetch metrics from custom metrics API: \
-                 no custom metrics API (custom.metrics.k8s.io) registered"
-                    .into())
+            Metric::Pods { .. } | Metric::Object { .. } | Metric::External { .. } => {
+                Err("not asked for, as it cannot decide anything now".into())
             }
-            Metric::External { metric, .. } => Err(format!(
-                "unable to fetch metrics from external metrics API: the server could not find \
-                 the requested resource (get {}.external.metrics.k8s.io)",
-                metric.name
-            )),
             Metric::Unknown { kind } => Err(format!("unknown metric source type {kind:?}")),
         }
     }
@@ -134,134 +194,143 @@ impl Shell {
         scaler: &ScalerKey,
         target: &TargetRef,
     ) -> Result<(Scale, Source), String> {
+        let namespace = &scaler.object.namespace;
         let name = ObjectKey {
-            namespace: Arc::clone(&scaler.object.namespace),
+            namespace: Arc::clone(namespace),
             name: (&*target.name).into(),
         };
         self.registry
             .aim(scaler, target_key(&target.kind, name.clone()));
-        let awaited = self
-            .recall
-            .get(scaler, |known| known.awaited)
-            .unwrap_or_default();
-        if target.api_version.starts_with("apps/")
-            && let Some((scale, revision)) = self.watched_scale(&target.kind, &name)
-            && revision >= awaited
+        let (group, _) = group_version(&target.api_version)?;
+        let awaited = self.recall.get(scaler, |known| known.awaited);
+        if group == "apps"
+            && let Some((scale, revision, uid)) = self.watched_scale(&target.kind, &name)
+            && revision >= awaited.unwrap_or_default()
         {
-            return Ok((
-                scale,
-                Source {
-                    version: revision.to_string(),
-                },
-            ));
+            let source = Source {
+                path: watched_path(&target.kind, &name),
+                version: revision.to_string(),
+                uid,
+            };
+            return Ok((scale, source));
         }
-        let scale = scale_api(self.writer.client(), &scaler.object.namespace, target)?
-            .get_scale(&target.name)
-            .await
-            .map_err(|error| server_text(&error))?;
-        Ok((
-            from_wire(&scale),
-            Source {
-                version: version_of(&scale),
-            },
-        ))
+        let mapping = self.mapper.find(group, &target.kind).await;
+        let path = mapping
+            .map_err(|error| match error {
+                MappingError::Discovery(why) => why.to_string(),
+                none @ MappingError::NoMatch { .. } => none.to_string(),
+            })?
+            .scale_path(namespace, &target.name);
+        let scale = self.get_scale(&path).await;
+        let scale = scale.map_err(|failed| failed.to_string())?;
+        Ok((wire::scale(&scale), source_of(path, &scale)))
     }
 
-    fn watched_scale(&self, kind: &str, name: &ObjectKey) -> Option<(Scale, u64)> {
-        let (revision, spec_replicas, status_replicas, selector) = match kind {
+    /// A scale, live.
+    pub(super) async fn get_scale(&self, path: &str) -> Result<Value, Failed> {
+        let request = http::Request::get(path).body(Vec::new());
+        self.send_scale(request).await
+    }
+
+    /// Asks for a scale or writes one; the answer must be one.
+    pub(super) async fn send_scale(
+        &self,
+        request: Result<http::Request<Vec<u8>>, http::Error>,
+    ) -> Result<Value, Failed> {
+        let request = request.map_err(|error| Failed::Other(error.to_string()))?;
+        let timeout = self.options.request_timeout;
+        let answer = tokio::time::timeout(timeout, self.writer.client().request(request)).await;
+        let Ok(answer) = answer else {
+            let seconds = timeout.as_secs();
+            return Err(Failed::Other(format!(
+                "the API server gave no answer within {seconds} s"
+            )));
+        };
+        match answer {
+            Ok(scale) if is_scale(&scale) => Ok(scale),
+            Ok(_) => Err(Failed::Other("the answer is no Scale".into())),
+            Err(kube::Error::Api(status)) if status.code == 409 => {
+                Err(Failed::Conflict(status.message))
+            }
+            Err(error) => Err(Failed::Other(text_of(&error))),
+        }
+    }
+
+    fn watched_scale(&self, kind: &str, name: &ObjectKey) -> Option<(Scale, u64, Arc<str>)> {
+        let (meta, spec_replicas, status_replicas, selector) = match kind {
             "Deployment" => {
                 let found = self.caches.deployments.get(name)?;
                 let (spec, status) = (found.replicas, found.status.replicas);
-                (
-                    found.meta.revision,
-                    spec,
-                    status,
-                    found.scale_selector.clone(),
-                )
+                let meta = (found.meta.revision, Arc::clone(&found.meta.uid));
+                (meta, spec, status, found.scale_selector.clone())
             }
             "ReplicaSet" => {
                 let found = self.caches.replica_sets.get(name)?;
                 let (spec, status) = (found.replicas, found.status.replicas);
-                (
-                    found.meta.revision,
-                    spec,
-                    status,
-                    found.scale_selector.clone(),
-                )
+                let meta = (found.meta.revision, Arc::clone(&found.meta.uid));
+                (meta, spec, status, found.scale_selector.clone())
             }
             _ => return None,
         };
         let selector = selector.map_or(Selection::Missing, Selection::Valid);
-        Some((
-            Scale {
-                spec_replicas,
-                status_replicas,
-                selector,
-            },
-            revision,
-        ))
+        let scale = Scale {
+            spec_replicas,
+            status_replicas,
+            selector,
+        };
+        Some((scale, meta.0, meta.1))
     }
+}
+
+/// The selector in text form; empty if there is none.
+fn selector_of(scale: &Scale) -> Arc<str> {
+    match &scale.selector {
+        Selection::Valid(text) => Arc::clone(text),
+        Selection::Missing | Selection::Invalid(_) => Arc::default(),
+    }
+}
+
+/// Whether a pass over this scale gets as far as its metrics.
+fn measures(scale: &Scale, spec: &Spec) -> bool {
+    let current = scale.spec_replicas;
+    let inside = current <= spec.max_replicas && (current >= spec.min() || current == 0);
+    inside && matches!(scale.selector, Selection::Valid(_))
 }
 
 pub(super) fn target_key(kind: &str, name: ObjectKey) -> TargetKey {
     (kind.into(), name)
 }
 
-/// The API of the target's kind.
-pub(super) fn scale_api(
-    client: &kube::Client,
-    namespace: &str,
-    target: &TargetRef,
-) -> Result<Api<DynamicObject>, String> {
-    let version = &target.api_version;
-    let (group, version) = match version.split_once('/') {
-        None => ("", version.as_str()),
-        Some((group, version)) if !version.contains('/') => (group, version),
-        Some(_) => {
-            return Err(format!(
-                "invalid API version in scale target reference: \
-                 unexpected GroupVersion string: {version}"
-            ));
-        }
-    };
-    let version = if version.is_empty() { "v1" } else { version };
-    let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, &target.kind));
-    Ok(Api::namespaced_with(client.clone(), namespace, &resource))
-}
-
-pub(super) fn version_of(scale: &WireScale) -> String {
-    scale.metadata.resource_version.clone().unwrap_or_default()
-}
-
-/// What the server said, or what went wrong on the way.
-pub(super) fn server_text(error: &kube::Error) -> String {
-    let kube::Error::Api(status) = error else {
-        return error.to_string();
-    };
-    status.message.clone()
-}
-
-fn from_wire(scale: &WireScale) -> Scale {
-    let status = scale.status.as_ref();
-    let text = status
-        .and_then(|status| status.selector.as_deref())
-        .unwrap_or_default();
-    let selector = if text.is_empty() {
-        Selection::Missing
+/// The path of the scale of a kind whose objects are watched.
+fn watched_path(kind: &str, name: &ObjectKey) -> String {
+    let plural = if kind == "Deployment" {
+        "deployments"
     } else {
-        match Selector::parse(text) {
-            Ok(_) => Selection::Valid(text.into()),
-            Err(error) => Selection::Invalid(error.to_string()),
-        }
+        "replicasets"
     };
-    Scale {
-        spec_replicas: scale
-            .spec
-            .as_ref()
-            .and_then(|spec| spec.replicas)
-            .unwrap_or_default(),
-        status_replicas: status.map_or(0, |status| status.replicas),
-        selector,
+    let mapping = Mapping {
+        group: "apps".into(),
+        version: "v1".into(),
+        plural: plural.into(),
+    };
+    mapping.scale_path(&name.namespace, &name.name)
+}
+
+/// An object whose `spec` and `status` may be empty, but not one that says something else.
+fn is_scale(raw: &Value) -> bool {
+    raw.get("kind").and_then(Value::as_str) == Some("Scale") && raw.get("metadata").is_some()
+}
+
+/// Where a scale was read.
+pub(super) fn source_of(path: String, scale: &Value) -> Source {
+    let text = |pointer| {
+        let text = scale.pointer(pointer).and_then(Value::as_str);
+        text.unwrap_or_default()
+    };
+    Source {
+        path,
+        version: text("/metadata/resourceVersion").to_owned(),
+        uid: text("/metadata/uid").into(),
     }
 }
 

@@ -5,11 +5,14 @@ use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
 use plimsoll_engine::horizontal::Memory;
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What is kept between passes of one autoscaler.
 #[derive(Debug, Default)]
 pub(super) struct Remembered {
+    /// Of which object; another one of its name starts afresh.
+    pub(super) uid: Arc<str>,
     pub(super) memory: Option<Memory>,
     pub(super) evaluated: Option<Timestamp>,
     status_written: Option<Timestamp>,
@@ -84,9 +87,29 @@ impl Recall {
         self.with(scaler, |known| known.status_written = Some(now));
     }
 
-    /// Forgets one that is gone.
-    pub(super) fn forget(&self, scaler: &ScalerKey) {
-        self.0.lock().remove(scaler);
+    /// Begins a pass: what is kept of the object, if anything is of exactly this one.
+    pub(super) fn begin(
+        &self,
+        scaler: &ScalerKey,
+        uid: &Arc<str>,
+        now: Timestamp,
+    ) -> Option<Memory> {
+        self.with(scaler, |known| {
+            if known.uid != *uid {
+                *known = Remembered {
+                    uid: Arc::clone(uid),
+                    ..Remembered::default()
+                };
+            }
+            known.evaluated = Some(now);
+            known.memory.clone()
+        })
+    }
+
+    /// Forgets one that is gone; answers which object it was.
+    pub(super) fn forget(&self, scaler: &ScalerKey) -> Option<Arc<str>> {
+        let known = self.0.lock().remove(scaler)?;
+        Some(known.uid)
     }
 }
 

@@ -18,6 +18,11 @@ use tokio::task::JoinHandle;
 /// How long passes under way may take to end once the autoscaler is told to stop.
 const LAST_PASSES: Duration = Duration::from_secs(8);
 
+/// Workers for each of `--concurrent-horizontal-pod-autoscaler-syncs`.
+///
+/// Departs: a worker costs next to nothing here, and most of them only wait for an API to answer.
+const WAITING: usize = 8;
+
 /// Where an autoscaler's signals come from and where its reasons go.
 #[derive(Debug)]
 pub struct Signals {
@@ -120,12 +125,18 @@ async fn begin(shell: Arc<Shell>, mut stop: watch::Receiver<bool>) {
         return;
     }
     connect(&shell);
-    let workers = (0..shell.options.concurrent_syncs.max(1))
+    let workers = (0..shell.options.concurrent_syncs.clamp(1, 10_000) * WAITING)
         .map(|_| runtime::run_until(Arc::clone(&shell), shell.queue.clone(), stop.clone()));
     tokio::select! {
         biased;
         _ = futures::future::join_all(workers) => {}
         () = shell.follow_verticals() => {}
+        () = shell.keep_memory() => {}
+    }
+    if let Some(persisted) = &shell.persisted
+        && let Err(error) = persisted.save().await
+    {
+        tracing::warn!(%error, "the last of what autoscalers remember was not saved");
     }
 }
 
@@ -135,6 +146,10 @@ async fn prepare(shell: &Shell) {
     shell.caches.pods.ready().await;
     shell.hpas.ready().await;
     shell.pod_autoscalers_ready().await;
+    if let Some(persisted) = &shell.persisted {
+        persisted.load().await;
+        shell.sweep(persisted);
+    }
 }
 
 fn connect(shell: &Arc<Shell>) {

@@ -3,9 +3,12 @@
 use super::explanation::Explanations;
 use super::findings::{Around, Lookout, Verticals};
 use super::key::{ScalerKey, ScalerKind};
+use super::mapping::Mapper;
 use super::metrics::{Live, Metrics, Pass, Present, state_of};
 use super::observe::{Seen, target_key};
-use super::options::Options;
+use super::options::{Options, Scope};
+use super::outside::Outside;
+use super::persist::{Haste, Persisted};
 use super::pod_autoscaler::PaView;
 use super::recall::Recall;
 use super::registry::Registry;
@@ -16,14 +19,14 @@ use crate::runtime::{
     Action, Cache, Change, ObjectKey, Queue, Reconcile, Recorder, WriteError, Writer,
 };
 use crate::supervisor::Context;
-use jiff::Timestamp;
 use kube::runtime::watcher;
 use plimsoll_api::usage::{Samples, UsageStore};
 use plimsoll_clock::Clock;
-use plimsoll_engine::horizontal::{Decision, decide_held, hold};
+use plimsoll_engine::horizontal::{Decision, Memory, decide_held, hold};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 use tokio::sync::broadcast::Receiver;
 use tokio::time::Instant;
 
@@ -41,6 +44,9 @@ pub(super) struct Shell {
     pub(super) usage: UsageStore,
     pub(super) registry: Registry,
     pub(super) recall: Recall,
+    pub(super) mapper: Arc<Mapper>,
+    pub(super) outside: Outside,
+    pub(super) persisted: Option<Persisted>,
     pub(super) options: Options,
     pub(super) queue: Queue<ScalerKey>,
     pub(super) metrics: Metrics,
@@ -66,6 +72,12 @@ impl Shell {
         let (client, seed) = (context.client.clone(), context.seed ^ 0x68_70_61);
         let namespaces = &options.scope.namespaces;
         let selected = watcher::Config::default().labels(&options.scope.selector);
+        let (period, timeout) = (options.sync_period, options.request_timeout);
+        let mapper = Arc::new(Mapper::new(client.clone(), period, timeout));
+        let outside = Outside::new(client.clone(), Arc::clone(&mapper), period, timeout);
+        let persisted = options.memory.clone();
+        let persisted =
+            persisted.map(|place| Persisted::new(client.clone(), context.clock, place, timeout));
         let shell = Self {
             writer: context.writer.managed_by(FIELD_MANAGER),
             hpas: Cache::start_within(&client, namespaces, seed, &selected),
@@ -77,6 +89,9 @@ impl Shell {
             recall: Recall::default(),
             lookout: Lookout::default(),
             verticals: Verticals::default(),
+            mapper,
+            outside,
+            persisted,
             queue: Queue::new(),
             evaluations: AtomicU64::new(0),
             usage,
@@ -175,24 +190,60 @@ impl Shell {
         self.queue.add_all(due);
     }
 
+    /// Drops the memory of autoscalers that were deleted while nobody looked. Of those that are
+    /// outside the scope nothing is known.
+    pub(super) fn sweep(&self, persisted: &Persisted) {
+        let Scope {
+            namespaces,
+            selector,
+        } = &self.options.scope;
+        if !selector.is_empty() {
+            return;
+        }
+        let mut uids = BTreeSet::new();
+        self.hpas.for_each(|hpa| {
+            uids.insert(Arc::clone(&hpa.0.meta.uid));
+        });
+        let kind = ScalerKind::Horizontal.kind();
+        persisted.sweep(|entry, uid| {
+            let of = entry.of.strip_prefix(kind).unwrap_or_default().trim();
+            let namespace = of.split_once('/').map(|(namespace, _)| namespace);
+            let inside = namespace.is_some_and(|namespace| {
+                namespaces.is_empty() || namespaces.iter().any(|known| **known == *namespace)
+            });
+            inside && !uids.contains(uid)
+        });
+    }
+
+    /// Saves what is remembered as it changes, for ever.
+    pub(super) async fn keep_memory(&self) {
+        match &self.persisted {
+            Some(persisted) => persisted.keep().await,
+            None => std::future::pending().await,
+        }
+    }
+
     fn forget(&self, key: &ScalerKey) {
-        self.recall.forget(key);
+        let uid = self.recall.forget(key);
+        if let (Some(persisted), Some(uid)) = (&self.persisted, uid) {
+            persisted.forget(&uid);
+        }
         self.registry.forget(key);
         self.lookout.forget(key);
         self.explanations.forget(key);
     }
 
-    /// One pass; answers when a schedule changes the bounds next.
-    async fn evaluate(&self, key: &ScalerKey, scaler: &Scaler) -> Result<Option<Timestamp>, Error> {
+    /// One pass; answers when to look again at the latest.
+    async fn evaluate(&self, key: &ScalerKey, scaler: &Scaler) -> Result<Duration, Error> {
         let began = Instant::now();
         let spec = scaler.spec.as_ref().map_err(|why| {
             self.metrics.unreadable(began.elapsed());
             Error::Spec(key.clone(), why.clone())
         })?;
-        let memory = self.recall.with(key, |known| {
-            known.evaluated = Some(self.clock.now());
-            known.memory.clone()
-        });
+        let uid = &scaler.meta.uid;
+        let memory = self.recall.begin(key, uid, self.clock.now());
+        let persisted = || self.persisted.as_ref()?.recall(uid);
+        let memory = memory.or_else(persisted);
         let seen = self.observe(key, scaler, spec, memory).await;
         self.notice_change(key, &seen).await;
         let held = scaler.hold(seen.observed.now);
@@ -215,12 +266,24 @@ impl Shell {
         if let Some(memory) = &mut decision.memory {
             memory.compact();
         }
-        self.recall
-            .with(key, |known| known.memory.clone_from(&decision.memory));
+        self.remember(key, scaler, decision.memory.as_ref(), wrote);
         let end_of_hold = held.and_then(|held| held.until);
         let next_change = decision.next_change.into_iter().chain(end_of_hold).min();
+        let rest = self.rest(scaler, next_change);
+        let next_ask = seen.next_ask;
         self.finish(key, scaler, seen, (decision, wrote)).await?;
-        Ok(next_change)
+        let until_ask = next_ask.map(|next| next.saturating_duration_since(Instant::now()));
+        Ok(until_ask.map_or(rest, |until_ask| until_ask.min(rest)))
+    }
+
+    fn remember(&self, key: &ScalerKey, scaler: &Scaler, memory: Option<&Memory>, wrote: bool) {
+        self.recall
+            .with(key, |known| known.memory = memory.cloned());
+        if let (Some(persisted), Some(memory)) = (&self.persisted, memory) {
+            let haste = if wrote { Haste::Now } else { Haste::Soon };
+            let of = format_args!("{} {}", key.kind.kind(), key.object);
+            persisted.note(&scaler.meta.uid, of, memory, haste);
+        }
     }
 
     /// Writes the replica count; the decision as it stands after that, and whether it is written.
@@ -272,8 +335,16 @@ impl Shell {
         let changed = (decision.status != scaler.status).then(|| decision.status.clone());
         self.explanations.tell(key, observed, decision, findings);
         let Some(status) = changed else { return Ok(()) };
-        let written = self.write_status(key, scaler, &status, now).await;
-        written.map_err(Error::Status)
+        let written = self.write_status(key, scaler, &status, now);
+        let written = tokio::time::timeout(self.options.request_timeout, written).await;
+        let written = match written {
+            Ok(written) => written.map_err(Error::Status),
+            Err(_) => Err(Error::Late),
+        };
+        if let Err(error) = &written {
+            self.tell_unwritten(key, scaler, error, now);
+        }
+        written
     }
 }
 
@@ -317,7 +388,7 @@ impl Reconcile for Shell {
         let outcome = self.evaluate(key, &scaler).await;
         self.evaluations.fetch_add(1, Ordering::Relaxed);
         match outcome {
-            Ok(next_change) => Ok(Action::Requeue(self.rest(&scaler, next_change))),
+            Ok(rest) => Ok(Action::Requeue(rest)),
             // Nothing to do before somebody edits it.
             Err(Error::Spec(..)) => Ok(Action::Wait),
             Err(Error::Status(error)) if error.is_not_found() => Ok(Action::Wait),
@@ -335,4 +406,7 @@ pub(super) enum Error {
     /// The status was not written; the scale is.
     #[error("status of the autoscaler was not written")]
     Status(#[source] WriteError),
+    /// Whether the status is written is not known.
+    #[error("the API server gave no answer to the status in time")]
+    Late,
 }

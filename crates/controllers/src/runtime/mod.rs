@@ -32,5 +32,6 @@ pub use queue::{Queue, QueueStats};
 pub use recorder::{EventKind, Recorder, Reference};
 pub use write::{Deletion, WriteError, Writer};
 
+pub(crate) use controller::chain;
 pub(crate) use meta::wire;
 pub(crate) use write::null_if_empty;

@@ -6,8 +6,10 @@ use kube::core::DynamicObject;
 use parking_lot::Mutex;
 use plimsoll_api::usage::{ContainerUsage, PodUsage, Samples};
 use plimsoll_clock::Clock;
-use plimsoll_controllers::horizontal::{self, Explanations, Metrics, Options, Signals};
+use plimsoll_controllers::horizontal::{Explanations, Horizontal, Metrics, Options, Signals};
 use plimsoll_controllers::pods::Caches;
+use plimsoll_controllers::runtime::Writer;
+use plimsoll_controllers::supervisor::Context;
 use plimsoll_sources::metrics::Pipeline;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -16,8 +18,8 @@ use std::time::Duration;
 /// A load in thousandths of a core, shared evenly by the ready pods and measured each second.
 #[derive(Clone)]
 pub(crate) struct Load {
-    milli: Arc<Mutex<Option<u64>>>,
-    pipeline: Pipeline,
+    pub(crate) milli: Arc<Mutex<Option<u64>>>,
+    pub(crate) pipeline: Pipeline,
     /// What the autoscaler says.
     pub(crate) explanations: Explanations,
 }
@@ -58,32 +60,55 @@ impl Load {
     }
 }
 
+/// A cluster whose pods are measured, without an autoscaler.
+pub(crate) async fn measured() -> (Rig, Load) {
+    measure(Rig::start().await)
+}
+
+fn measure(mut rig: Rig) -> (Rig, Load) {
+    let load = Load {
+        milli: Arc::default(),
+        pipeline: Pipeline::new(),
+        explanations: Explanations::default(),
+    };
+    let (caches, clock) = (rig.context.caches.clone(), rig.clock);
+    drop(rig.tasks.spawn(load.clone().measure(caches, clock)));
+    (rig, load)
+}
+
+/// An autoscaler that reaches the cluster through `client`.
+pub(crate) fn autoscale(
+    rig: &Rig,
+    load: &Load,
+    client: kube::Client,
+    options: Options,
+) -> Horizontal {
+    let signals = Signals {
+        usage: load.pipeline.usage.clone(),
+        rounds: load.pipeline.subscribe(),
+        explanations: load.explanations.clone(),
+        metrics: Metrics::default(),
+    };
+    let context = Context {
+        writer: Writer::new(client.clone()),
+        client,
+        ..rig.context.clone()
+    };
+    Horizontal::start(&context, signals, options)
+}
+
 pub(crate) async fn start() -> (Rig, Load) {
     scaling(Rig::start().await, Options::default())
 }
 
 /// Starts the autoscaler and the load.
-pub(crate) fn scaling(mut rig: Rig, options: Options) -> (Rig, Load) {
-    let pipeline = Pipeline::new();
-    let explanations = Explanations::default();
-    let signals = Signals {
-        usage: pipeline.usage.clone(),
-        rounds: pipeline.subscribe(),
-        explanations: explanations.clone(),
-        metrics: Metrics::default(),
-    };
-    let context = rig.context.clone();
-    drop(
-        rig.tasks
-            .spawn(horizontal::control(context, signals, options)),
-    );
-    let load = Load {
-        milli: Arc::default(),
-        pipeline,
-        explanations,
-    };
-    let (caches, clock) = (rig.context.caches.clone(), rig.clock);
-    drop(rig.tasks.spawn(load.clone().measure(caches, clock)));
+pub(crate) fn scaling(rig: Rig, options: Options) -> (Rig, Load) {
+    let (mut rig, load) = measure(rig);
+    let running = autoscale(&rig, &load, rig.client.clone(), options);
+    drop(rig.tasks.spawn(async move {
+        std::future::pending::<()>().await;
+        drop(running);
+    }));
     (rig, load)
 }
 

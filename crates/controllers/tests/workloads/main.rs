@@ -13,6 +13,12 @@ mod election;
 #[cfg(test)]
 mod explaining;
 #[cfg(test)]
+mod faults;
+#[cfg(test)]
+mod memory;
+#[cfg(test)]
+mod outside;
+#[cfg(test)]
 mod pod_autoscaling;
 #[cfg(test)]
 mod rig;

@@ -256,11 +256,13 @@ impl Running {
             routing,
             stop,
             serving,
-            plane,
+            mut plane,
             store,
             ..
         } = self;
         tracing::info!("stopping");
+        // Before the pods go, which is not to be scaled by.
+        plane.rest().await;
         if let Some(agents) = agents {
             agents.shutdown().await;
         }
@@ -341,6 +343,15 @@ fn open_store(settings: &Settings) -> Result<Store> {
     Ok(Store::open(options)?)
 }
 
+/// What is stored outlives a stop, and so does what autoscalers remember.
+fn autoscaling(settings: &Settings) -> horizontal::Options {
+    let memory = horizontal::MemoryPlace::in_namespace("kube-system");
+    horizontal::Options {
+        memory: (!settings.ephemeral).then_some(memory),
+        ..horizontal::Options::default().gated(settings.gates)
+    }
+}
+
 async fn start_plane(
     settings: &Settings,
     store: &Store,
@@ -363,7 +374,7 @@ async fn start_plane(
             root_ca: Some(pki.ca().into()),
             ..Default::default()
         },
-        horizontal: horizontal::Options::default().gated(settings.gates),
+        horizontal: autoscaling(settings),
     };
     Ok(ControlPlane::start(parts).await?)
 }

@@ -2,7 +2,8 @@
 
 use super::{Finding, FindingKind, ceiling, foreign, requests, saturation, sharing, writers};
 use crate::horizontal::key::ScalerKey;
-use crate::horizontal::observe::{Seen, scale_api, target_key};
+use crate::horizontal::mapping::group_version;
+use crate::horizontal::observe::{Seen, target_key};
 use crate::horizontal::shell::{FIELD_MANAGER, Shell};
 use crate::horizontal::view::Scaler;
 use crate::pods::{PodView, template_value};
@@ -107,8 +108,12 @@ impl Shell {
     }
 
     async fn author(&self, namespace: &Arc<str>, target: &TargetRef) -> Option<writers::Author> {
-        let api = scale_api(self.writer.client(), namespace, target).ok()?;
-        let object = api.get_metadata(&target.name).await.ok()?;
+        let (group, _) = group_version(&target.api_version).ok()?;
+        let mapping = self.mapper.find(group, &target.kind).await.ok()?;
+        let api = mapping.objects(self.writer.client(), namespace);
+        let asked = api.get_metadata(&target.name);
+        let asked = tokio::time::timeout(self.options.request_timeout, asked).await;
+        let object = asked.ok()?.ok()?;
         writers::author(&object.metadata.managed_fields?, FIELD_MANAGER)
     }
 
