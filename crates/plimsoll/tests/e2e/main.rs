@@ -15,6 +15,7 @@ mod kubectl;
 mod kubelets;
 mod lab1;
 mod lifecycle;
+mod metrics;
 mod run;
 mod safekeeping;
 mod streams;
@@ -101,6 +102,7 @@ fn main() -> ExitCode {
             let trial = Trial::test(format!("{name} with kubectl {version}"), run);
             trials.push(trial.with_ignored_flag(ignored));
         }
+        trials.push(metrics::trial(kubectl.as_ref().ok().cloned(), version));
         for (name, text) in TRANSCRIPTS {
             let found = kubectl.as_ref().ok().cloned();
             let ignored = found.is_none();

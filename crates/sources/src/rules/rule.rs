@@ -306,6 +306,12 @@ externalRules[0].metricsQuery: position 3: there is no field Serie";
         assert_eq!(error, want);
     }
 
+    #[test]
+    fn the_example_holds() {
+        let text = include_str!("../../../../examples/metrics-rules.yaml");
+        assert_eq!(Rules::parse(text).unwrap().counts(), (2, 1));
+    }
+
     #[rstest]
     #[case("rules: [{seriesQuery: x, metricQuery: y}]")]
     #[case("rule: []")]
