@@ -415,6 +415,7 @@ impl Dice {
             name: name.into(),
             resources: Resources {
                 requests: dice.amounts(97),
+                ..Resources::default()
             },
             restart_policy: sidecar.then(|| "Always".into()),
         };
@@ -429,7 +430,10 @@ impl Dice {
                 .maybe(30, |dice| container("side", dice, true))
                 .into_iter()
                 .collect(),
-            resources: Resources { requests: own },
+            resources: Resources {
+                requests: own,
+                ..Resources::default()
+            },
             overhead: Amounts::default(),
         };
         Arc::new(Facts::new(
