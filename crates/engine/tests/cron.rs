@@ -1,4 +1,10 @@
 //! Recurring times: the notation, the calendar and the clocks' changes.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that meets something unexpected should stop there"
+)]
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;

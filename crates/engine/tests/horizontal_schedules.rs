@@ -1,4 +1,8 @@
 //! Schedules: when they are in force and what they do to a decision.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that meets something unexpected should stop there"
+)]
 
 #[cfg(test)]
 mod horizontal_cases;

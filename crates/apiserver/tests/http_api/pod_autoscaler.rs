@@ -73,7 +73,10 @@ async fn defaults_are_those_of_a_horizontal_pod_autoscaler(#[case] patch: Value)
 }
 
 fn metric(kind: &str, body: &Value) -> Value {
-    let field = format!("{}{}", kind[..1].to_lowercase(), &kind[1..]);
+    let mut field = kind.to_owned();
+    if let Some(first) = field.get_mut(..1) {
+        first.make_ascii_lowercase();
+    }
     json!({"metrics": [{"type": kind, field: body}]})
 }
 
