@@ -4,7 +4,10 @@
 mod horizontal_cases;
 
 use horizontal_cases::{cpu, observed, recommended};
-use plimsoll_engine::horizontal::{Memory, Observed, Reading, Step, decide, render, replay};
+use plimsoll_engine::horizontal::memory::Change;
+use plimsoll_engine::horizontal::{
+    ByHand, Memory, Observed, Reading, Step, decide, decide_held, render, replay, summary,
+};
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -79,6 +82,50 @@ proptest! {
         prop_assert_eq!(
             replay(&decision.trace), Some(decision.replicas), "{:#?}", render(&decision.trace)
         );
+    }
+
+    #[test]
+    fn every_decision_is_told_and_a_held_one_is_not_written(
+        seen in observations(),
+        up in prop::collection::vec((0_i32..20, 0_i64..120), 0..4),
+        held in any::<bool>(),
+    ) {
+        let mut seen = seen;
+        if let Some(memory) = &mut seen.memory {
+            memory.scale_up_events = up.iter().map(|&(change, ago)| Change {
+                change,
+                time: seen.now - jiff::SignedDuration::from_secs(ago),
+            }).collect();
+        }
+        let hold = held.then(|| ByHand::read(Some("indefinitely"), None, seen.now)).flatten();
+        let decision = decide_held(&seen, hold.as_ref());
+        let sentences = render(&decision.trace);
+        prop_assert!(sentences.iter().all(|sentence| !sentence.trim().is_empty()));
+        prop_assert!(!summary(&decision.trace).trim().is_empty());
+        prop_assert_eq!(replay(&decision.trace), Some(decision.replicas), "{:#?}", sentences);
+        if held {
+            prop_assert_eq!(decision.write, None);
+            prop_assert_eq!(decision.replicas, decision.status.current_replicas);
+        }
+    }
+
+    #[test]
+    fn nothing_moves_before_the_time_that_is_told(seen in observations()) {
+        let decision = decide(&seen);
+        let until = decision.trace.iter().find_map(|step| {
+            let Step::Stabilized { holder, .. } = step else { return None };
+            holder.map(|holder| holder.until)
+        });
+        let (Some(until), None) = (until, decision.write) else { return Ok(()) };
+        let mut later = seen.clone();
+        later.now = until - jiff::SignedDuration::from_millis(1);
+        later.memory = decision.memory;
+        for reading in &mut later.readings {
+            if let Ok(Reading::PerPod(samples)) = reading {
+                samples.iter_mut().for_each(|sample| sample.timestamp = later.now);
+            }
+        }
+        prop_assert_eq!(decide(&later).write, None, "{:#?}", render(&decision.trace));
     }
 
     #[test]

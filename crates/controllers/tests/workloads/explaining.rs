@@ -28,20 +28,27 @@ async fn found(load: &Load, name: &str) -> Vec<String> {
     findings.iter().map(kind).collect()
 }
 
-async fn until_found(rig: &Rig, load: &Load, kind: &str) {
-    rig.until(kind, async || {
+/// Waits (in virtual time, at most twenty minutes) until a kind is found, or not any more.
+async fn until_is(rig: &Rig, load: &Load, kind: &str, wanted: bool) {
+    for _ in 0..2400 {
         rig.tend_pods().await;
-        found(load, "web").await.iter().any(|found| found == kind)
-    })
-    .await;
+        if found(load, "web").await.iter().any(|found| found == kind) == wanted {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    panic!(
+        "{kind} never becomes {wanted}: {:#}",
+        explained(load, "web").await
+    );
+}
+
+async fn until_found(rig: &Rig, load: &Load, kind: &str) {
+    until_is(rig, load, kind, true).await;
 }
 
 async fn until_gone(rig: &Rig, load: &Load, kind: &str) {
-    rig.until("gone", async || {
-        rig.tend_pods().await;
-        found(load, "web").await.iter().all(|found| found != kind)
-    })
-    .await;
+    until_is(rig, load, kind, false).await;
 }
 
 /// One deployment `web` of `replicas` pods with an autoscaler, and a load.
@@ -227,4 +234,63 @@ async fn an_injected_container_without_a_request_is_named() {
     drop(gone.unwrap());
     until_gone(&rig, &load, "MissingRequest").await;
     until_gone(&rig, &load, "ForeignPods").await;
+}
+
+/// A VerticalPodAutoscaler's definition, as far as this is concerned.
+fn vertical_definition() -> Value {
+    json!({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": { "name": "verticalpodautoscalers.autoscaling.k8s.io",
+            "annotations": { "api-approved.kubernetes.io": "https://example.invalid" } },
+        "spec": {
+            "group": "autoscaling.k8s.io", "scope": "Namespaced",
+            "names": { "plural": "verticalpodautoscalers", "kind": "VerticalPodAutoscaler" },
+            "versions": [{ "name": "v1", "served": true, "storage": true, "schema": {
+                "openAPIV3Schema": { "type": "object",
+                    "x-kubernetes-preserve-unknown-fields": true } } }],
+        },
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_vertical_autoscaler_of_the_same_resource_is_told() {
+    let (rig, load) = scaled(2, 100).await;
+    let group = ("apiextensions.k8s.io", "v1");
+    let definitions = rig.cluster_of(
+        group,
+        "customresourcedefinitions",
+        "CustomResourceDefinition",
+    );
+    rig.create(&definitions, vertical_definition()).await;
+    let group = ("autoscaling.k8s.io", "v1");
+    let verticals = rig.api(
+        "default",
+        group,
+        "verticalpodautoscalers",
+        "VerticalPodAutoscaler",
+    );
+    let target = json!({ "apiVersion": "apps/v1", "kind": "Deployment", "name": "web" });
+    let vertical = json!({
+        "apiVersion": "autoscaling.k8s.io/v1", "kind": "VerticalPodAutoscaler",
+        "metadata": { "name": "tall", "namespace": "default" }, "spec": { "targetRef": target },
+    });
+    rig.until("served", async || {
+        verticals
+            .list(&kube::api::ListParams::default())
+            .await
+            .is_ok()
+    })
+    .await;
+    rig.create(&verticals, vertical).await;
+    until_found(&rig, &load, "VerticalConflict").await;
+    let told = rig.events("VerticalConflict").await;
+    let text = "VerticalPodAutoscaler tall (mode Auto) changes the cpu request of Deployment web";
+    assert!(told[0].starts_with(text), "{told:?}");
+    drop(
+        verticals
+            .delete("tall", &DeleteParams::default())
+            .await
+            .unwrap(),
+    );
+    until_gone(&rig, &load, "VerticalConflict").await;
 }

@@ -11,6 +11,7 @@ mod cluster;
 mod controller;
 mod crash;
 mod demo;
+mod explain;
 mod kubectl;
 mod kubelets;
 mod lab1;
@@ -76,6 +77,7 @@ const EACH_KUBECTL: &[(&str, WithKubectl)] = &[
     ("lab1", lab1::whole),
     ("streams", streams::all),
     ("bad_input", bad_input::all),
+    ("explain", explain::all),
     ("lifecycle::objects_survive_a_restart", lifecycle::durable),
     ("safekeeping", safekeeping::keeps),
     ("controller", controller::follows),

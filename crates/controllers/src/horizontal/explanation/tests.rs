@@ -58,12 +58,11 @@ async fn read(from: &Explanations, parameters: &[(&str, &str)], fields: &str) ->
 
 fn seen(list: &Value) -> Vec<(&str, u64)> {
     let items = list["items"].as_array().unwrap();
-    let one = |item| -> (&str, u64) {
-        let item: &Value = item;
-        let summary = item["summary"].as_str().unwrap();
-        (summary, item["passes"].as_u64().unwrap())
-    };
-    items.iter().map(one).collect()
+    let passes = |item: &Value| item["passes"].as_u64().unwrap();
+    items
+        .iter()
+        .map(|item| (item["summary"].as_str().unwrap(), passes(item)))
+        .collect()
 }
 
 const HELD: &str = "held: the HPA target's scale is missing a selector";

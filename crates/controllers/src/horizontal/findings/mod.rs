@@ -95,3 +95,6 @@ fn pods_of(count: usize) -> String {
         count => format!("{count} pods"),
     }
 }
+
+#[cfg(test)]
+mod tests;
