@@ -30,7 +30,7 @@ fn external() -> Value {
         "target": {"type": "AverageValue", "averageValue": "10"}}})
 }
 
-fn answer(body: Value) -> Option<Fault> {
+fn answer(body: &Value) -> Option<Fault> {
     Some(Fault::Answer(200, body.to_string()))
 }
 
@@ -42,7 +42,7 @@ fn is_external(uri: &str) -> bool {
 fn serve_external(faults: &Faults, value: &'static str) {
     faults.set(move |_, uri| {
         let items = json!({"items": [{"metricName": "queue", "value": value}]});
-        is_external(uri).then(|| answer(items)).flatten()
+        is_external(uri).then(|| answer(&items)).flatten()
     });
 }
 
@@ -54,12 +54,12 @@ async fn told(rig: &Rig, kind: &str) -> (String, String, String) {
 async fn pods_are_asked_in_the_preferred_version() {
     let (rig, _load, faults, _running) = start().await;
     faults.set(|_, uri| match uri {
-        "/apis/custom.metrics.k8s.io" => answer(json!({
+        "/apis/custom.metrics.k8s.io" => answer(&json!({
             "kind": "APIGroup", "name": "custom.metrics.k8s.io",
             "versions": [{"version": "v9"}, {"version": "v1beta1"}],
             "preferredVersion": {"version": "v9"},
         })),
-        uri if uri.starts_with("/apis/custom.metrics.k8s.io/v1beta1/") => answer(json!({
+        uri if uri.starts_with("/apis/custom.metrics.k8s.io/v1beta1/") => answer(&json!({
             "items": ["a", "b"].map(|pod| json!({
                 "describedObject": {"name": pod}, "metricName": "qps", "value": "15",
             })),
@@ -85,9 +85,9 @@ async fn pods_are_asked_in_the_preferred_version() {
 async fn an_object_is_found_by_its_kind() {
     let (rig, _load, faults, _running) = start().await;
     faults.set(|_, uri| match uri {
-        "/apis/custom.metrics.k8s.io" => answer(json!({"versions": [{"version": "v1beta2"}]})),
+        "/apis/custom.metrics.k8s.io" => answer(&json!({"versions": [{"version": "v1beta2"}]})),
         "/apis/custom.metrics.k8s.io/v1beta2/namespaces/default/ingresses.networking.k8s.io\
-         /front/rps?metricLabelSelector=" => answer(json!({"items": [{"value": "400"}]})),
+         /front/rps?metricLabelSelector=" => answer(&json!({"items": [{"value": "400"}]})),
         _ => None,
     });
     rig.deploy(2).await;
@@ -105,10 +105,10 @@ async fn a_list_is_read_to_its_last_page() {
         uri if is_external(uri)
             && uri.contains("labelSelector=of%3Dweb&continue=more%20of%20it") =>
         {
-            answer(json!({"items": [{"value": "20"}]}))
+            answer(&json!({"items": [{"value": "20"}]}))
         }
         uri if is_external(uri) => {
-            answer(json!({"metadata": {"continue": "more of it"}, "items": [{"value": "10"}]}))
+            answer(&json!({"metadata": {"continue": "more of it"}, "items": [{"value": "10"}]}))
         }
         _ => None,
     });
