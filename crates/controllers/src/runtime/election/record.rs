@@ -129,7 +129,8 @@ impl Record {
 
     /// Writes the record into a lease's spec, leaving other fields as they are.
     pub(super) fn write_to(&self, spec: &mut LeaseSpec) {
-        spec.holder_identity = Some(self.holder.clone());
+        // Parity: an empty holder is refused; client-go leaves the field out.
+        spec.holder_identity = Some(self.holder.clone()).filter(|holder| !holder.is_empty());
         spec.lease_duration_seconds = Some(self.lease_seconds);
         spec.acquire_time = self.acquired.map(MicroTime);
         spec.renew_time = self.renewed.map(MicroTime);
