@@ -203,6 +203,10 @@ impl Values {
     /// Lays a user's tree over these values, as Helm does: maps are merged, everything else is
     /// replaced. Fails on a name that means nothing.
     pub(super) fn overlay(&mut self, own: &Value) -> Result<(), String> {
+        if own.is_null() {
+            // A file of comments.
+            return Ok(());
+        }
         overlay(&mut self.0, own, "")
     }
 }
