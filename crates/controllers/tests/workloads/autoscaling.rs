@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// A load in thousandths of a core, shared evenly by the ready pods and measured each second.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub(crate) struct Load {
     pub(crate) milli: Arc<Mutex<Option<u64>>>,
     pub(crate) pipeline: Pipeline,
@@ -27,6 +27,12 @@ pub(crate) struct Load {
 impl Load {
     pub(crate) fn set(&self, milli: u64) {
         *self.milli.lock() = Some(milli);
+    }
+
+    /// Measures from now on.
+    fn begin(&self, rig: &mut Rig) {
+        let (caches, clock) = (rig.context.caches.clone(), rig.clock);
+        drop(rig.tasks.spawn(self.clone().measure(caches, clock)));
     }
 
     async fn measure(self, caches: Caches, clock: Clock) {
@@ -62,17 +68,9 @@ impl Load {
 
 /// A cluster whose pods are measured, without an autoscaler.
 pub(crate) async fn measured() -> (Rig, Load) {
-    measure(Rig::start().await)
-}
-
-fn measure(mut rig: Rig) -> (Rig, Load) {
-    let load = Load {
-        milli: Arc::default(),
-        pipeline: Pipeline::new(),
-        explanations: Explanations::default(),
-    };
-    let (caches, clock) = (rig.context.caches.clone(), rig.clock);
-    drop(rig.tasks.spawn(load.clone().measure(caches, clock)));
+    let mut rig = Rig::start().await;
+    let load = Load::default();
+    load.begin(&mut rig);
     (rig, load)
 }
 
@@ -102,13 +100,14 @@ pub(crate) async fn start() -> (Rig, Load) {
 }
 
 /// Starts the autoscaler and the load.
-pub(crate) fn scaling(rig: Rig, options: Options) -> (Rig, Load) {
-    let (mut rig, load) = measure(rig);
+pub(crate) fn scaling(mut rig: Rig, options: Options) -> (Rig, Load) {
+    let load = Load::default();
     let running = autoscale(&rig, &load, rig.client.clone(), options);
     drop(rig.tasks.spawn(async move {
         std::future::pending::<()>().await;
         drop(running);
     }));
+    load.begin(&mut rig);
     (rig, load)
 }
 

@@ -18,7 +18,7 @@ async fn start() -> (Rig, Load, Faults, Horizontal) {
     (rig, load, faults, running)
 }
 
-fn with_metric(metric: Value) -> Value {
+fn with_metric(metric: &Value) -> Value {
     let mut hpa = autoscaler("web");
     hpa["spec"]["metrics"] = json!([metric]);
     hpa
@@ -30,8 +30,8 @@ fn external() -> Value {
         "target": {"type": "AverageValue", "averageValue": "10"}}})
 }
 
-fn answer(body: &Value) -> Option<Fault> {
-    Some(Fault::Answer(200, body.to_string()))
+fn answer(body: &Value) -> Fault {
+    Fault::Answer(200, body.to_string())
 }
 
 fn is_external(uri: &str) -> bool {
@@ -42,7 +42,7 @@ fn is_external(uri: &str) -> bool {
 fn serve_external(faults: &Faults, value: &'static str) {
     faults.set(move |_, uri| {
         let items = json!({"items": [{"metricName": "queue", "value": value}]});
-        is_external(uri).then(|| answer(&items)).flatten()
+        is_external(uri).then(|| answer(&items))
     });
 }
 
@@ -50,26 +50,28 @@ async fn told(rig: &Rig, kind: &str) -> (String, String, String) {
     condition(&autoscalers(rig).get("web").await.unwrap(), kind)
 }
 
+fn value_of(pod: &str) -> Value {
+    json!({"describedObject": {"name": pod}, "metricName": "qps", "value": "15"})
+}
+
 #[tokio::test(start_paused = true)]
 async fn pods_are_asked_in_the_preferred_version() {
     let (rig, _load, faults, _running) = start().await;
     faults.set(|_, uri| match uri {
-        "/apis/custom.metrics.k8s.io" => answer(&json!({
+        "/apis/custom.metrics.k8s.io" => Some(answer(&json!({
             "kind": "APIGroup", "name": "custom.metrics.k8s.io",
             "versions": [{"version": "v9"}, {"version": "v1beta1"}],
             "preferredVersion": {"version": "v9"},
-        })),
-        uri if uri.starts_with("/apis/custom.metrics.k8s.io/v1beta1/") => answer(&json!({
-            "items": ["a", "b"].map(|pod| json!({
-                "describedObject": {"name": pod}, "metricName": "qps", "value": "15",
-            })),
-        })),
+        }))),
+        uri if uri.starts_with("/apis/custom.metrics.k8s.io/v1beta1/") => Some(answer(&json!({
+            "items": [value_of("a"), value_of("b")],
+        }))),
         _ => None,
     });
     rig.deploy(2).await;
     let metric = json!({"type": "Pods", "pods": {"metric": {"name": "qps"},
         "target": {"type": "AverageValue", "averageValue": "10"}}});
-    rig.create(&autoscalers(&rig), with_metric(metric)).await;
+    rig.create(&autoscalers(&rig), with_metric(&metric)).await;
     // Values of names that are no pods count in the average; both pods lack one.
     sizes(&rig, PATIENT).await;
     let asked = faults.asked();
@@ -85,16 +87,18 @@ async fn pods_are_asked_in_the_preferred_version() {
 async fn an_object_is_found_by_its_kind() {
     let (rig, _load, faults, _running) = start().await;
     faults.set(|_, uri| match uri {
-        "/apis/custom.metrics.k8s.io" => answer(&json!({"versions": [{"version": "v1beta2"}]})),
+        "/apis/custom.metrics.k8s.io" => {
+            Some(answer(&json!({"versions": [{"version": "v1beta2"}]})))
+        }
         "/apis/custom.metrics.k8s.io/v1beta2/namespaces/default/ingresses.networking.k8s.io\
-         /front/rps?metricLabelSelector=" => answer(&json!({"items": [{"value": "400"}]})),
+         /front/rps?metricLabelSelector=" => Some(answer(&json!({"items": [{"value": "400"}]}))),
         _ => None,
     });
     rig.deploy(2).await;
     let metric = json!({"type": "Object", "object": {"metric": {"name": "rps"},
         "describedObject": {"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "name": "front"},
         "target": {"type": "AverageValue", "averageValue": "100"}}});
-    rig.create(&autoscalers(&rig), with_metric(metric)).await;
+    rig.create(&autoscalers(&rig), with_metric(&metric)).await;
     assert_eq!(sizes(&rig, PATIENT).await.last(), Some(&4));
 }
 
@@ -105,15 +109,15 @@ async fn a_list_is_read_to_its_last_page() {
         uri if is_external(uri)
             && uri.contains("labelSelector=of%3Dweb&continue=more%20of%20it") =>
         {
-            answer(&json!({"items": [{"value": "20"}]}))
+            Some(answer(&json!({"items": [{"value": "20"}]})))
         }
-        uri if is_external(uri) => {
-            answer(&json!({"metadata": {"continue": "more of it"}, "items": [{"value": "10"}]}))
-        }
+        uri if is_external(uri) => Some(answer(
+            &json!({"metadata": {"continue": "more of it"}, "items": [{"value": "10"}]}),
+        )),
         _ => None,
     });
     rig.deploy(2).await;
-    rig.create(&autoscalers(&rig), with_metric(external()))
+    rig.create(&autoscalers(&rig), with_metric(&external()))
         .await;
     assert_eq!(sizes(&rig, PATIENT).await.last(), Some(&3));
 }
@@ -134,7 +138,7 @@ async fn a_sick_metrics_api_holds_the_target_and_says_why(#[case] fault: Fault, 
     let (rig, _load, faults, _running) = start().await;
     serve_external(&faults, "30");
     rig.deploy(3).await;
-    rig.create(&autoscalers(&rig), with_metric(external()))
+    rig.create(&autoscalers(&rig), with_metric(&external()))
         .await;
     assert_eq!(sizes(&rig, PATIENT).await, [3]);
     assert_eq!(told(&rig, "ScalingActive").await.0, "True");

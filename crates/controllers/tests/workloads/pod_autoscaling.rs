@@ -109,7 +109,8 @@ async fn a_schedule_raises_the_floor_at_its_minute_and_lets_go_at_its_end() {
     rig.until("let go", async || replicas(&rig).await == 1)
         .await;
     let late = rig.clock.now().duration_since(ends);
-    assert!(late.as_millis() < 1000, "{late}");
+    // A proposal of just after the rise is exactly as old as the window in the first or second pass.
+    assert!(late.as_millis() < 2000, "{late}");
 }
 
 #[tokio::test(start_paused = true)]
