@@ -66,7 +66,7 @@ impl Plan {
             source: args.metrics.source(everywhere),
             scraping,
             polling: args.metrics.polling(&args.scope.namespaces()),
-            serving: Serving::new(&args.serving, &namespace).filter(|_| everywhere),
+            serving: Serving::new(args, &namespace).filter(|_| everywhere),
             config: connection.config.clone(),
             namespace,
             everywhere,

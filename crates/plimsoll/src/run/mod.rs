@@ -20,6 +20,7 @@ pub(crate) use connect::connect;
 pub(crate) use flags::{ConnectionArgs, duration};
 
 use crate::gates::GateArgs;
+use crate::metric_sources::MetricSourceArgs;
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use duty::{Duty, Plan};
@@ -54,6 +55,8 @@ pub(crate) struct RunArgs {
     gates: GateArgs,
     #[command(flatten)]
     metrics: MetricsArgs,
+    #[command(flatten)]
+    metric_sources: MetricSourceArgs,
     #[command(flatten)]
     election: ElectionArgs,
     #[command(flatten)]

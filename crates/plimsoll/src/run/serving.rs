@@ -4,8 +4,9 @@
 //! explanations. It writes its own address into the Service's endpoints, so a new leader is found
 //! as soon as it leads.
 
-use super::flags::ServingArgs;
+use super::RunArgs;
 use super::parts::Parts;
+use crate::metric_sources::{MetricSourceArgs, Sources};
 use anyhow::{Context as _, Result};
 use kube::Client;
 use kube::api::{Api, DeleteParams, Patch, PatchParams};
@@ -22,7 +23,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 /// The Service in front of the leader.
@@ -40,11 +41,14 @@ pub(super) struct Serving {
     certificate: Option<(PathBuf, PathBuf)>,
     advertise: Option<IpAddr>,
     namespace: String,
+    sources: MetricSourceArgs,
 }
 
 impl Serving {
     /// What the flags say; `None` if nothing is to be served.
-    pub(super) fn new(args: &ServingArgs, namespace: &str) -> Option<Self> {
+    pub(super) fn new(args: &RunArgs, namespace: &str) -> Option<Self> {
+        let sources = args.metric_sources.clone();
+        let args = &args.serving;
         let apis: Vec<String> = args
             .serve
             .iter()
@@ -61,6 +65,7 @@ impl Serving {
                 .zip(args.tls_private_key_file.clone()),
             advertise: args.advertise_address,
             namespace: namespace.to_owned(),
+            sources,
         })
     }
 
@@ -72,8 +77,27 @@ impl Serving {
         }
     }
 
-    fn groups(&self, context: &Context, parts: &Parts) -> Vec<Arc<dyn LocalGroup>> {
-        let mut groups: Vec<Arc<dyn LocalGroup>> = Vec::new();
+    /// Where custom and external metrics come from.
+    async fn sources(&self, context: &Context) -> Result<Sources> {
+        // Inside a cluster its DNS finds Services.
+        let inside = std::env::var_os("KUBERNETES_SERVICE_HOST").is_some();
+        let proxy = (!inside).then_some(&context.client);
+        self.sources
+            .sources(&context.client, context.clock, proxy)
+            .await
+    }
+
+    fn groups(
+        &self,
+        context: &Context,
+        parts: &Parts,
+        sources: &Sources,
+    ) -> Vec<Arc<dyn LocalGroup>> {
+        let mut groups = sources.router.groups();
+        let has = |api: &str, groups: &[Arc<dyn LocalGroup>]| {
+            let name = format!("{api}.metrics.k8s.io");
+            groups.iter().any(|group| group.group() == name)
+        };
         for api in &self.apis {
             match api.as_str() {
                 "explain" => groups.push(Arc::new(parts.explanations.clone())),
@@ -82,6 +106,7 @@ impl Serving {
                     metrics.follow(context.client.clone());
                     groups.push(Arc::new(metrics));
                 }
+                other if has(other, &groups) => {}
                 other => tracing::warn!("nothing to serve {other} from: no rules are configured"),
             }
         }
@@ -99,11 +124,12 @@ impl Serving {
                 names: service.names(),
             },
         };
+        let sources = self.sources(context).await?;
         let extension = Extension::new(ExtensionConfig {
             client: context.client.clone(),
             clock: context.clock,
             seed: context.seed,
-            locals: self.groups(context, parts),
+            locals: self.groups(context, parts, &sources),
             certificate,
             registrations: Registrations::Update(service),
             metrics: Vec::new(),
@@ -124,7 +150,16 @@ impl Serving {
             None
         };
         tracing::info!(port = self.port, apis = ?self.apis, "serving APIs");
-        Ok(Served { stop, task, sign })
+        let mut following = JoinSet::new();
+        for work in sources.work {
+            following.spawn(work);
+        }
+        Ok(Served {
+            stop,
+            task,
+            sign,
+            _following: following,
+        })
     }
 }
 
@@ -133,6 +168,8 @@ pub(super) struct Served {
     stop: CancellationToken,
     task: JoinHandle<()>,
     sign: Option<Sign>,
+    /// Keeps metrics current.
+    _following: JoinSet<()>,
 }
 
 impl Served {
