@@ -122,7 +122,9 @@ proptest! {
         later.memory = decision.memory;
         for reading in &mut later.readings {
             if let Ok(Reading::PerPod(samples)) = reading {
-                samples.iter_mut().for_each(|sample| sample.timestamp = later.now);
+                for sample in samples.iter_mut() {
+                    sample.timestamp = later.now;
+                }
             }
         }
         prop_assert_eq!(decide(&later).write, None, "{:#?}", render(&decision.trace));

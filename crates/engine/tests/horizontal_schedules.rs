@@ -1,6 +1,7 @@
 //! Schedules: when they are in force and what they do to a decision.
 #![expect(
     clippy::unwrap_used,
+    clippy::indexing_slicing,
     reason = "a test that meets something unexpected should stop there"
 )]
 

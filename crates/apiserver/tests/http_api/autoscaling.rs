@@ -22,7 +22,10 @@ fn hpa(more: &Value) -> Value {
 }
 
 fn metric(kind: &str, body: &Value) -> Value {
-    let field = kind[..1].to_lowercase() + &kind[1..];
+    let mut field = kind.to_owned();
+    if let Some(first) = field.get_mut(..1) {
+        first.make_ascii_lowercase();
+    }
     json!({"metrics": [{"type": kind, field: body}]})
 }
 

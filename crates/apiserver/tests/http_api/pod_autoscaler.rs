@@ -249,16 +249,16 @@ async fn a_status_has_the_shape_of_a_horizontal_pod_autoscalers() {
         {"type": "Resource", "resource": {"name": "cpu",
             "current": {"averageUtilization": 40, "averageValue": "40m"}}},
     ]);
-    let status = json!({
+    let wanted = json!({
         "currentReplicas": 2, "desiredReplicas": 3, "currentMetrics": current,
         "lastScaleTime": "2026-01-01T00:00:00Z", "reference": "Deployment/web",
         "targets": "cpu: 40%/80%",
         "conditions": [{"type": "AbleToScale", "status": "True", "reason": "ReadyForNewScale",
                         "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"}],
     });
-    let patch = json!({"status": status});
-    let made = rig.patch(&path, "merge", &patch).await.expect(200);
-    assert_eq!(made["status"], status);
+    let wish = json!({"status": wanted});
+    let made = rig.patch(&path, "merge", &wish).await.expect(200);
+    assert_eq!(made["status"], wanted);
     let none = json!({"status": {"currentMetrics": null, "currentReplicas": 0}});
     rig.patch(&path, "merge", &none).await.expect(200);
     let table = "application/json;as=Table;v=v1;g=meta.k8s.io";

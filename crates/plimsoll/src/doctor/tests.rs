@@ -19,14 +19,14 @@ fn healthy() -> Facts {
         missing_rights: Ok(Vec::new()),
         api_services: Ok(BTreeMap::new()),
         builtin: Verdict::Absent("no trace".into()),
-        workloads: Ok(vec![workload("web", "web", json!({"cpu": "100m"}))]),
+        workloads: Ok(vec![workload("web", "web", &json!({"cpu": "100m"}))]),
         autoscalers: Ok(vec![autoscaler("web", "web")]),
         kubelets: Ok(vec![("node-1".into(), Ok(()))]),
         namespace: Ok(None),
     }
 }
 
-fn workload(name: &str, app: &str, requests: Value) -> Workload {
+fn workload(name: &str, app: &str, requests: &Value) -> Workload {
     Workload {
         kind: "Deployment",
         namespace: "default".into(),
@@ -154,8 +154,8 @@ fn another_controller_comes_with_the_choices() {
 fn autoscalers_that_cannot_work_are_named() {
     let facts = Facts {
         workloads: Ok(vec![
-            workload("web", "web", json!({})),
-            workload("canary", "web", json!({"cpu": "1"})),
+            workload("web", "web", &json!({})),
+            workload("canary", "web", &json!({"cpu": "1"})),
         ]),
         autoscalers: Ok(vec![
             autoscaler("web", "web"),
@@ -181,7 +181,7 @@ fn other_autoscalers_are_introduced() {
     facts.groups.insert("keda.sh".into(), Vec::new());
     let vpa = Workload {
         namespace: "kube-system".into(),
-        ..workload("vpa-updater", "vpa", json!({}))
+        ..workload("vpa-updater", "vpa", &json!({}))
     };
     facts.workloads.as_mut().unwrap().push(vpa);
     let findings = all(&facts, "there");

@@ -232,10 +232,15 @@ fn answers(on: &Kubectl, pod: &str) -> Outcome {
         value(text).is_some_and(|v| (35.0..45.0).contains(&v))
     })?;
     let list: Value = serde_json::from_str(&list)?;
-    let item = &list["items"][0];
-    check!(item["describedObject"]["name"] == pod, "{list}");
-    check!(item["describedObject"]["apiVersion"] == "/v1", "{list}");
-    check!(item["metricName"] == "http_requests_per_second", "{list}");
+    check!(is(&list, "/items/0/describedObject/name", pod), "{list}");
+    check!(
+        is(&list, "/items/0/describedObject/apiVersion", "/v1"),
+        "{list}"
+    );
+    check!(
+        is(&list, "/items/0/metricName", "http_requests_per_second"),
+        "{list}"
+    );
     let listed = on.ok(&format!("get --raw {CUSTOM}/v1beta2"))?;
     for name in [
         "pods/http_requests_per_second",
@@ -246,16 +251,13 @@ fn answers(on: &Kubectl, pod: &str) -> Outcome {
     }
     let one = format!("{CUSTOM}/v1beta2/namespaces/default/services/web/orders_open");
     let one: Value = serde_json::from_str(&on.ok(&format!("get --raw {one}"))?)?;
-    check!(one["items"][0]["value"] == "30", "{one}");
-    check!(one["items"][0]["metric"]["name"] == "orders_open", "{one}");
+    check!(is(&one, "/items/0/value", "30"), "{one}");
+    check!(is(&one, "/items/0/metric/name", "orders_open"), "{one}");
     let queue = format!("{EXTERNAL}/namespaces/default/queue_length");
     let mail = on.ok(&format!("get --raw {queue}?labelSelector=queue%3Dmail"))?;
     let mail: Value = serde_json::from_str(&mail)?;
-    check!(mail["items"][0]["value"] == "50", "{mail}");
-    check!(
-        mail["items"][0]["metricLabels"]["queue"] == "mail",
-        "{mail}"
-    );
+    check!(is(&mail, "/items/0/value", "50"), "{mail}");
+    check!(is(&mail, "/items/0/metricLabels/queue", "mail"), "{mail}");
     let all = on.run(&format!("get --raw {queue}"));
     let why = "no value of metric queue_length for namespaces: NaN";
     check!(!all.ok && all.err.contains(why), "{}{}", all.out, all.err);
@@ -267,10 +269,15 @@ fn answers(on: &Kubectl, pod: &str) -> Outcome {
     Ok(())
 }
 
+/// Whether there is this text at that place.
+fn is(value: &Value, pointer: &str, text: &str) -> bool {
+    value.pointer(pointer).and_then(Value::as_str) == Some(text)
+}
+
 /// The first value of a list.
 fn value(list: &str) -> Option<f64> {
     let list: Value = serde_json::from_str(list).ok()?;
-    let text = list["items"][0]["value"].as_str()?;
+    let text = list.pointer("/items/0/value")?.as_str()?;
     let quantity: plimsoll_quantity::Quantity = text.parse().ok()?;
     Some(quantity.as_f64())
 }
