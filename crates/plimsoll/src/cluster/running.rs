@@ -72,6 +72,8 @@ pub(crate) struct Settings {
     pub(crate) gates: FeatureGates,
     /// Where custom and external metrics come from.
     pub(crate) metric_sources: MetricSourceArgs,
+    /// Settings of the horizontal autoscaler, without the gates.
+    pub(crate) horizontal: horizontal::Options,
 }
 
 /// A running cluster.
@@ -348,7 +350,7 @@ fn autoscaling(settings: &Settings) -> horizontal::Options {
     let memory = horizontal::MemoryPlace::in_namespace("kube-system");
     horizontal::Options {
         memory: (!settings.ephemeral).then_some(memory),
-        ..horizontal::Options::default().gated(settings.gates)
+        ..settings.horizontal.clone().gated(settings.gates)
     }
 }
 

@@ -87,6 +87,7 @@ async fn show(args: DemoArgs, dir: &Path) -> Result<ExitCode> {
         audit: None,
         gates: FeatureGates::default(),
         metric_sources: crate::metric_sources::MetricSourceArgs::default(),
+        horizontal: plimsoll_controllers::horizontal::Options::default(),
     };
     if args.nodes.runtime == "simulated" {
         bail!("--runtime simulated runs no real pods, so there is nothing to load");

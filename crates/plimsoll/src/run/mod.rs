@@ -17,14 +17,14 @@ mod requests;
 mod serving;
 
 pub(crate) use connect::connect;
-pub(crate) use flags::{ConnectionArgs, duration};
+pub(crate) use flags::{ConnectionArgs, HorizontalArgs, duration};
 
 use crate::gates::GateArgs;
 use crate::metric_sources::MetricSourceArgs;
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use duty::{Duty, Plan};
-use flags::{ElectionArgs, HorizontalArgs, LoggingArgs, ScopeArgs, ServingArgs};
+use flags::{ElectionArgs, LoggingArgs, ScopeArgs, ServingArgs};
 use health::{Endpoints, Health};
 use kube::Client;
 use metrics::MetricsArgs;

@@ -94,10 +94,21 @@ impl Serving {
         sources: &Sources,
     ) -> Vec<Arc<dyn LocalGroup>> {
         let mut groups = sources.router.groups();
-        let has = |api: &str, groups: &[Arc<dyn LocalGroup>]| {
+        for api in ["custom", "external"] {
             let name = format!("{api}.metrics.k8s.io");
-            groups.iter().any(|group| group.group() == name)
-        };
+            let configured = groups.iter().any(|group| group.group() == name);
+            let wanted = self.apis.iter().any(|wanted| wanted == api);
+            match (configured, wanted) {
+                (true, false) => {
+                    tracing::warn!("{name} is configured, but --serve does not name {api}");
+                    groups.retain(|group| group.group() != name);
+                }
+                (false, true) => tracing::warn!(
+                    "nothing to serve {name} from: see --metrics-config and --metrics-adapter"
+                ),
+                _ => {}
+            }
+        }
         for api in &self.apis {
             match api.as_str() {
                 "explain" => groups.push(Arc::new(parts.explanations.clone())),
@@ -106,8 +117,7 @@ impl Serving {
                     metrics.follow(context.client.clone());
                     groups.push(Arc::new(metrics));
                 }
-                other if has(other, &groups) => {}
-                other => tracing::warn!("nothing to serve {other} from: no rules are configured"),
+                _ => {}
             }
         }
         groups

@@ -8,6 +8,7 @@ use crate::gates::GateArgs;
 use crate::lifecycle::{self, Claim, RunFile};
 use crate::metric_sources::MetricSourceArgs;
 use crate::output::say;
+use crate::run::HorizontalArgs;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use plimsoll_apiserver::audit::{Audit, LogOptions, Policy};
@@ -63,6 +64,8 @@ pub(crate) struct UpArgs {
     gates: GateArgs,
     #[command(flatten)]
     metric_sources: MetricSourceArgs,
+    #[command(flatten)]
+    horizontal: HorizontalArgs,
     /// Go on in the background; stop with `plimsoll down`
     #[arg(long)]
     detach: bool,
@@ -130,6 +133,7 @@ async fn stay(args: UpArgs, dir: &Path, claim: &Claim) -> Result<ExitCode> {
         audit: args.audit()?,
         gates: args.gates.gates,
         metric_sources: args.metric_sources.clone(),
+        horizontal: args.horizontal.options()?,
     };
     let running = Running::start(settings).await?;
     let kubeconfig = running.write_kubeconfig(args.kubeconfig.as_deref())?;
