@@ -6,7 +6,8 @@ use kube::{Api, Client, Error};
 use plimsoll_api::pod_autoscaler;
 use serde_json::Value;
 
-/// Creates what is missing, and replaces what an older program left in the data directory.
+/// Creates what is missing, and replaces what an older program left in the data directory. A server
+/// that serves no definitions, as in a simulation of few kinds, gets none.
 ///
 /// # Errors
 /// What the API server answers.
@@ -16,6 +17,7 @@ pub async fn define(client: &Client) -> Result<(), Error> {
     let created = api.create(&PostParams::default(), &definition).await;
     match created {
         Err(Error::Api(status)) if status.code == 409 => renew(&api, definition).await,
+        Err(Error::Api(status)) if status.code == 404 => Ok(()),
         other => other.map(drop),
     }
 }

@@ -7,7 +7,7 @@ use super::view::Scaler;
 use crate::runtime::{EventKind, WriteError};
 use jiff::Timestamp;
 use plimsoll_engine::horizontal::spec::TargetRef;
-use plimsoll_engine::horizontal::{self as engine, Decision, Status};
+use plimsoll_engine::horizontal::{self as engine, Decision, Status, without_numbers};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,7 +31,8 @@ pub(super) enum Failed {
 impl Shell {
     /// Writes the replica count; answers the resourceVersion of the write.
     ///
-    /// Departs: upstream scales what has the target's name by then, even if it is another object.
+    /// Departs: upstream scales what has the target's name by then, even if it is another object,
+    /// and whatever its count is by then; here a decision on an older count is dropped.
     pub(super) async fn write_scale(
         &self,
         namespace: &Arc<str>,
@@ -53,10 +54,14 @@ impl Shell {
             tokio::time::sleep(PAUSE).await;
             let scale = self.get_scale(&source.path).await;
             let scale = scale.map_err(|error| error.to_string())?;
-            let known = std::mem::take(&mut source.uid);
+            let (uid, seen) = (std::mem::take(&mut source.uid), source.replicas);
             source = source_of(source.path, &scale);
-            if !known.is_empty() && known != source.uid {
+            if !uid.is_empty() && uid != source.uid {
                 return Err("another object has taken the target's name".into());
+            }
+            if source.replicas != seen {
+                let now = source.replicas;
+                return Err(format!("it was scaled from {seen} to {now} meanwhile"));
             }
         }
     }
@@ -68,7 +73,9 @@ impl Shell {
         source: &Source,
         replicas: i32,
     ) -> Result<Value, Failed> {
-        let Source { path, version, uid } = source;
+        let Source {
+            path, version, uid, ..
+        } = source;
         let mut metadata = json!({ "name": target.name, "namespace": namespace });
         if let Some(map) = metadata.as_object_mut() {
             if !version.is_empty() {
@@ -190,9 +197,14 @@ fn patch_of(status: &Status) -> Value {
 
 fn only_numbers_differ(new: &Status, old: &Status) -> bool {
     let known = old.current_metrics.is_some() == new.current_metrics.is_some();
-    let neutral = Status {
+    let mut neutral = Status {
         current_metrics: old.current_metrics.clone(),
         ..new.clone()
     };
+    for (condition, before) in neutral.conditions.iter_mut().zip(&old.conditions) {
+        if without_numbers(&condition.message) == without_numbers(&before.message) {
+            condition.message.clone_from(&before.message);
+        }
+    }
     known && neutral == *old
 }

@@ -28,6 +28,8 @@ pub(super) struct Source {
     pub(super) version: String,
     /// Uid of what was read; empty if the server did not say.
     pub(super) uid: Arc<str>,
+    /// How many replicas it asked for.
+    pub(super) replicas: i64,
 }
 
 /// The reading of one pass.
@@ -68,16 +70,21 @@ impl Shell {
         };
         let mut pods = Vec::new();
         let mut rivals = Vec::new();
-        if let Ok(Scale {
-            selector: Selection::Valid(text),
-            ..
-        }) = &scale
+        let kind_settings = self.settings_of(key.kind);
+        let wakeable = kind_settings.scale_to_zero && scaler.status.holds("ScaledToZero");
+        // Parity: what is asleep or outside its bounds is nobody's rival.
+        if let Ok(seen) = &scale
+            && let Selection::Valid(text) = &seen.selector
+            && measures(seen, spec)
+            && (seen.spec_replicas != 0 || wakeable)
             && let Ok(selector) = self.registry.learn(key, text)
         {
             pods = self.caches.select_pods(namespace, &selector);
             rivals = self.registry.rivals(key, &pods);
         }
-        let max_age = self.rest(scaler, None);
+        let rest = self.rest(scaler, None);
+        // One that looks more rarely than others has no use for answers as old.
+        let max_age = rest.min(self.options.sync_period);
         let selector = scale
             .as_ref()
             .ok()
@@ -93,7 +100,7 @@ impl Shell {
         let read = self.readings(spec, &pods, question).await;
         let observed = Observed {
             now: self.clock.now(),
-            settings: self.settings_of(key.kind),
+            settings: kind_settings,
             namespace: Arc::clone(namespace),
             spec: Arc::clone(spec),
             status: scaler.status.clone(),
@@ -108,7 +115,7 @@ impl Shell {
             pods,
             source,
             read_in: read.took,
-            next_ask: read.asked.and_then(|asked| asked.checked_add(max_age)),
+            next_ask: read.asked.and_then(|asked| asked.checked_add(rest)),
         }
     }
 
@@ -211,6 +218,7 @@ impl Shell {
                 path: watched_path(&target.kind, &name),
                 version: revision.to_string(),
                 uid,
+                replicas: scale.spec_replicas.into(),
             };
             return Ok((scale, source));
         }
@@ -331,6 +339,10 @@ pub(super) fn source_of(path: String, scale: &Value) -> Source {
         path,
         version: text("/metadata/resourceVersion").to_owned(),
         uid: text("/metadata/uid").into(),
+        replicas: scale
+            .pointer("/spec/replicas")
+            .and_then(Value::as_i64)
+            .unwrap_or_default(),
     }
 }
 

@@ -3,7 +3,7 @@
 use super::key::ScalerKey;
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
-use plimsoll_engine::horizontal::Memory;
+use plimsoll_engine::horizontal::{Memory, without_numbers};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +18,8 @@ pub(super) struct Remembered {
     status_written: Option<Timestamp>,
     /// Revision of the last own write to the target: older views are not believed.
     pub(super) awaited: u64,
-    warnings: BTreeMap<String, (String, Timestamp)>,
+    /// Reason and text, without its numbers, of what was told, and when.
+    warnings: BTreeMap<(String, String), Timestamp>,
 }
 
 /// What is kept between passes, by autoscaler. Only ever looked up, several times a pass: by hash.
@@ -51,7 +52,8 @@ impl Recall {
         scalers.collect()
     }
 
-    /// Whether this warning was told within `period`; notes it otherwise.
+    /// Whether this warning was told within `period`; notes it otherwise. Other numbers, as of an age
+    /// that grows, make no other warning.
     pub(super) fn has_warned(
         &self,
         scaler: &ScalerKey,
@@ -59,13 +61,12 @@ impl Recall {
         now: Timestamp,
         period: Duration,
     ) -> bool {
+        let warning = (reason.to_owned(), without_numbers(message));
         self.with(scaler, |known| {
-            let told = known.warnings.get(reason);
-            let told = told.is_some_and(|(text, at)| text == message && elapsed(*at, now) < period);
+            known.warnings.retain(|_, at| elapsed(*at, now) < period);
+            let told = known.warnings.contains_key(&warning);
             if !told {
-                known
-                    .warnings
-                    .insert(reason.to_owned(), (message.to_owned(), now));
+                known.warnings.insert(warning, now);
             }
             told
         })

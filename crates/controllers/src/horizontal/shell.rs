@@ -251,8 +251,10 @@ impl Shell {
         let mut decision = decide_held(&seen.observed, held.as_ref());
         let decided_in = deciding.elapsed();
         let mut wrote = false;
-        if let Some(replicas) = decision.write.filter(|_| !self.options.observe_only) {
-            (decision, wrote) = self.scale(key, &seen, decision, replicas).await;
+        match decision.write {
+            Some(_) if self.options.observe_only => decision = decision.unwritten(&seen.observed),
+            Some(replicas) => (decision, wrote) = self.scale(key, &seen, decision, replicas).await,
+            None => {}
         }
         self.metrics.passed(&Pass {
             observed: &seen.observed,
@@ -316,7 +318,12 @@ impl Shell {
         seen: Seen,
         (decision, wrote): (Decision, bool),
     ) -> Result<(), Error> {
-        let Seen { observed, pods, .. } = seen;
+        let Seen {
+            observed,
+            pods,
+            source,
+            ..
+        } = seen;
         let now = observed.now;
         if self.options.observe_only {
             self.explanations.tell(key, observed, decision, Vec::new());
@@ -328,6 +335,7 @@ impl Shell {
             observed: &observed,
             pods: &pods,
             decision: &decision,
+            target_uid: &source.uid,
             wrote,
         };
         let findings = self.look_around(key, scaler, &around);
@@ -392,7 +400,10 @@ impl Reconcile for Shell {
             // Nothing to do before somebody edits it.
             Err(Error::Spec(..)) => Ok(Action::Wait),
             Err(Error::Status(error)) if error.is_not_found() => Ok(Action::Wait),
-            Err(error) => Err(error),
+            // A pass is a decision, so it is not tried again at once, nor ever more rarely.
+            Err(Error::Status(_) | Error::Late) => {
+                Ok(Action::Requeue(self.options.status_interval))
+            }
         }
     }
 }

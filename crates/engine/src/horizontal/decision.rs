@@ -100,20 +100,34 @@ impl Decision {
             self.reason
         );
         self.events.push(Event::warning("FailedRescale", text));
+        self.error = Some(format!("failed to rescale: {error}"));
+        self.unwritten(observed)
+    }
+
+    /// The same pass with nothing remembered as scaled, because nothing is written.
+    #[must_use]
+    pub fn unwritten(mut self, observed: &Observed) -> Self {
         if let (Some(memory), before) = (&mut self.memory, &observed.memory) {
             let before = before.clone().unwrap_or_default();
             memory.scale_up_events = before.scale_up_events;
             memory.scale_down_events = before.scale_down_events;
         }
-        self.error = Some(format!("failed to rescale: {error}"));
         self
     }
 }
 
+/// Puts the condition back as it was, where it was.
 fn restore_scaled_to_zero(status: &mut Status, before: &Status) {
-    status.remove("ScaledToZero");
     let known = before.conditions.iter().find(|c| c.kind == "ScaledToZero");
-    status.conditions.extend(known.cloned());
+    let place = status
+        .conditions
+        .iter_mut()
+        .find(|c| c.kind == "ScaledToZero");
+    match (known, place) {
+        (Some(known), Some(place)) => place.clone_from(known),
+        (Some(known), None) => status.conditions.push(known.clone()),
+        (None, _) => status.remove("ScaledToZero"),
+    }
 }
 
 /// Whether a target at zero may be woken.

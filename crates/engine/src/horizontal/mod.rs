@@ -36,7 +36,7 @@ pub use decision::{Decision, decide, decide_held, propose};
 pub use hold::ByHand;
 pub use memory::Memory;
 pub use observed::{Observed, Reading, Sample, Scale, Selection, Settings};
-pub use outcome::{same_outcome, summary};
+pub use outcome::{same_outcome, summary, without_numbers};
 pub use per_pod::Answer;
 pub use replay::replay;
 pub use schedule::Schedule;

@@ -29,6 +29,19 @@ pub fn same_outcome(one: &[Step], other: &[Step]) -> bool {
     one.len() == other.len() && one.iter().zip(other).all(|(a, b)| same_step(a, b))
 }
 
+/// A text with each number as `#`: what is still the same when only an age has grown.
+pub fn without_numbers(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    for character in text.chars() {
+        if !character.is_ascii_digit() {
+            plain.push(character);
+        } else if !plain.ends_with('#') {
+            plain.push('#');
+        }
+    }
+    plain
+}
+
 fn same_step(one: &Step, other: &Step) -> bool {
     if discriminant(one) != discriminant(other) {
         return false;
@@ -44,7 +57,9 @@ fn same_step(one: &Step, other: &Step) -> bool {
         ) => (current, min, max) == (current_b, min_b, max_b),
         (Step::Unreadable { error: a }, Step::Unreadable { error: b })
         | (Step::Unselectable { error: a }, Step::Unselectable { error: b })
-        | (Step::Failed { error: a }, Step::Failed { error: b }) => a == b,
+        | (Step::Failed { error: a }, Step::Failed { error: b }) => {
+            a == b || without_numbers(a) == without_numbers(b)
+        }
         (Step::Held { because: a, .. }, Step::Held { because: b, .. }) => {
             discriminant(a) == discriminant(b)
         }

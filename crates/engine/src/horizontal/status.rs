@@ -137,7 +137,8 @@ impl Status {
         });
     }
 
-    pub(super) fn holds(&self, kind: &str) -> bool {
+    /// Whether a condition is there and `True`.
+    pub fn holds(&self, kind: &str) -> bool {
         self.conditions
             .iter()
             .any(|c| c.kind == kind && c.status == "True")

@@ -25,8 +25,9 @@ pub(in crate::horizontal) struct Lookout(Mutex<BTreeMap<ScalerKey, Watched>>);
 
 #[derive(Debug, Default)]
 struct Watched {
-    /// The count after the last pass; another one was written by somebody else.
-    expected: Option<i32>,
+    /// The target's uid and its count after the last pass; another one was written by somebody
+    /// else. Nothing after a write whose outcome is not known.
+    expected: Option<(Arc<str>, i32)>,
     change: Option<writers::Change>,
     /// Since when it is at its maximum with more wanted.
     at_maximum: Option<Timestamp>,
@@ -39,6 +40,8 @@ pub(in crate::horizontal) struct Around<'a> {
     pub(in crate::horizontal) observed: &'a Observed,
     pub(in crate::horizontal) pods: &'a [Arc<PodView>],
     pub(in crate::horizontal) decision: &'a Decision,
+    /// Uid of the target; empty if it is not known.
+    pub(in crate::horizontal) target_uid: &'a Arc<str>,
     /// Whether the count was written.
     pub(in crate::horizontal) wrote: bool,
 }
@@ -49,10 +52,11 @@ impl Lookout {
         drop(self.0.lock().remove(key));
     }
 
-    /// The count that is expected, where the one that is found is another.
-    fn surprised_by(&self, key: &ScalerKey, found: i32) -> Option<i32> {
-        let expected = self.0.lock().get(key)?.expected?;
-        (expected != found).then_some(expected)
+    /// The count that is expected, where the one that is found at the same target is another.
+    fn surprised_by(&self, key: &ScalerKey, uid: &str, found: i32) -> Option<i32> {
+        let watched = self.0.lock();
+        let (known, expected) = watched.get(key)?.expected.as_ref()?;
+        (**known == *uid && *expected != found).then_some(*expected)
     }
 
     fn with<T>(&self, key: &ScalerKey, work: impl FnOnce(&mut Watched) -> T) -> T {
@@ -93,7 +97,10 @@ impl Shell {
         let Ok(scale) = &seen.observed.scale else {
             return;
         };
-        let Some(expected) = self.lookout.surprised_by(key, scale.spec_replicas) else {
+        let Some(expected) = self
+            .lookout
+            .surprised_by(key, &seen.source.uid, scale.spec_replicas)
+        else {
             return;
         };
         let target = &seen.observed.spec.scale_target_ref;
@@ -167,12 +174,19 @@ impl Shell {
     /// What only shows over several passes.
     fn remembered(&self, key: &ScalerKey, target: &str, around: &Around<'_>) -> Vec<Finding> {
         let (now, decision) = (around.observed.now, around.decision);
-        let wanted = ceiling::wanted_beyond(&decision.trace);
         let max = around.observed.spec.max_replicas;
+        // Where a schedule bounds it, that is what is meant.
+        let scheduled =
+            |step: &Step| matches!(step, Step::Found { max: bound, .. } if *bound != max);
+        let wanted = ceiling::wanted_beyond(&decision.trace)
+            .filter(|_| !decision.trace.iter().any(scheduled));
         self.lookout.with(key, |known| {
-            let written = decision.write.filter(|_| around.wrote);
-            let scale = around.observed.scale.as_ref().ok();
-            known.expected = written.or(scale.map(|scale| scale.spec_replicas));
+            let found = around.observed.scale.as_ref().ok();
+            let count = match decision.write {
+                Some(written) => around.wrote.then_some(written),
+                None => found.map(|scale| scale.spec_replicas),
+            };
+            known.expected = count.map(|count| (Arc::clone(around.target_uid), count));
             let mut found = Vec::new();
             let change = known.change.as_ref();
             let writer = change.and_then(|change| writers::other_writer(target, change, now));
