@@ -70,6 +70,18 @@ pub(crate) const SCOPED: &[Rule] = &[
     ),
     rule(
         "",
+        &["replicationcontrollers"],
+        &["get"],
+        "to know whose the pods are",
+    ),
+    rule(
+        "autoscaling.k8s.io",
+        &["verticalpodautoscalers"],
+        &["list"],
+        "to warn of VerticalPodAutoscalers on the same target",
+    ),
+    rule(
+        "",
         &["events"],
         &["create", "patch", "update"],
         "to tell what happened",
@@ -194,6 +206,23 @@ fn to_json(rule: &Rule) -> Value {
 #[cfg(test)]
 mod tests {
     use super::{EVERYWHERE, OWN, SCOPED};
+
+    #[test]
+    fn what_findings_read_is_granted_in_every_namespace_in_scope() {
+        let granted = |group: &str, resource: &str, verb: &str| {
+            SCOPED.iter().any(|rule| {
+                rule.group == group
+                    && rule.resources.contains(&resource)
+                    && rule.verbs.contains(&verb)
+            })
+        };
+        assert!(granted(
+            "autoscaling.k8s.io",
+            "verticalpodautoscalers",
+            "list"
+        ));
+        assert!(granted("", "replicationcontrollers", "get"));
+    }
 
     #[test]
     fn nothing_is_asked_for_that_could_read_secrets_or_run_commands() {

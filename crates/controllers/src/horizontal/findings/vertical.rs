@@ -3,6 +3,7 @@
 use super::{Finding, FindingKind};
 use crate::horizontal::shell::Shell;
 use crate::runtime::ObjectKey;
+use kube::{Client, Error};
 use parking_lot::RwLock;
 use plimsoll_engine::horizontal::Observed;
 use plimsoll_engine::horizontal::spec::{Metric, TargetRef};
@@ -11,7 +12,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-const PATH: &str = "/apis/autoscaling.k8s.io/v1/verticalpodautoscalers";
+const API: &str = "/apis/autoscaling.k8s.io/v1";
 /// How often they are read: they seldom change, and nothing depends on them.
 const PERIOD: Duration = Duration::from_secs(300);
 
@@ -31,10 +32,39 @@ type Target = (String, ObjectKey);
 pub(in crate::horizontal) struct Verticals(RwLock<BTreeMap<Target, Vertical>>);
 
 impl Verticals {
-    fn learn(&self, list: &Value) {
+    /// Reads those in scope; without `namespaces` all. What cannot be read stays as it was known.
+    async fn refresh(&self, client: &Client, namespaces: &[Arc<str>]) {
+        if namespaces.is_empty() {
+            self.refresh_in(client, None).await;
+        }
+        for namespace in namespaces {
+            self.refresh_in(client, Some(namespace)).await;
+        }
+    }
+
+    async fn refresh_in(&self, client: &Client, namespace: Option<&str>) {
+        let path = match namespace {
+            Some(namespace) => format!("{API}/namespaces/{namespace}/verticalpodautoscalers"),
+            None => format!("{API}/verticalpodautoscalers"),
+        };
+        let Ok(request) = http::Request::get(path).body(Vec::new()) else {
+            return;
+        };
+        match client.request::<Value>(request).await {
+            Ok(list) => self.learn(namespace, &list),
+            // A cluster without the kind has none.
+            Err(Error::Api(status)) if status.code == 404 => self.learn(namespace, &Value::Null),
+            Err(error) => tracing::debug!(%error, "VerticalPodAutoscalers cannot be read"),
+        }
+    }
+
+    /// Takes in all there are in a namespace, or everywhere.
+    fn learn(&self, namespace: Option<&str>, list: &Value) {
         let items = list.get("items").and_then(Value::as_array);
-        let known = items.into_iter().flatten().filter_map(read).collect();
-        *self.0.write() = known;
+        let found: Vec<_> = items.into_iter().flatten().filter_map(read).collect();
+        let mut known = self.0.write();
+        known.retain(|(_, object), _| namespace.is_some_and(|name| *object.namespace != *name));
+        known.extend(found);
     }
 
     /// Finds one that changes a request whose percentage the autoscaler holds.
@@ -136,11 +166,10 @@ impl Shell {
     /// Reads the VerticalPodAutoscalers now and then, for ever; a cluster without them has none.
     pub(in crate::horizontal) async fn follow_verticals(&self) {
         loop {
-            let request = http::Request::get(PATH).body(Vec::new());
-            if let Ok(request) = request {
-                let list = self.writer.client().request::<Value>(request).await;
-                self.verticals.learn(&list.unwrap_or_default());
-            }
+            let namespaces = &self.options.scope.namespaces;
+            self.verticals
+                .refresh(self.writer.client(), namespaces)
+                .await;
             tokio::time::sleep(PERIOD).await;
         }
     }
@@ -148,9 +177,71 @@ impl Shell {
 
 #[cfg(test)]
 mod tests {
-    use super::read;
+    use super::{Verticals, read};
+    use http::{Request, Response};
+    use kube::Client;
+    use kube::client::Body;
     use rstest::rstest;
     use serde_json::{Value, json};
+    use std::convert::Infallible;
+    use std::sync::Arc;
+
+    /// An API server that answers lists in namespaces `a`, with one, and `b`, with `status`.
+    fn server(status: u16) -> Client {
+        Client::new(
+            tower::service_fn(move |request: Request<Body>| async move {
+                let path = request.uri().path().to_owned();
+                let items: &[Value] = &[json!({
+                    "metadata": { "name": "v", "namespace": if path.contains("/b/") { "b" } else { "a" } },
+                    "spec": { "targetRef": { "kind": "Deployment", "name": "web" } },
+                })];
+                let (status, body) = match path.as_str() {
+                    "/apis/autoscaling.k8s.io/v1/namespaces/a/verticalpodautoscalers" => {
+                        (200, json!({ "items": items }))
+                    }
+                    "/apis/autoscaling.k8s.io/v1/namespaces/b/verticalpodautoscalers"
+                        if status == 200 =>
+                    {
+                        (200, json!({ "items": items }))
+                    }
+                    "/apis/autoscaling.k8s.io/v1/namespaces/b/verticalpodautoscalers" => (
+                        status,
+                        json!({ "kind": "Status", "apiVersion": "v1", "code": status,
+                            "status": "Failure", "message": "no", "reason": "no", "metadata": {} }),
+                    ),
+                    // Without rights in the whole cluster.
+                    _ => (403, json!({})),
+                };
+                let body = Body::from(body.to_string().into_bytes());
+                Ok::<_, Infallible>(Response::builder().status(status).body(body).unwrap())
+            }),
+            "default",
+        )
+    }
+
+    #[rstest]
+    #[case::gone(404, &["a"])]
+    #[case::forbidden(403, &["a", "b"])]
+    #[case::broken(500, &["a", "b"])]
+    #[tokio::test]
+    async fn a_namespace_at_a_time_and_only_absence_forgets(
+        #[case] status: u16,
+        #[case] want: &[&str],
+    ) {
+        let verticals = Verticals::default();
+        let scope: [Arc<str>; 2] = ["a".into(), "b".into()];
+        let known = || -> Vec<String> {
+            let known = verticals.0.read();
+            known
+                .keys()
+                .map(|(_, object)| object.namespace.to_string())
+                .collect()
+        };
+        verticals.refresh(&server(200), &scope).await;
+        assert_eq!(known(), ["a", "b"]);
+        verticals.refresh(&server(status), &scope).await;
+        assert_eq!(known(), want);
+    }
 
     #[rstest]
     #[case::by_default(json!({}), Some("cpu memory"))]
