@@ -8,10 +8,10 @@ mod show;
 use super::findings::Finding;
 use super::key::ScalerKey;
 use jiff::Timestamp;
-use journal::{Entry, Journal, MOST_ENTRIES, Span, is_repeated};
+use journal::{Entry, Journal, MOST_ENTRIES, Span, is_repeated, says_the_same};
 use parking_lot::RwLock;
 use plimsoll_api::selector::FieldSelector;
-use plimsoll_engine::horizontal::{Decision, Observed};
+use plimsoll_engine::horizontal::{Decision, Observed, summary};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -98,6 +98,14 @@ impl Explanations {
         if let Some(id) = changed {
             self.0.newest.send_replace(id);
         }
+    }
+
+    /// The decision in one line, unless it says what the last one told said.
+    pub(super) fn news(&self, scaler: &ScalerKey, decision: &Decision) -> Option<String> {
+        let inner = self.0.inner.read();
+        let told = inner.scalers.get(scaler);
+        let old = told.is_some_and(|told| says_the_same(&told.last.decision, decision));
+        (!old).then(|| summary(&decision.trace))
     }
 
     /// Forgets an autoscaler that is gone.

@@ -326,6 +326,9 @@ impl Shell {
         } = seen;
         let now = observed.now;
         if self.options.observe_only {
+            if let Some(line) = self.explanations.news(key, &decision) {
+                tracing::info!(scaler = %key, "decided (dry run, nothing is written): {line}");
+            }
             self.explanations.tell(key, observed, decision, Vec::new());
             return Ok(());
         }

@@ -91,8 +91,12 @@ impl Journal {
 
 /// Whether a pass decides what the one before it did, so that it is only counted.
 pub(super) fn is_repeated(before: &Decision, now: &Decision) -> bool {
-    before.write.is_none()
-        && now.write.is_none()
+    before.write.is_none() && now.write.is_none() && says_the_same(before, now)
+}
+
+/// Whether two decisions say the same, numbers and times aside.
+pub(super) fn says_the_same(before: &Decision, now: &Decision) -> bool {
+    before.write == now.write
         && before.error == now.error
         && same_outcome(&before.trace, &now.trace)
 }

@@ -18,11 +18,17 @@ fn key(kind: ScalerKind, name: &str) -> ScalerKey {
 
 /// A pass `seconds` after the epoch with `replicas` of at most 5 and no metric.
 fn tell(to: &Explanations, scaler: &ScalerKey, seconds: i64, replicas: i32) {
+    let observed = observed(seconds, replicas);
+    let decision = decide(&observed);
+    to.tell(scaler, observed, decision, Vec::new());
+}
+
+fn observed(seconds: i64, replicas: i32) -> Observed {
     let spec = Spec {
         max_replicas: 5,
         ..Spec::default()
     };
-    let observed = Observed {
+    Observed {
         now: Timestamp::UNIX_EPOCH + SignedDuration::from_secs(seconds),
         settings: Settings::default(),
         namespace: "default".into(),
@@ -37,9 +43,7 @@ fn tell(to: &Explanations, scaler: &ScalerKey, seconds: i64, replicas: i32) {
         rivals: Vec::new(),
         readings: Vec::new(),
         memory: None,
-    };
-    let decision = decide(&observed);
-    to.tell(scaler, observed, decision, Vec::new());
+    }
 }
 
 async fn read(from: &Explanations, parameters: &[(&str, &str)], fields: &str) -> Value {
@@ -169,4 +173,22 @@ fn what_is_forgotten_takes_no_room() {
     assert!(explanations.0.inner.read().bytes > 0);
     explanations.forget(&web);
     assert_eq!(explanations.0.inner.read().bytes, 0);
+}
+
+#[test]
+fn a_line_is_news_once_however_often_it_is_decided() {
+    let explanations = Explanations::default();
+    let web = key(ScalerKind::Horizontal, "web");
+    let lines: Vec<_> = [9, 9, 3, 3, 9]
+        .into_iter()
+        .zip(0..)
+        .map(|(replicas, pass)| {
+            let decision = decide(&observed(pass * 15, replicas));
+            let line = explanations.news(&web, &decision);
+            tell(&explanations, &web, pass * 15, replicas);
+            line
+        })
+        .collect();
+    let lines: Vec<_> = lines.iter().map(Option::as_deref).collect();
+    assert_eq!(lines, [Some(MOVED), None, Some(HELD), None, Some(MOVED)]);
 }
