@@ -41,8 +41,7 @@ impl Patient {
         );
         let (workloads, autoscalers, kubelets) =
             tokio::join!(self.workloads(), self.autoscalers(), self.kubelets());
-        let (seen, namespace) =
-            tokio::join!(builtin::see(&self.client, true), self.own_namespace());
+        let (seen, namespace) = tokio::join!(builtin::see(&self.client, &[]), self.own_namespace());
         Facts {
             version,
             groups,

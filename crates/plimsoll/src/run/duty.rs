@@ -6,6 +6,7 @@ use super::connect::Connection;
 use super::health::Health;
 use super::parts::Parts;
 use super::serving::{Served, Serving};
+use super::stance::{News, Role, Stance};
 use super::{RunArgs, own_namespace};
 use anyhow::{Context as _, Result};
 use jiff::SignedDuration;
@@ -17,13 +18,8 @@ use plimsoll_sources::metrics::kubelet::{ScrapeOptions, ScraperConfig, kubelet_c
 use plimsoll_sources::metrics::poll::PollOptions;
 use plimsoll_sources::metrics::source::{self, SourceChoice, SourceConfig};
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::task::JoinSet;
 
-/// While acting: how often to look for traces of another controller.
-const LOOK: Duration = Duration::from_secs(60);
-/// While standing back: how often to try whether the other controller is gone.
-const TRY: Duration = Duration::from_secs(300);
 /// Name of the part in `/readyz`.
 const PART: &str = "horizontal-pod-autoscalers";
 
@@ -36,8 +32,6 @@ pub(super) struct Plan {
     config: Config,
     serving: Option<Serving>,
     namespace: String,
-    /// Whether the whole cluster is in scope.
-    everywhere: bool,
     take_over: bool,
 }
 
@@ -69,7 +63,6 @@ impl Plan {
             serving: Serving::new(args, &namespace).filter(|_| everywhere),
             config: connection.config.clone(),
             namespace,
-            everywhere,
             take_over: args.scope.take_over,
         })
     }
@@ -89,20 +82,9 @@ pub(super) struct Duty<'a> {
     health: &'a Health,
     plan: &'a Plan,
     horizontal: Option<Horizontal>,
-    role: Role,
+    stance: Stance,
     measuring: JoinSet<()>,
     served: Option<Served>,
-}
-
-/// What this process does about HorizontalPodAutoscalers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Role {
-    /// Nothing yet.
-    Waits,
-    /// It obeys them.
-    Acts,
-    /// Another controller obeys them.
-    StandsBack,
 }
 
 impl<'a> Duty<'a> {
@@ -127,7 +109,7 @@ impl<'a> Duty<'a> {
             health,
             plan,
             horizontal: None,
-            role: Role::Waits,
+            stance: Stance::default(),
             measuring,
             served,
         })
@@ -135,16 +117,18 @@ impl<'a> Duty<'a> {
 
     /// Obeys autoscalers; HorizontalPodAutoscalers only while no other controller does. For ever.
     pub(super) async fn tend(&mut self) {
-        let all = self.plan.everywhere;
         let first = match self.decreed() {
             Some(verdict) => verdict,
-            None => builtin::see(&self.context.client, all)
+            None => builtin::see(&self.context.client, self.plan.namespaces())
                 .await
                 .judge(self.context.clock.now()),
         };
         // PodAutoscalers need not wait for what trying out shows.
         let undecided = matches!(first, Verdict::Unknown(_));
-        self.heed(first);
+        match first {
+            Verdict::Unknown(why) => self.try_out(&why),
+            known @ (Verdict::Active(_) | Verdict::Absent(_)) => self.heed(known),
+        }
         let (signals, options) = (self.parts.signals(), self.plan.options.clone());
         self.horizontal = Some(Horizontal::start(self.context, signals, options));
         if undecided {
@@ -152,8 +136,7 @@ impl<'a> Duty<'a> {
             self.heed(verdict);
         }
         loop {
-            let acts = self.role == Role::Acts;
-            tokio::time::sleep(if acts { LOOK } else { TRY }).await;
+            tokio::time::sleep(self.stance.rest()).await;
             let verdict = self.look().await;
             self.heed(verdict);
         }
@@ -176,23 +159,24 @@ impl<'a> Duty<'a> {
             return verdict;
         }
         let (client, clock) = (&self.context.client, self.context.clock);
-        let (all, namespace) = (self.plan.everywhere, &self.plan.namespace);
-        if self.role == Role::Acts {
+        let (scope, namespace) = (self.plan.namespaces(), &self.plan.namespace);
+        if self.stance.role() == Role::Acts {
             // The other one would leave traces beside ours.
-            return builtin::see(client, all).await.judge(clock.now());
+            return builtin::see(client, scope).await.judge(clock.now());
         }
-        builtin::find_out(client, clock, namespace, all).await
+        builtin::find_out(client, clock, namespace, scope).await
+    }
+
+    /// What was seen does not say, so it will be tried out.
+    fn try_out(&self, why: &str) {
+        self.plan.options.elsewhere.set(true);
+        tracing::info!(%why, "leaving HorizontalPodAutoscalers alone until it is known whether another controller obeys them");
+        self.health.fine(PART, waiting(why));
     }
 
     fn heed(&mut self, verdict: Verdict) {
-        let role = match &verdict {
-            Verdict::Absent(_) => Role::Acts,
-            Verdict::Active(_) => Role::StandsBack,
-            Verdict::Unknown(_) if self.role == Role::Acts => Role::Acts,
-            Verdict::Unknown(_) => Role::Waits,
-        };
-        let changed = self.role != role;
-        self.role = role;
+        let changed = self.stance.take(&verdict) == News::Changed;
+        let role = self.stance.role();
         self.plan.options.elsewhere.set(role != Role::Acts);
         let choices = builtin::CHOICES;
         match verdict {
@@ -209,8 +193,12 @@ impl<'a> Duty<'a> {
                 ));
             }
             Verdict::Unknown(why) if role == Role::Waits => {
-                tracing::info!(%why, "leaving HorizontalPodAutoscalers alone until it is known whether another controller obeys them");
-                self.health.fine(PART, format!("left alone for now; {why}"));
+                if changed {
+                    tracing::warn!(%why, "leaving HorizontalPodAutoscalers alone: it cannot be found out whether another controller obeys them; trying again every few seconds");
+                } else {
+                    tracing::debug!(%why, "trying again to find out whether another controller obeys HorizontalPodAutoscalers");
+                }
+                self.health.fine(PART, waiting(&why));
             }
             Verdict::Absent(_) | Verdict::Active(_) | Verdict::Unknown(_) => {}
         }
@@ -242,6 +230,11 @@ impl<'a> Duty<'a> {
         self.measuring.shutdown().await;
         builtin::tidy(&self.context.client, &self.plan.namespace).await;
     }
+}
+
+/// What `/readyz` says while it is not known who obeys HorizontalPodAutoscalers.
+fn waiting(why: &str) -> String {
+    format!("waits, left alone until it is known whether another controller obeys them; {why}")
 }
 
 fn measurement(context: &Context, parts: &Parts, plan: &Plan) -> Result<SourceConfig> {

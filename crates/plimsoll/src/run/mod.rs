@@ -15,6 +15,7 @@ mod metrics;
 mod parts;
 mod requests;
 mod serving;
+mod stance;
 
 pub(crate) use connect::connect;
 pub(crate) use flags::{ConnectionArgs, HorizontalArgs, duration};

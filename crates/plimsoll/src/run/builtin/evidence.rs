@@ -99,12 +99,7 @@ impl ControllerPod {
         if self.command.is_empty() {
             return None;
         }
-        let flag = self.command.iter().find_map(|word| {
-            let list = word.split_whitespace();
-            list.into_iter()
-                .find_map(|word| word.strip_prefix("--controllers="))
-        });
-        let Some(list) = flag else {
+        let Some(list) = self.controllers() else {
             return Some(true);
         };
         let listed: Vec<&str> = list.split(',').map(str::trim).collect();
@@ -116,6 +111,23 @@ impl ControllerPod {
         }
         let named = NAMES.iter().any(|name| listed.contains(name));
         Some(named || listed.contains(&"*"))
+    }
+
+    /// The value of `--controllers`, which may be an argument of its own or words of a shell's.
+    fn controllers(&self) -> Option<&str> {
+        let mut words = self.command.iter().flat_map(|word| word.split_whitespace());
+        while let Some(word) = words.next() {
+            let list = match word.strip_prefix("--controllers") {
+                Some("") => words.next()?,
+                Some(rest) => match rest.strip_prefix('=') {
+                    Some(list) => list,
+                    None => continue,
+                },
+                None => continue,
+            };
+            return Some(list.trim_matches(['"', '\'']));
+        }
+        None
     }
 }
 
@@ -178,7 +190,7 @@ mod tests {
     #[test]
     fn the_flags_of_the_controller_manager_are_read() {
         let kcm = "kube-controller-manager";
-        let cases: [(&[&str], &str); 6] = [
+        let cases: [(&[&str], &str); 10] = [
             (&[kcm], "active"),
             (&[kcm, "--controllers=*"], "active"),
             (
@@ -194,6 +206,25 @@ mod tests {
                 "absent",
             ),
             (&[kcm, "--controllers=deployment-controller"], "absent"),
+            (
+                &[
+                    kcm,
+                    "--controllers",
+                    "*,-horizontal-pod-autoscaler-controller",
+                    "--v=2",
+                ],
+                "absent",
+            ),
+            (&[kcm, "--controllers", "*"], "active"),
+            (&[kcm, "--controllers-of-another-kind=none"], "active"),
+            (
+                &[
+                    "sh",
+                    "-c",
+                    "kube-controller-manager --controllers '*,-horizontalpodautoscaling' --v=2",
+                ],
+                "absent",
+            ),
             (&[], "unknown"),
         ];
         for (command, want) in cases {

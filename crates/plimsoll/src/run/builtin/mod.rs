@@ -13,8 +13,13 @@ mod seen;
 pub(crate) use evidence::Verdict;
 pub(crate) use seen::see;
 
-use kube::Client;
+use kube::{Client, Error};
 use plimsoll_clock::Clock;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Tidying up may take no longer.
+const TIDY_PATIENCE: Duration = Duration::from_secs(2);
 
 /// What people can do about it.
 pub(crate) const CHOICES: &str = "to let Plimsoll obey HorizontalPodAutoscalers, start \
@@ -22,9 +27,15 @@ pub(crate) const CHOICES: &str = "to let Plimsoll obey HorizontalPodAutoscalers,
      cannot be done, write PodAutoscalers (`plimsoll convert` makes them), which only Plimsoll obeys; \
      --take-over skips this check";
 
-/// Finds out, by what can be seen and else by trying.
-pub(super) async fn find_out(client: &Client, clock: Clock, namespace: &str, all: bool) -> Verdict {
-    let verdict = see(client, all).await.judge(clock.now());
+/// Finds out, by what can be seen in `scope` (everywhere, if empty) and else by trying in our own
+/// namespace.
+pub(super) async fn find_out(
+    client: &Client,
+    clock: Clock,
+    namespace: &str,
+    scope: &[Arc<str>],
+) -> Verdict {
+    let verdict = see(client, scope).await.judge(clock.now());
     if !matches!(verdict, Verdict::Unknown(_)) {
         return verdict;
     }
@@ -39,9 +50,35 @@ pub(super) async fn find_out(client: &Client, clock: Clock, namespace: &str, all
     }
 }
 
-/// Removes what trying it out may have left behind when it was interrupted.
+/// Removes what trying it out may have left behind when it was interrupted. Takes two seconds at
+/// most: the process is ending.
 pub(super) async fn tidy(client: &Client, namespace: &str) {
-    if let Err(error) = probe::clear(client, namespace).await {
-        tracing::debug!(%error, "the autoscaler that was made to find out is left behind");
+    let clearing = tokio::time::timeout(TIDY_PATIENCE, probe::clear(client, namespace));
+    let error = match clearing.await {
+        Ok(Ok(())) => return,
+        Ok(Err(error)) => error,
+        Err(late) => Error::Service(late.into()),
+    };
+    tracing::debug!(%error, "the autoscaler that was made to find out is left behind");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::tidy;
+    use http::{Request, Response};
+    use kube::Client;
+    use kube::client::Body;
+    use std::convert::Infallible;
+    use std::time::Duration;
+
+    #[tokio::test(start_paused = true)]
+    async fn tidying_does_not_wait_for_a_server_that_does_not_answer() {
+        let silent = tower::service_fn(|_: Request<Body>| {
+            std::future::pending::<Result<Response<Body>, Infallible>>()
+        });
+        let client = Client::new(silent, "default");
+        let tidying = tidy(&client, "plimsoll-system");
+        let ended = tokio::time::timeout(Duration::from_secs(3), tidying).await;
+        assert!(ended.is_ok());
     }
 }
