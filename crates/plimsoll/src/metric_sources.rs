@@ -53,6 +53,15 @@ pub(crate) struct MetricSourceArgs {
     adapters: Vec<AdapterArg>,
 }
 
+impl MetricSourceArgs {
+    /// The flags given that name a source.
+    pub(crate) fn given(&self) -> Vec<&'static str> {
+        let config = self.metrics_config.iter().map(|_| "--metrics-config");
+        let adapters = self.adapters.first().map(|_| "--metrics-adapter");
+        config.chain(adapters).collect()
+    }
+}
+
 /// How Prometheus is asked.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Custom and external metrics")]

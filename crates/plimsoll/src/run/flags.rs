@@ -150,6 +150,9 @@ impl ElectionArgs {
     }
 }
 
+/// What is served by default.
+const APIS: &str = "explain,metrics";
+
 /// What is served, and where.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Serving")]
@@ -161,7 +164,7 @@ pub(crate) struct ServingArgs {
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080", value_parser = address)]
     pub(crate) metrics_bind_address: Bind,
     /// APIs to serve for the cluster
-    #[arg(long, value_name = "API,…", value_delimiter = ',', default_value = "explain,metrics",
+    #[arg(long, value_name = "API,…", value_delimiter = ',', default_value = APIS,
           value_parser = ["", "explain", "metrics", "custom", "external"])]
     pub(crate) serve: Vec<String>,
     /// Port of these APIs, over TLS; 0 to serve none
@@ -176,6 +179,14 @@ pub(crate) struct ServingArgs {
     /// Key of that certificate
     #[arg(long, value_name = "FILE", requires = "tls_cert_file")]
     pub(crate) tls_private_key_file: Option<PathBuf>,
+}
+
+impl ServingArgs {
+    /// Whether other APIs are asked for than those of the default.
+    pub(crate) fn asks_for_apis(&self) -> bool {
+        let apis = || self.serve.iter().filter(|api| !api.is_empty());
+        apis().count() > 0 && !apis().eq(APIS.split(','))
+    }
 }
 
 /// A place to listen, or none.

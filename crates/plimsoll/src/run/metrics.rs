@@ -84,6 +84,11 @@ fn parse_source(text: &str) -> Result<SourceChoice, NoSource> {
 }
 
 impl MetricsArgs {
+    /// The source that the flag names.
+    pub(super) fn asked_for(&self) -> SourceChoice {
+        self.metrics_source
+    }
+
     /// Which source. Nodes are of the whole cluster: in some namespaces alone there are none.
     pub(super) fn source(&self, everywhere: bool) -> SourceChoice {
         if everywhere {

@@ -10,6 +10,7 @@ mod connect;
 mod duty;
 mod flags;
 mod health;
+mod ineffective;
 mod log;
 mod metrics;
 mod parts;
@@ -125,6 +126,7 @@ impl Process {
         let timing = args.election.timing()?;
         let connection = connect(&args.connection).await?;
         let plan = Plan::new(&args, &connection)?;
+        ineffective::warn(&args);
         let health = Health::default();
         let mut tasks = JoinSet::new();
         let parts = Parts::default();
