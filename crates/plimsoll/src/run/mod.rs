@@ -159,15 +159,7 @@ impl Process {
     /// Waits for the lease, acts, and ends well.
     async fn take_part(self, stop: CancellationToken) -> Result<ExitCode> {
         let Some(settings) = self.election.clone() else {
-            self.health.fine("leader-election", "switched off; acting");
-            let mut duty = self.duty().await?;
-            tokio::select! {
-                biased;
-                () = stop.cancelled() => {}
-                () = duty.tend() => {}
-            }
-            duty.stop().await;
-            return self.leave(None).await;
+            return Box::pin(self.act_alone(stop)).await;
         };
         let mut elector = self.elector(settings);
         self.health.fine("leader-election", "standing by");
@@ -178,7 +170,9 @@ impl Process {
         }
         self.health.fine("leader-election", "leading");
         self.parts.leading.store(true, Ordering::Relaxed);
-        let mut duty = self.duty().await?;
+        let Some(mut duty) = begin(Some(&mut elector), &stop, self.duty()).await? else {
+            return self.leave(Some(elector)).await;
+        };
         tokio::select! {
             biased;
             lost = elector.hold() => return lose(duty, lost),
@@ -194,6 +188,21 @@ impl Process {
             () = duty.stop() => {}
         }
         self.leave(Some(elector)).await
+    }
+
+    /// Acts without an election.
+    async fn act_alone(self, stop: CancellationToken) -> Result<ExitCode> {
+        self.health.fine("leader-election", "switched off; acting");
+        let Some(mut duty) = begin(None, &stop, self.duty()).await? else {
+            return self.leave(None).await;
+        };
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => {}
+            () = duty.tend() => {}
+        }
+        duty.stop().await;
+        self.leave(None).await
     }
 
     /// Waits for the first lists of pods and targets.
@@ -220,10 +229,8 @@ impl Process {
 
     /// Gives the lease back and ends.
     async fn leave(mut self, elector: Option<Elector>) -> Result<ExitCode> {
-        if let Some(mut elector) = elector
-            && let Err(error) = elector.release().await
-        {
-            tracing::warn!(%error, "the lease was not given back; it will run out");
+        if let Some(mut elector) = elector {
+            give_back(&mut elector).await;
         }
         self.tasks.shutdown().await;
         tracing::info!("stopped");
@@ -231,10 +238,46 @@ impl Process {
     }
 }
 
+/// Does `work`, however long it takes, while the lease is held and nobody stops the process; `None`
+/// if somebody does.
+async fn begin<T>(
+    mut elector: Option<&mut Elector>,
+    stop: &CancellationToken,
+    work: impl Future<Output = Result<T>>,
+) -> Result<Option<T>> {
+    let hold = async {
+        match elector.as_deref_mut() {
+            Some(elector) => elector.hold().await,
+            None => std::future::pending().await,
+        }
+    };
+    let begun = tokio::select! {
+        biased;
+        lost = hold => return Err(stopped(lost)),
+        () = stop.cancelled() => return Ok(None),
+        begun = work => begun,
+    };
+    // The next one need not wait for a lease that nobody uses.
+    if let (Err(_), Some(elector)) = (&begun, elector) {
+        give_back(elector).await;
+    }
+    begun.map(Some)
+}
+
+async fn give_back(elector: &mut Elector) {
+    if let Err(error) = elector.release().await {
+        tracing::warn!(%error, "the lease was not given back; it will run out");
+    }
+}
+
 /// Parity: upstream's controllers exit, too, so that a new leader is never disturbed.
 fn lose(duty: Duty<'_>, lost: Lost) -> Result<ExitCode> {
     drop(duty);
-    Err(anyhow::Error::new(lost).context("stopped: leadership is lost; start again to take part"))
+    Err(stopped(lost))
+}
+
+fn stopped(lost: Lost) -> anyhow::Error {
+    anyhow::Error::new(lost).context("stopped: leadership is lost; start again to take part")
 }
 
 async fn serve(
@@ -294,3 +337,6 @@ async fn greet(server: &str, client: &Client) -> Result<()> {
         Err(error) => Err(error).with_context(|| format!("cannot reach {server}")),
     }
 }
+
+#[cfg(test)]
+mod tests;
