@@ -249,3 +249,19 @@ async fn an_attempt_that_is_dropped_is_given_back_by_a_release() {
     };
     assert_eq!(holder, "");
 }
+
+#[tokio::test(start_paused = true)]
+async fn giving_back_does_not_wait_for_a_server_that_does_not_answer() {
+    let rig = Rig::start().await;
+    let (client, wire) = wired(&rig);
+    let mut leader = candidate(&rig, client, "a", rig.clock);
+    leader.acquire().await;
+    wire.set(Link::Swallowed);
+    let begun = Instant::now();
+    timeout(Duration::from_secs(60), leader.release())
+        .await
+        .expect("it ends")
+        .unwrap();
+    assert!(begun.elapsed() <= Duration::from_secs(2));
+    assert!(!leader.leads());
+}

@@ -34,6 +34,9 @@ use rand::{Rng, SeedableRng};
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until, timeout};
 
+/// Giving the lease back may take no longer; it runs out by itself.
+const RELEASE_PATIENCE: Duration = Duration::from_secs(2);
+
 /// Which lease, who wants it, and how patiently.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -173,13 +176,21 @@ impl Elector {
     }
 
     /// Gives the lease back, so that another process may lead at once. To be called after the last
-    /// write. Does nothing if another process has it already.
+    /// write. Does nothing if another process has it already. Takes two seconds at most.
     ///
     /// # Errors
     /// The API server cannot be reached; the lease then runs out by itself.
     pub async fn release(&mut self) -> Result<(), Error> {
         let led = self.deadline.take().is_some();
         self.own = None;
+        let released = timeout(RELEASE_PATIENCE, self.give_back(led)).await;
+        released.unwrap_or_else(|_| {
+            tracing::warn!("giving the lease back takes too long; it will run out");
+            Ok(())
+        })
+    }
+
+    async fn give_back(&self, led: bool) -> Result<(), Error> {
         let Some(mut lease) = self.leases.get_opt(&self.settings.name).await? else {
             return Ok(());
         };
@@ -191,11 +202,10 @@ impl Elector {
         released.write_to(lease.spec.get_or_insert_default());
         let params = PostParams::default();
         let replaced = self.leases.replace(&self.settings.name, &params, &lease);
-        match timeout(self.patience(), replaced).await {
+        match replaced.await {
             // Somebody was faster.
-            Ok(Err(Error::Api(status))) if status.code == 409 || status.code == 404 => {}
-            Ok(outcome) => drop(outcome?),
-            Err(_) => tracing::warn!("giving the lease back takes too long; it will run out"),
+            Err(Error::Api(status)) if status.code == 409 || status.code == 404 => {}
+            outcome => drop(outcome?),
         }
         if led {
             self.tell_about(&lease, "stopped leading");

@@ -34,7 +34,7 @@ impl Default for Timing {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TimingError {
     /// A leader must stop before others may start.
-    #[error("the lease duration must be greater than the renew deadline")]
+    #[error("the lease duration, in whole seconds, must be greater than the renew deadline")]
     DeadlineTooLong,
     /// There must be time for a second attempt.
     #[error("the renew deadline must be greater than 1.2 times the retry period")]
@@ -53,19 +53,29 @@ impl Timing {
     /// # Errors
     /// The first rule that is broken.
     pub fn check(&self) -> Result<(), TimingError> {
-        if self.lease_duration <= self.renew_deadline {
+        if self.lease_seconds() < 1 {
+            return Err(TimingError::LeaseTooShort);
+        }
+        if self.counted() <= self.renew_deadline {
             return Err(TimingError::DeadlineTooLong);
         }
         if self.renew_deadline <= self.retry_period.mul_f64(1.2) {
             return Err(TimingError::RetryTooLong);
         }
-        if self.lease_duration < Duration::from_secs(1) {
-            return Err(TimingError::LeaseTooShort);
-        }
         if self.retry_period.is_zero() {
             return Err(TimingError::NoPause);
         }
         Ok(())
+    }
+
+    /// The lease duration as the lease has it: whole seconds, rounded down.
+    fn lease_seconds(&self) -> i32 {
+        i32::try_from(self.lease_duration.as_secs()).unwrap_or(i32::MAX)
+    }
+
+    /// The lease duration as others count it.
+    fn counted(&self) -> Duration {
+        Duration::from_secs(u64::try_from(self.lease_seconds()).unwrap_or_default())
     }
 }
 
@@ -101,7 +111,7 @@ impl Record {
         let stays = self.holder == me;
         Self {
             holder: me.to_owned(),
-            lease_seconds: i32::try_from(timing.lease_duration.as_secs()).unwrap_or(i32::MAX),
+            lease_seconds: timing.lease_seconds(),
             acquired: self.acquired.filter(|_| stays).or(Some(now)),
             renewed: Some(now),
             transitions: self.transitions.saturating_add(i32::from(!stays)),
@@ -188,11 +198,25 @@ mod tests {
         }
     }
 
+    /// Milliseconds, with attempts every 0.1 s.
+    fn fine(lease: u64, renew: u64) -> Timing {
+        Timing {
+            lease_duration: Duration::from_millis(lease),
+            renew_deadline: Duration::from_millis(renew),
+            retry_period: Duration::from_millis(100),
+        }
+    }
+
     #[rstest]
     #[case::defaults(Timing::default(), Ok(()))]
     #[case::equal(timing(10, 10, 2), Err(TimingError::DeadlineTooLong))]
     #[case::retry(timing(15, 10, 9), Err(TimingError::RetryTooLong))]
     #[case::no_pause(timing(15, 10, 0), Err(TimingError::NoPause))]
+    #[case::same_second(fine(10_900, 10_500), Err(TimingError::DeadlineTooLong))]
+    #[case::deadline_of_that_second(fine(10_900, 10_000), Err(TimingError::DeadlineTooLong))]
+    #[case::within_the_second(fine(10_900, 9_999), Ok(()))]
+    #[case::less_than_a_second(fine(900, 500), Err(TimingError::LeaseTooShort))]
+    #[case::longer_than_a_lease_can_say(timing(1 << 40, 1 << 39, 2), Err(TimingError::DeadlineTooLong))]
     fn timing_keeps_leaders_apart(#[case] timing: Timing, #[case] want: Result<(), TimingError>) {
         assert_eq!(timing.check(), want);
     }
