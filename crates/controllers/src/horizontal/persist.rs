@@ -10,14 +10,16 @@
 
 use super::ask::text_of;
 use super::options::MemoryPlace;
+use super::recall::elapsed;
 use super::record::{self, Entry};
 use futures::future::join_all;
+use jiff::Timestamp;
 use kube::Client;
 use parking_lot::Mutex;
 use plimsoll_clock::Clock;
 use plimsoll_engine::horizontal::Memory;
 use serde_json::{Map, Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -30,6 +32,12 @@ const PAUSE: Duration = Duration::from_secs(5);
 const SHORT_PAUSE: Duration = Duration::from_millis(50);
 /// Pause before loading is tried again.
 const RETRY: Duration = Duration::from_secs(2);
+
+/// How old the note of being alive may get.
+const HEARTBEAT: Duration = Duration::from_secs(60);
+/// The annotation of a ConfigMap that says until when its entries were in force, in milliseconds
+/// since 1970.
+const ALIVE: &str = "plimsoll.dev/alive-until";
 
 /// How soon a change is to be saved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,8 +65,26 @@ struct State {
     loaded: BTreeMap<Arc<str>, Entry>,
     /// What the ConfigMaps hold or will hold, by uid.
     noted: BTreeMap<Arc<str>, Memory>,
+    /// When an entry of a shard was last said to be in force, and when that was last saved.
+    alive: BTreeMap<u64, Alive>,
+    /// Those for which there was no room.
+    left_out: BTreeSet<Arc<str>>,
     /// What is to be written: shard, uid, text (`None` removes).
     unsaved: BTreeMap<u64, BTreeMap<Arc<str>, Option<String>>>,
+}
+
+/// Until when the entries of a shard were in force.
+#[derive(Debug, Default, Clone, Copy)]
+struct Alive {
+    known: Timestamp,
+    saved: Timestamp,
+}
+
+/// What one ConfigMap holds.
+#[derive(Default)]
+struct Shard {
+    data: Map<String, Value>,
+    alive: Option<Timestamp>,
 }
 
 impl std::fmt::Debug for Persisted {
@@ -97,29 +123,45 @@ impl Persisted {
             }
         });
         let now = self.clock.now();
-        let data = join_all(shards).await;
+        let shards = join_all(shards).await;
         let mut state = self.state.lock();
-        for (uid, text) in data.into_iter().flatten() {
-            match text.as_str().and_then(|text| record::read(text, now)) {
-                Some(entry) => drop(state.loaded.insert(uid.into(), entry)),
-                None => {
-                    tracing::warn!(uid, "an autoscaler's memory cannot be read; it starts anew");
+        for Shard { data, alive } in shards {
+            for (uid, text) in data {
+                let entry = text.as_str();
+                match entry.and_then(|text| record::read(text, alive, now)) {
+                    Some(entry) if record::is_outdated(&entry.memory, record::LONGEST, now) => {
+                        state.queue(&uid.into(), None);
+                    }
+                    Some(entry) => drop(state.loaded.insert(uid.into(), entry)),
+                    None => {
+                        tracing::warn!(
+                            uid,
+                            "an autoscaler's memory cannot be read; it starts anew"
+                        );
+                    }
                 }
             }
         }
     }
 
-    async fn load_shard(&self, shard: u64) -> Result<Map<String, Value>, String> {
+    async fn load_shard(&self, shard: u64) -> Result<Shard, String> {
         let path = format!("{}/{}", self.path(), self.name(shard));
         let request = http::Request::get(path).body(Vec::new());
         let mut found: Value = match self.send(request).await {
             Ok(found) => found,
-            Err(Refused::Absent) => return Ok(Map::new()),
-            Err(Refused::Other(why)) => return Err(why),
+            Err(Refused::Absent) => return Ok(Shard::default()),
+            Err(Refused::Full(why) | Refused::Other(why)) => return Err(why),
         };
-        Ok(match found.get_mut("data").map(Value::take) {
-            Some(Value::Object(data)) => data,
-            _ => Map::new(),
+        let alive = found
+            .pointer("/metadata/annotations")
+            .and_then(|all| all.get(ALIVE)?.as_str());
+        let alive = alive.and_then(|millis| Timestamp::from_millisecond(millis.parse().ok()?).ok());
+        Ok(Shard {
+            data: match found.get_mut("data").map(Value::take) {
+                Some(Value::Object(data)) => data,
+                _ => Map::new(),
+            },
+            alive,
         })
     }
 
@@ -155,13 +197,19 @@ impl Persisted {
         haste: Haste,
     ) {
         let mut state = self.state.lock();
+        let is_due = state.is_alive(uid, memory);
         let noted = state.noted.get(uid);
-        if noted.is_some_and(|noted| record::says_the_same(noted, memory)) {
+        let same = noted.is_some_and(|noted| record::says_the_same(noted, memory));
+        if same && !is_due {
             return;
         }
-        let text = record::write(&of.to_string(), memory);
-        state.queue(uid, Some(text));
-        state.noted.insert(Arc::clone(uid), memory.clone());
+        if !same {
+            state.noted.insert(Arc::clone(uid), memory.clone());
+            if !state.left_out.contains(uid) {
+                let text = record::write(&of.to_string(), memory);
+                state.queue(uid, Some(text));
+            }
+        }
         drop(state);
         self.changed.notify_one();
         if haste == Haste::Now {
@@ -175,6 +223,9 @@ impl Persisted {
         let known = state.noted.remove(uid).is_some();
         if state.loaded.remove(uid).is_some() || known {
             state.queue(uid, None);
+            // There may be room again.
+            let shard = shard_of(uid);
+            state.left_out.retain(|other| shard_of(other) != shard);
             self.changed.notify_one();
         }
     }
@@ -195,6 +246,15 @@ impl Persisted {
         }
     }
 
+    /// Saves what is unsaved now, and until when all of it was in force.
+    ///
+    /// # Errors
+    /// As [`Self::save`].
+    pub(super) async fn save_all(&self) -> Result<(), String> {
+        self.state.lock().queue_alive();
+        self.save().await
+    }
+
     /// Saves what is unsaved now.
     ///
     /// # Errors
@@ -202,8 +262,20 @@ impl Persisted {
     pub(super) async fn save(&self) -> Result<(), String> {
         let unsaved = self.state.lock().unsaved.clone();
         let writes = unsaved.into_iter().map(|(shard, entries)| async move {
-            self.save_shard(shard, &entries).await?;
-            self.state.lock().saved(shard, &entries);
+            let alive = self.state.lock().alive.get(&shard).map(|alive| alive.known);
+            let saved = self.save_shard(shard, &entries, alive).await;
+            let mut state = self.state.lock();
+            match saved {
+                Ok(()) => state.saved(shard, &entries, alive),
+                Err(Refused::Full(why)) => {
+                    state.make_room(shard);
+                    return Err(why);
+                }
+                Err(Refused::Other(why)) => return Err(why),
+                Err(Refused::Absent) => {
+                    return Err(format!("there is no namespace {}", self.place.namespace));
+                }
+            }
             Ok(())
         });
         join_all(writes).await.into_iter().collect()
@@ -213,46 +285,49 @@ impl Persisted {
         &self,
         shard: u64,
         entries: &BTreeMap<Arc<str>, Option<String>>,
-    ) -> Result<(), String> {
+        alive: Option<Timestamp>,
+    ) -> Result<(), Refused> {
         let data: Map<String, Value> = entries
             .iter()
             .map(|(uid, text)| (uid.to_string(), json!(text)))
             .collect();
+        let mut annotations = Map::new();
+        if let Some(alive) = alive {
+            let millis = alive.as_millisecond().to_string();
+            annotations.insert(ALIVE.to_owned(), millis.into());
+        }
         let path = format!("{}/{}?fieldManager=plimsoll", self.path(), self.name(shard));
         let request = http::Request::patch(path)
             .header("content-type", "application/merge-patch+json")
-            .body(json!({ "data": data }).to_string().into_bytes());
+            .body(
+                json!({ "metadata": { "annotations": &annotations }, "data": data })
+                    .to_string()
+                    .into(),
+            );
         match self.send(request).await {
-            Ok(_) => return Ok(()),
-            Err(Refused::Other(why)) => return Err(why),
             Err(Refused::Absent) => {}
+            done => return done.map(drop),
         }
         let data: Map<String, Value> = data.into_iter().filter(|(_, v)| !v.is_null()).collect();
         if data.is_empty() {
             return Ok(());
         }
+        let about =
+            "What autoscalers remember of their last hour, so that a restart forgets nothing";
+        annotations.insert("plimsoll.dev/description".to_owned(), about.into());
         let map = json!({
             "apiVersion": "v1", "kind": "ConfigMap",
             "metadata": {
                 "name": self.name(shard), "namespace": self.place.namespace,
                 "labels": { "app.kubernetes.io/managed-by": "plimsoll" },
-                "annotations": {
-                    "plimsoll.dev/description":
-                        "What autoscalers remember of their last hour, so that a restart forgets nothing",
-                },
+                "annotations": annotations,
             },
             "data": data,
         });
         let request = http::Request::post(format!("{}?fieldManager=plimsoll", self.path()))
             .header("content-type", "application/json")
             .body(map.to_string().into_bytes());
-        self.send(request)
-            .await
-            .map(drop)
-            .map_err(|refused| match refused {
-                Refused::Other(why) => why,
-                Refused::Absent => format!("there is no namespace {}", self.place.namespace),
-            })
+        self.send(request).await.map(drop)
     }
 
     async fn send(
@@ -265,6 +340,9 @@ impl Persisted {
         match answer.map_err(|_| late())? {
             Ok(answer) => Ok(answer),
             Err(kube::Error::Api(status)) if status.code == 404 => Err(Refused::Absent),
+            Err(error @ kube::Error::Api(_)) if is_full(&error) => {
+                Err(Refused::Full(text_of(&error)))
+            }
             Err(error) => Err(Refused::Other(text_of(&error))),
         }
     }
@@ -280,7 +358,14 @@ impl Persisted {
 
 enum Refused {
     Absent,
+    /// It would be too large.
+    Full(String),
     Other(String),
+}
+
+/// Whether an object would be too large for the server or its storage.
+fn is_full(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if matches!(status.code, 413 | 422))
 }
 
 impl State {
@@ -289,8 +374,58 @@ impl State {
         shard.insert(Arc::clone(uid), text);
     }
 
+    /// Takes in that a memory is in force; whether it is time to save that.
+    fn is_alive(&mut self, uid: &Arc<str>, memory: &Memory) -> bool {
+        let Some(newest) = record::newest(memory) else {
+            return false;
+        };
+        let shard = shard_of(uid);
+        let alive = self.alive.entry(shard).or_insert(Alive {
+            known: newest,
+            saved: newest,
+        });
+        alive.known = alive.known.max(newest);
+        let is_due = elapsed(alive.saved, alive.known) >= HEARTBEAT;
+        if is_due {
+            self.unsaved.entry(shard).or_default();
+        }
+        is_due
+    }
+
+    fn queue_alive(&mut self) {
+        for (shard, alive) in &self.alive {
+            if alive.known > alive.saved {
+                self.unsaved.entry(*shard).or_default();
+            }
+        }
+    }
+
+    /// Leaves out the oldest quarter of a shard that has become too large.
+    fn make_room(&mut self, shard: u64) {
+        let known = self.noted.iter();
+        let known =
+            known.filter(|(uid, _)| shard_of(uid) == shard && !self.left_out.contains(*uid));
+        let mut known: Vec<(Option<Timestamp>, Arc<str>)> = known
+            .map(|(uid, memory)| (record::newest(memory), Arc::clone(uid)))
+            .collect();
+        known.sort();
+        known.truncate(known.len().div_ceil(4));
+        for (_, uid) in known {
+            self.queue(&uid, None);
+            self.left_out.insert(uid);
+        }
+    }
+
     /// Takes out what was written, unless it has changed meanwhile.
-    fn saved(&mut self, shard: u64, entries: &BTreeMap<Arc<str>, Option<String>>) {
+    fn saved(
+        &mut self,
+        shard: u64,
+        entries: &BTreeMap<Arc<str>, Option<String>>,
+        alive: Option<Timestamp>,
+    ) {
+        if let (Some(known), Some(until)) = (self.alive.get_mut(&shard), alive) {
+            known.saved = until;
+        }
         let Some(unsaved) = self.unsaved.get_mut(&shard) else {
             return;
         };
@@ -307,4 +442,55 @@ fn shard_of(uid: &str) -> u64 {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     });
     hash % SHARDS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{State, shard_of};
+    use jiff::Timestamp;
+    use plimsoll_engine::horizontal::Memory;
+    use plimsoll_engine::horizontal::memory::Recommendation;
+    use std::sync::Arc;
+
+    fn memory(seconds: i64) -> Memory {
+        let recommendation = Recommendation {
+            replicas: 1,
+            time: Timestamp::from_second(seconds).unwrap(),
+        };
+        Memory {
+            recommendations: vec![recommendation],
+            ..Memory::default()
+        }
+    }
+
+    #[test]
+    fn a_full_shard_leaves_out_the_oldest_and_then_others() {
+        let mut state = State::default();
+        let uids: Vec<Arc<str>> = (0..200).map(|uid| uid.to_string().into()).collect();
+        let uids = uids.iter().filter(|uid| shard_of(uid) == 3).take(8);
+        let uids: Vec<Arc<str>> = uids.map(Arc::clone).collect();
+        for (age, uid) in uids.iter().enumerate() {
+            let made = 1000 - i64::try_from(age).unwrap();
+            state.noted.insert(Arc::clone(uid), memory(made));
+        }
+        state.make_room(3);
+        assert!(state.left_out.iter().all(|uid| uids[6..].contains(uid)));
+        assert_eq!((state.left_out.len(), state.unsaved[&3].len()), (2, 2));
+        state.make_room(3);
+        assert_eq!((state.left_out.len(), state.unsaved[&3].len()), (4, 4));
+        assert!(state.unsaved[&3].values().all(Option::is_none));
+    }
+
+    #[test]
+    fn being_alive_is_saved_once_a_minute() {
+        let mut state = State::default();
+        let uid: Arc<str> = "a".into();
+        let due = [0, 59, 60].map(|seconds| state.is_alive(&uid, &memory(seconds)));
+        assert_eq!(due, [false, false, true]);
+        let (shard, now) = (shard_of(&uid), Timestamp::from_second(60).unwrap());
+        let entries = state.unsaved[&shard].clone();
+        state.saved(shard, &entries, Some(now));
+        assert!(state.unsaved.is_empty());
+        assert!(!state.is_alive(&uid, &memory(61)));
+    }
 }

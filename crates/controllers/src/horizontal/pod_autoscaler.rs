@@ -108,12 +108,18 @@ impl Scaler {
 
 impl Shell {
     /// Waits for the first list of `PodAutoscalers` where their kind is served. Elsewhere nothing
-    /// waits for it; once it is served, the watch finds them within half a minute.
-    pub(super) async fn pod_autoscalers_ready(&self) {
+    /// waits for it; once it is served, the watch finds them within half a minute. Answers whether
+    /// all are known.
+    pub(super) async fn pod_autoscalers_ready(&self) -> bool {
         let client = self.writer.client();
         let served = client.list_api_group_resources(pod_autoscaler::API_VERSION);
-        if served.await.is_ok() {
-            self.pas.ready().await;
+        match served.await {
+            Ok(_) => {
+                self.pas.ready().await;
+                true
+            }
+            Err(kube::Error::Api(status)) => status.code == 404,
+            Err(_) => false,
         }
     }
 

@@ -88,22 +88,25 @@ impl Recall {
         self.with(scaler, |known| known.status_written = Some(now));
     }
 
-    /// Begins a pass: what is kept of the object, if anything is of exactly this one.
+    /// Begins a pass: what is kept of the object, if anything is of exactly this one, and which
+    /// object of its name there was before.
     pub(super) fn begin(
         &self,
         scaler: &ScalerKey,
         uid: &Arc<str>,
         now: Timestamp,
-    ) -> Option<Memory> {
+    ) -> (Option<Memory>, Option<Arc<str>>) {
         self.with(scaler, |known| {
+            let mut former = None;
             if known.uid != *uid {
-                *known = Remembered {
+                let fresh = Remembered {
                     uid: Arc::clone(uid),
                     ..Remembered::default()
                 };
+                former = Some(std::mem::replace(known, fresh).uid).filter(|uid| !uid.is_empty());
             }
             known.evaluated = Some(now);
-            known.memory.clone()
+            (known.memory.clone(), former)
         })
     }
 
@@ -118,4 +121,26 @@ impl Recall {
 pub(super) fn elapsed(from: Timestamp, to: Timestamp) -> Duration {
     let passed: SignedDuration = to.duration_since(from);
     Duration::try_from(passed).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Recall, ScalerKey};
+    use crate::runtime::ObjectKey;
+    use jiff::Timestamp;
+    use plimsoll_engine::horizontal::Memory;
+    use std::sync::Arc;
+
+    #[test]
+    fn another_object_of_the_name_starts_afresh_and_tells_of_the_former() {
+        let (recall, now) = (Recall::default(), Timestamp::UNIX_EPOCH);
+        let key = ScalerKey::horizontal(ObjectKey::new("default", "web"));
+        let (old, new): (Arc<str>, Arc<str>) = ("old".into(), "new".into());
+        assert_eq!(recall.begin(&key, &old, now), (None, None));
+        recall.with(&key, |known| known.memory = Some(Memory::default()));
+        let kept = Some(Memory::default());
+        assert_eq!(recall.begin(&key, &old, now), (kept, None));
+        assert_eq!(recall.begin(&key, &new, now), (None, Some(old)));
+        assert_eq!(recall.begin(&key, &new, now), (None, None));
+    }
 }

@@ -1,9 +1,14 @@
 //! An autoscaler's memory as a short text.
 
-use jiff::Timestamp;
-use plimsoll_engine::horizontal::Memory;
+use jiff::{SignedDuration, Timestamp};
 use plimsoll_engine::horizontal::memory::{Change, Recommendation};
+use plimsoll_engine::horizontal::spec::Rules;
+use plimsoll_engine::horizontal::{Memory, Settings, Spec};
 use serde::{Deserialize, Serialize};
+
+/// How long anything remembered can matter: the longest window or period that the API admits, and
+/// a margin for clocks that differ.
+pub(super) const LONGEST: SignedDuration = SignedDuration::from_mins(65);
 
 /// What is kept of one autoscaler.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,8 +31,41 @@ struct Text {
     down: Vec<(i32, i64)>,
 }
 
+/// The time of the newest thing remembered.
+pub(super) fn newest(memory: &Memory) -> Option<Timestamp> {
+    let recommended = memory.recommendations.iter().map(|r| r.time);
+    let ups = memory.scale_up_events.iter().map(|event| event.time);
+    let downs = memory.scale_down_events.iter().map(|event| event.time);
+    recommended.chain(ups).chain(downs).max()
+}
+
+/// How long something remembered can matter to an autoscaler of this spec.
+pub(super) fn horizon(spec: &Spec, settings: &Settings) -> SignedDuration {
+    let down = settings.downscale_stabilization;
+    let Some(behavior) = &spec.behavior else {
+        return down;
+    };
+    let longest = |rules: &Rules, default: SignedDuration| {
+        let window = rules.stabilization_window_seconds;
+        let window = window.map_or(default, |seconds| SignedDuration::from_secs(seconds.into()));
+        let periods = rules.policies.iter().map(|policy| policy.period_seconds);
+        periods.fold(window, |longest, seconds| {
+            longest.max(SignedDuration::from_secs(seconds.into()))
+        })
+    };
+    let up = longest(&behavior.scale_up, SignedDuration::ZERO);
+    up.max(longest(&behavior.scale_down, down))
+}
+
+/// Whether nothing remembered is as new as `horizon` before `now`, so that the autoscaler is as
+/// good as seen for the first time.
+pub(super) fn is_outdated(memory: &Memory, horizon: SignedDuration, now: Timestamp) -> bool {
+    newest(memory).is_none_or(|newest| now.duration_since(newest) > horizon)
+}
+
 /// Whether two memories, both compacted, differ in nothing but when the newest recommendation was
-/// made last: it is in force until another one comes, which is what reading takes it for.
+/// made last: it is in force until another one comes, or until the controller ends, which is noted
+/// apart.
 pub(super) fn says_the_same(noted: &Memory, memory: &Memory) -> bool {
     let (old, new) = (&noted.recommendations, &memory.recommendations);
     let recommended = match (old.split_last(), new.split_last()) {
@@ -62,9 +100,10 @@ pub(super) fn write(of: &str, memory: &Memory) -> String {
     serde_json::to_string(&text).unwrap_or_default()
 }
 
-/// Reads a text at `now`. The newest recommendation was in force until the end, so it counts as of
-/// now; nothing counts as later than now, as a clock may have been put back.
-pub(super) fn read(text: &str, now: Timestamp) -> Option<Entry> {
+/// Reads a text at `now`. The newest recommendation was in force until the controller that wrote
+/// it ended, which was `alive` then; nothing counts as later than now, as a clock may have been put
+/// back.
+pub(super) fn read(text: &str, alive: Option<Timestamp>, now: Timestamp) -> Option<Entry> {
     let text: Text = serde_json::from_str(text).ok()?;
     let time = |millis| {
         let time = Timestamp::from_millisecond(millis).ok();
@@ -87,7 +126,8 @@ pub(super) fn read(text: &str, now: Timestamp) -> Option<Entry> {
     });
     let mut recommendations: Vec<Recommendation> = recommended.collect::<Option<_>>()?;
     recommendations.sort_by_key(|recommendation| recommendation.time);
-    recommendations.last_mut()?.time = now;
+    let newest = recommendations.last_mut()?;
+    newest.time = alive.map_or(newest.time, |alive| newest.time.max(alive).min(now));
     Some(Entry {
         memory: Memory {
             recommendations,
@@ -100,10 +140,10 @@ pub(super) fn read(text: &str, now: Timestamp) -> Option<Entry> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Entry, read, says_the_same, write};
-    use jiff::Timestamp;
-    use plimsoll_engine::horizontal::Memory;
+    use super::{Entry, LONGEST, horizon, is_outdated, read, says_the_same, write};
+    use jiff::{SignedDuration, Timestamp};
     use plimsoll_engine::horizontal::memory::{Change, Recommendation};
+    use plimsoll_engine::horizontal::{Memory, Settings, Spec};
     use proptest::prelude::*;
     use rstest::rstest;
 
@@ -147,14 +187,47 @@ mod tests {
     #[case::a_negative_change(r#"{"of":"a","recommended":[[1,0]],"up":[[-1,0]]}"#)]
     #[case::no_time(r#"{"of":"a","recommended":[[1,9223372036854775807]]}"#)]
     fn nonsense_is_not_believed(#[case] text: &str) {
-        assert_eq!(read(text, at(100)), None);
+        assert_eq!(read(text, None, at(100)), None);
+    }
+
+    #[rstest]
+    #[case::it_does_not_know(None, 95)]
+    #[case::before_the_last_change(Some(20), 95)]
+    #[case::a_little_later(Some(98), 98)]
+    #[case::later_than_now(Some(200), 100)]
+    fn the_newest_counts_until_the_end_and_nothing_as_later_than_now(
+        #[case] alive: Option<i64>,
+        #[case] newest: i64,
+    ) {
+        let text = write("a", &memory(&[(8, 90), (3, 95)], &[(5, 400)]));
+        let Entry { memory: got, .. } = read(&text, alive.map(at), at(100)).unwrap();
+        assert_eq!(got, memory(&[(8, 90), (3, newest)], &[(5, 100)]));
     }
 
     #[test]
-    fn the_newest_counts_as_of_now_and_nothing_as_later() {
-        let text = write("a", &memory(&[(8, 90), (3, 95)], &[(5, 400)]));
-        let Entry { memory: got, .. } = read(&text, at(100)).unwrap();
-        assert_eq!(got, memory(&[(8, 90), (3, 100)], &[(5, 100)]));
+    fn after_days_nothing_is_as_new_as_any_window() {
+        let text = write("a", &memory(&[(8, 90), (3, 95)], &[]));
+        let Entry { memory, .. } = read(&text, Some(at(100)), at(300_000)).unwrap();
+        assert_eq!(memory.recommendations[1].time, at(100));
+        assert!(is_outdated(&memory, LONGEST, at(300_000)));
+        assert!(!is_outdated(&memory, LONGEST, at(3700)));
+    }
+
+    #[rstest]
+    #[case::none(serde_json::json!(null), 300)]
+    #[case::own_windows(serde_json::json!({"scaleUp": {"stabilizationWindowSeconds": 0},
+        "scaleDown": {"stabilizationWindowSeconds": 60}}), 60)]
+    #[case::a_default_window(serde_json::json!({"scaleUp": {}, "scaleDown": {}}), 300)]
+    #[case::a_period(serde_json::json!({"scaleUp": {"policies":
+        [{"type": "Pods", "value": 1, "periodSeconds": 1800}]}, "scaleDown": {}}), 1800)]
+    fn what_can_matter(#[case] behavior: serde_json::Value, #[case] seconds: i64) {
+        let spec: Spec = serde_json::from_value(serde_json::json!({
+            "scaleTargetRef": {"kind": "Deployment", "name": "web", "apiVersion": "apps/v1"},
+            "maxReplicas": 3, "behavior": behavior,
+        }))
+        .unwrap();
+        let want = SignedDuration::from_secs(seconds);
+        assert_eq!(horizon(&spec, &Settings::default()), want);
     }
 
     proptest! {
@@ -165,8 +238,7 @@ mod tests {
         ) {
             let mut written = memory(&recommended, &ups);
             written.recommendations.sort_by_key(|recommendation| recommendation.time);
-            let got = read(&write("x", &written), at(99)).unwrap();
-            written.recommendations.last_mut().unwrap().time = at(99);
+            let got = read(&write("x", &written), None, at(99)).unwrap();
             prop_assert_eq!(got, Entry { of: "x".into(), memory: written });
         }
     }

@@ -18,6 +18,9 @@ use tokio::task::JoinHandle;
 /// How long passes under way may take to end once the autoscaler is told to stop.
 const LAST_PASSES: Duration = Duration::from_secs(8);
 
+/// How long saving what autoscalers remember may take after that.
+const LAST_SAVE: Duration = Duration::from_secs(2);
+
 /// Workers for each of `--concurrent-horizontal-pod-autoscaler-syncs`.
 ///
 /// Departs: a worker costs next to nothing here, and most of them only wait for an API to answer.
@@ -71,8 +74,8 @@ impl Horizontal {
         }
     }
 
-    /// Begins no further pass, lets those under way end their writes (for at most 8 s), and
-    /// returns when nothing will be done any more.
+    /// Begins no further pass, lets those under way end their writes (for at most 8 s), saves what
+    /// autoscalers remember (for at most 2 s), and returns when nothing will be done any more.
     pub async fn stop(mut self) {
         self.stop.send_replace(true);
         self.ears.abort();
@@ -84,6 +87,14 @@ impl Horizontal {
             // Whether it was cancelled or has ended in between: it is over.
             drop((&mut self.work).await);
             tracing::warn!("the horizontal autoscaler's last passes took too long and were ended");
+        }
+        let Some(persisted) = &self.shell.persisted else {
+            return;
+        };
+        let saved = tokio::time::timeout(LAST_SAVE, persisted.save_all()).await;
+        let saved = saved.unwrap_or_else(|_| Err("it took too long".into()));
+        if let Err(error) = saved {
+            tracing::warn!(%error, "the last of what autoscalers remember was not saved");
         }
     }
 
@@ -133,11 +144,6 @@ async fn begin(shell: Arc<Shell>, mut stop: watch::Receiver<bool>) {
         () = shell.follow_verticals() => {}
         () = shell.keep_memory() => {}
     }
-    if let Some(persisted) = &shell.persisted
-        && let Err(error) = persisted.save().await
-    {
-        tracing::warn!(%error, "the last of what autoscalers remember was not saved");
-    }
 }
 
 async fn prepare(shell: &Shell) {
@@ -145,10 +151,10 @@ async fn prepare(shell: &Shell) {
     shell.caches.replica_sets.ready().await;
     shell.caches.pods.ready().await;
     shell.hpas.ready().await;
-    shell.pod_autoscalers_ready().await;
+    let all_known = shell.pod_autoscalers_ready().await;
     if let Some(persisted) = &shell.persisted {
         persisted.load().await;
-        shell.sweep(persisted);
+        shell.sweep(persisted, all_known);
     }
 }
 

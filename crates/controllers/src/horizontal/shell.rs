@@ -11,6 +11,7 @@ use super::outside::Outside;
 use super::persist::{Haste, Persisted};
 use super::pod_autoscaler::PaView;
 use super::recall::Recall;
+use super::record;
 use super::registry::Registry;
 use super::running::Signals;
 use super::view::{HpaView, Scaler};
@@ -22,7 +23,7 @@ use crate::supervisor::Context;
 use kube::runtime::watcher;
 use plimsoll_api::usage::{Samples, UsageStore};
 use plimsoll_clock::Clock;
-use plimsoll_engine::horizontal::{Decision, Memory, decide_held, hold};
+use plimsoll_engine::horizontal::{Decision, Memory, Spec, decide_held, hold};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -191,8 +192,8 @@ impl Shell {
     }
 
     /// Drops the memory of autoscalers that were deleted while nobody looked. Of those that are
-    /// outside the scope nothing is known.
-    pub(super) fn sweep(&self, persisted: &Persisted) {
+    /// outside the scope nothing is known, nor of `PodAutoscalers` unless `all_known`.
+    pub(super) fn sweep(&self, persisted: &Persisted, all_known: bool) {
         let Scope {
             namespaces,
             selector,
@@ -204,14 +205,17 @@ impl Shell {
         self.hpas.for_each(|hpa| {
             uids.insert(Arc::clone(&hpa.0.meta.uid));
         });
-        let kind = ScalerKind::Horizontal.kind();
+        self.pas.for_each(|pa| {
+            uids.insert(Arc::clone(&pa.0.meta.uid));
+        });
         persisted.sweep(|entry, uid| {
-            let of = entry.of.strip_prefix(kind).unwrap_or_default().trim();
+            let (kind, of) = entry.of.split_once(' ').unwrap_or_default();
             let namespace = of.split_once('/').map(|(namespace, _)| namespace);
             let inside = namespace.is_some_and(|namespace| {
                 namespaces.is_empty() || namespaces.iter().any(|known| **known == *namespace)
             });
-            inside && !uids.contains(uid)
+            let known = all_known || kind == ScalerKind::Horizontal.kind();
+            inside && known && !uids.contains(uid)
         });
     }
 
@@ -240,10 +244,7 @@ impl Shell {
             self.metrics.unreadable(began.elapsed());
             Error::Spec(key.clone(), why.clone())
         })?;
-        let uid = &scaler.meta.uid;
-        let memory = self.recall.begin(key, uid, self.clock.now());
-        let persisted = || self.persisted.as_ref()?.recall(uid);
-        let memory = memory.or_else(persisted);
+        let memory = self.recall_memory(key, scaler, spec);
         let seen = self.observe(key, scaler, spec, memory).await;
         self.notice_change(key, &seen).await;
         let held = scaler.hold(seen.observed.now);
@@ -276,6 +277,30 @@ impl Shell {
         self.finish(key, scaler, seen, (decision, wrote)).await?;
         let until_ask = next_ask.map(|next| next.saturating_duration_since(Instant::now()));
         Ok(until_ask.map_or(rest, |until_ask| until_ask.min(rest)))
+    }
+
+    /// What is remembered of an autoscaler, here or from before the start.
+    fn recall_memory(&self, key: &ScalerKey, scaler: &Scaler, spec: &Spec) -> Option<Memory> {
+        let (uid, now) = (&scaler.meta.uid, self.clock.now());
+        let (memory, former) = self.recall.begin(key, uid, now);
+        let persisted = self.persisted.as_ref();
+        if let (Some(persisted), Some(former)) = (persisted, former) {
+            persisted.forget(&former);
+        }
+        memory.or_else(|| {
+            let horizon = record::horizon(spec, &self.settings_of(key.kind));
+            let memory = persisted?.recall(uid);
+            memory.filter(|memory| !record::is_outdated(memory, horizon, now))
+        })
+    }
+
+    /// Forgets what an autoscaler has been proposed once another controller obeys it: to go on from
+    /// there after an hour would be to act on nothing.
+    fn leave(&self, key: &ScalerKey, scaler: &Scaler) {
+        self.recall.with(key, |known| known.memory = None);
+        if let Some(persisted) = &self.persisted {
+            persisted.forget(&scaler.meta.uid);
+        }
     }
 
     fn remember(&self, key: &ScalerKey, scaler: &Scaler, memory: Option<&Memory>, wrote: bool) {
@@ -393,6 +418,7 @@ impl Reconcile for Shell {
             return Ok(Action::Wait);
         };
         if key.kind == ScalerKind::Horizontal && self.options.elsewhere.is_set() {
+            self.leave(key, &scaler);
             self.note(key, &scaler).await;
             return Ok(Action::Requeue(self.options.sync_period));
         }

@@ -108,3 +108,94 @@ async fn nothing_is_done_before_the_memory_is_read_nor_after_the_stop() {
     let hpa = autoscalers(&rig).get("web").await.unwrap();
     assert_eq!(condition(&hpa, "AbleToScale").0, "True");
 }
+
+#[tokio::test(start_paused = true)]
+async fn after_a_long_downtime_an_old_proposal_is_not_obeyed() {
+    let (rig, load) = measured().await;
+    load.set(190);
+    rig.deploy(1).await;
+    let first = autoscale(&rig, &load, rig.client.clone(), remembering());
+    rig.create(&autoscalers(&rig), autoscaler("web")).await;
+    assert_eq!(sizes(&rig, Duration::from_secs(60)).await.last(), Some(&4));
+    first.stop().await;
+    load.set(20);
+    let two = json!({"spec": {"replicas": 2}});
+    rig.patch(&rig.deployments(), "web", two).await;
+    tokio::time::sleep(Duration::from_secs(1200)).await;
+    let second = autoscale(&rig, &load, rig.client.clone(), remembering());
+    // As at first sight: not up to the old proposal, and down once the window has passed.
+    assert_eq!(sizes(&rig, Duration::from_secs(280)).await, [2]);
+    assert_eq!(sizes(&rig, Duration::from_secs(60)).await, [2, 1]);
+    second.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_left_to_another_controller_is_seen_for_the_first_time() {
+    let (rig, load) = measured().await;
+    load.set(190);
+    rig.deploy(1).await;
+    let options = remembering();
+    let running = autoscale(&rig, &load, rig.client.clone(), options.clone());
+    rig.create(&autoscalers(&rig), autoscaler("web")).await;
+    assert_eq!(sizes(&rig, Duration::from_secs(60)).await.last(), Some(&4));
+    options.elsewhere.set(true);
+    load.set(20);
+    tokio::time::sleep(Duration::from_secs(900)).await;
+    assert_eq!(running.memory("default", "web"), None);
+    assert!(entries(&rig).await.is_empty());
+    options.elsewhere.set(false);
+    assert_eq!(sizes(&rig, Duration::from_secs(280)).await, [4]);
+    assert_eq!(sizes(&rig, Duration::from_secs(60)).await, [4, 1]);
+    running.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pass_that_hangs_at_the_end_does_not_cost_the_memory() {
+    let (rig, load) = measured().await;
+    load.set(40);
+    rig.deploy(1).await;
+    let faults = Faults::none();
+    let client = faults.client(rig.client.clone());
+    let options = Options {
+        request_timeout: Duration::from_secs(60),
+        ..remembering()
+    };
+    let running = autoscale(&rig, &load, client, options);
+    // Statuses hang, so that the passes do, and saving fails once while they are waited for.
+    let mut failed = false;
+    faults.set(move |method, uri| {
+        if method == "GET" || !uri.contains("configmaps") {
+            return uri.contains("/status").then_some(Fault::Silence);
+        }
+        let first = !std::mem::replace(&mut failed, true);
+        first.then(|| Fault::Answer(500, "{\"kind\":\"Status\",\"code\":500}".into()))
+    });
+    rig.create(&autoscalers(&rig), autoscaler("web")).await;
+    rig.until("remembering", async || {
+        running.memory("default", "web").is_some()
+    })
+    .await;
+    running.stop().await;
+    assert_eq!(entries(&rig).await.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn entries_of_either_kind_that_were_deleted_meanwhile_are_swept() {
+    let (rig, load) = measured().await;
+    let maps = rig.core("kube-system", "configmaps", "ConfigMap");
+    let text = |of: &str| format!("{{\"of\":\"{of}\",\"recommended\":[[1,0]]}}");
+    // Where the hashes of their uids lead.
+    for (map, uid, of) in [
+        ("12", "a", "PodAutoscaler default/gone"),
+        ("05", "b", "HorizontalPodAutoscaler default/gone"),
+    ] {
+        let name = format!("plimsoll-horizontal-memory-{map}");
+        let map = json!({"metadata": {"name": name}, "data": {uid: text(of)}});
+        rig.create(&maps, map).await;
+    }
+    assert_eq!(entries(&rig).await.len(), 2);
+    let running = autoscale(&rig, &load, rig.client.clone(), remembering());
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    running.stop().await;
+    assert!(entries(&rig).await.is_empty());
+}
