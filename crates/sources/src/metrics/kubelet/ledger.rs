@@ -120,7 +120,7 @@ impl Ledger {
         for container in self.containers.values_mut() {
             let new = container.draft.measured(received);
             if let Some(new) = new {
-                container.track.roll(new, pace.resolution);
+                container.track.roll(new, pace);
             }
             let gathered = pods.entry(container.pod.clone()).or_default();
             gathered.add(&container.name, new, &container.track);
@@ -145,7 +145,7 @@ impl Ledger {
             }
             told.round == round
         });
-        self.finish_node(received, &mut outcome);
+        self.finish_node((received, pace), &mut outcome);
         outcome
     }
 
@@ -178,22 +178,23 @@ impl Ledger {
         !stuck
     }
 
-    fn finish_node(&mut self, received: i64, outcome: &mut Outcome) {
+    fn finish_node(&mut self, (received, pace): (i64, Pace), outcome: &mut Outcome) {
         let Some(new) = self.node_draft.measured(received) else {
             return;
         };
-        self.node.roll(new, Duration::ZERO);
+        // The start of a node is no point.
+        let resolution = Duration::ZERO;
+        self.node.roll(new, Pace { resolution, ..pace });
         let usage = self.node.usage().and_then(node_usage);
-        if let Some(usage) = usage
-            && self.node_told != Some(usage.timestamp.as_millisecond())
-        {
-            self.node_told = Some(usage.timestamp.as_millisecond());
-            outcome.samples.nodes.push(("".into(), Some(usage)));
+        let at = usage.as_ref().map(|usage| usage.timestamp.as_millisecond());
+        if at != self.node_told {
+            self.node_told = at;
+            outcome.samples.nodes.push(("".into(), usage));
         }
     }
 
     /// Forgets what others have been told, and says so: the node is gone or silent. Its counters
-    /// are kept, so that one reading is enough when it comes back.
+    /// are kept, so that one reading is enough when it comes back soon ([`Track::roll`]).
     pub(super) fn silence(&mut self) -> Outcome {
         let mut outcome = Outcome::default();
         for name in std::mem::take(&mut self.told).into_keys() {

@@ -37,7 +37,8 @@ impl Default for ScrapeOptions {
 impl ScrapeOptions {
     /// Beyond this age a sample is no longer served.
     pub fn freshness(&self) -> Duration {
-        self.max_age.unwrap_or(self.resolution * 3)
+        self.max_age
+            .unwrap_or_else(|| self.resolution.saturating_mul(3))
     }
 }
 
@@ -85,4 +86,19 @@ pub struct KubeletTls {
     pub certificate: Option<PathBuf>,
     /// Its key (`--kubelet-client-key`).
     pub key: Option<PathBuf>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ScrapeOptions;
+    use std::time::Duration;
+
+    #[test]
+    fn the_longest_resolution_has_a_freshness() {
+        let options = ScrapeOptions {
+            resolution: Duration::MAX,
+            ..ScrapeOptions::default()
+        };
+        assert_eq!(options.freshness(), Duration::MAX);
+    }
 }

@@ -62,7 +62,7 @@ impl std::fmt::Debug for ScraperConfig {
 /// Clones share their counters; only one of them should run.
 #[derive(Debug, Clone)]
 pub struct Scraper {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
 }
 
 #[derive(Debug)]
@@ -70,8 +70,8 @@ pub(super) struct Shared {
     pub(super) config: ScraperConfig,
     pub(super) stats: ScrapeStats,
     owners: Mutex<Owners>,
-    /// Nodes that are followed, and whether their last reading failed.
-    failing: Mutex<BTreeMap<Arc<str>, bool>>,
+    /// Nodes that are followed, and how their last reading went.
+    health: Mutex<BTreeMap<Arc<str>, Health>>,
     pub(super) steady: Semaphore,
     pub(super) suspect: Semaphore,
 }
@@ -84,7 +84,7 @@ impl Scraper {
             config,
             stats: ScrapeStats::new(clock),
             owners: Mutex::default(),
-            failing: Mutex::default(),
+            health: Mutex::default(),
             steady: Semaphore::new(AT_ONCE),
             suspect: Semaphore::new(SUSPECTS_AT_ONCE),
         };
@@ -113,7 +113,7 @@ impl Scraper {
     pub async fn run(self) {
         let config = &self.shared.config;
         *self.shared.owners.lock() = Owners::default();
-        self.shared.failing.lock().clear();
+        self.shared.health.lock().clear();
         let mut wanted = watcher::Config::default();
         if !config.options.node_selector.is_empty() {
             wanted = wanted.labels(&config.options.node_selector);
@@ -168,6 +168,8 @@ impl Roster {
             Event::InitDone => {
                 let listed = std::mem::take(&mut self.listed);
                 self.nodes.retain(|name, _| listed.contains(name));
+                // The nodes could be listed, whatever was said before.
+                self.shared.judge(&self.shared.health.lock());
             }
             Event::Apply(node) => drop(self.put(&node)),
             Event::Delete(node) => {
@@ -186,6 +188,7 @@ impl Roster {
         }
         let (sender, urls) = watch::channel(url);
         let spread = LONGEST_SPREAD.min(SPREAD_PER_NODE * count(self.nodes.len() + 1));
+        self.shared.await_first(&name);
         let follower = Follower::new(Arc::clone(&self.shared), Arc::clone(&name), urls);
         self.tasks.spawn(follower.run(spread));
         self.nodes.insert(Arc::clone(&name), sender);
@@ -213,24 +216,49 @@ impl Shared {
         }
     }
 
-    /// Notes how a node's last reading went. When no node answers, nothing can be measured.
+    /// Notes a node that is about to be read.
+    fn await_first(&self, node: &Arc<str>) {
+        self.health.lock().insert(Arc::clone(node), Health::Unread);
+    }
+
+    /// Notes how a node's last reading went.
     pub(super) fn mark(&self, node: &Arc<str>, failure: Option<&str>) {
-        let mut failing = self.failing.lock();
-        let before = failing.insert(Arc::clone(node), failure.is_some());
-        if before == Some(failure.is_some()) {
-            return;
+        let new = failure.map_or(Health::Answers, |why| Health::Fails(why.into()));
+        let mut health = self.health.lock();
+        let before = health.insert(Arc::clone(node), new.clone());
+        if before != Some(new) {
+            self.judge(&health);
         }
-        let all = failing.values().all(|failing| *failing);
-        let nodes = failing.len();
-        drop(failing);
-        let why = failure.filter(|_| all);
-        let why = why.map(|why| format!("none of {nodes} nodes answers; {node}: {why}"));
-        self.config.pipeline.report_outage(why.as_deref());
     }
 
     pub(super) fn forget(&self, node: &Arc<str>) {
         self.stats.forget(node);
-        self.failing.lock().remove(node);
+        let mut health = self.health.lock();
+        health.remove(node);
+        self.judge(&health);
+        drop(health);
         self.config.pipeline.usage.set_silent(node, None);
     }
+
+    /// When all nodes were read and none answers, nothing can be measured. Takes what it looks at
+    /// locked, so that what is reported last is what is known last.
+    fn judge(&self, health: &BTreeMap<Arc<str>, Health>) {
+        let failures = health.iter().map(|(node, health)| match health {
+            Health::Fails(why) => Some((node, why)),
+            Health::Unread | Health::Answers => None,
+        });
+        let failures: Option<Vec<_>> = failures.collect();
+        let nodes = health.len();
+        let why = failures.as_deref().and_then(<[_]>::first);
+        let why = why.map(|(node, why)| format!("none of {nodes} nodes answers; {node}: {why}"));
+        self.config.pipeline.report_outage(why.as_deref());
+    }
+}
+
+/// How the last reading of a node went.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Health {
+    Unread,
+    Answers,
+    Fails(Arc<str>),
 }

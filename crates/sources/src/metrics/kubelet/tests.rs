@@ -218,6 +218,40 @@ async fn what_is_too_old_is_taken_back_and_returns() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn one_node_that_fails_first_is_not_all_of_them() {
+    let world = World::new(&[("a", Habit::Refuses), ("b", Habit::Uses(100, "web"))]);
+    let (pipeline, _, _task) = world.scraped();
+    for _ in 0..400 {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        assert_eq!(pipeline.usage.unavailable(), None);
+    }
+    assert!(pipeline.usage.silent("a").is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_is_of_the_nodes_that_are_there() {
+    let world = World::new(&[]);
+    let pipeline = Pipeline::new();
+    let scraper = Scraper::new(ScraperConfig {
+        api: world.client(),
+        kubelets: world.client(),
+        clock: Clock::starting_at(jiff::Timestamp::UNIX_EPOCH),
+        seed: 7,
+        options: ScrapeOptions::default(),
+        pipeline: pipeline.clone(),
+    });
+    let (a, b) = ("a".into(), "b".into());
+    scraper.shared.mark(&a, None);
+    scraper.shared.mark(&b, Some("broken"));
+    assert_eq!(pipeline.usage.unavailable(), None);
+    scraper.shared.forget(&a);
+    let why = pipeline.usage.unavailable();
+    assert_eq!(why.as_deref(), Some("none of 1 nodes answers; b: broken"));
+    scraper.shared.forget(&b);
+    assert_eq!(pipeline.usage.unavailable(), None);
+}
+
+#[tokio::test(start_paused = true)]
 async fn half_an_answer_is_none() {
     let world = World::new(&[("a", Habit::Babbles), ("b", Habit::Uses(100, "web"))]);
     let (pipeline, _, _task) = world.scraped();

@@ -5,6 +5,9 @@ use std::time::Duration;
 /// A container must have run this long for its start to count as a point.
 const FRESH_FROM_MILLIS: i64 = 10_000;
 const NANOS: f64 = 1e9;
+/// cAdvisor samples a container every 10 to 15 s however often it is asked, so points this far apart
+/// are neighbours even where samples must be younger.
+const NEIGHBOURS: Duration = Duration::from_secs(30);
 
 /// A series that usage is computed from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,13 +124,22 @@ pub(super) struct Track {
 }
 
 impl Track {
-    /// Takes in a new point.
-    pub(super) fn roll(&mut self, new: Measured, resolution: Duration) {
-        let age = new.start_millis.map(|start| new.at_millis - start);
+    /// Takes in a new point. Between points that lie further apart than samples may be old, usage is
+    /// an average over an outage, not what is used now: then two new points are needed, as in
+    /// metrics-server after every missed reading.
+    pub(super) fn roll(&mut self, new: Measured, pace: Pace) {
+        let age = new
+            .start_millis
+            .and_then(|start| new.at_millis.checked_sub(start));
         let is_fresh = age.is_some_and(|age| {
             age >= FRESH_FROM_MILLIS
-                && u128::try_from(age).is_ok_and(|a| a < resolution.as_millis())
+                && u128::try_from(age).is_ok_and(|a| a < pace.resolution.as_millis())
         });
+        let longest = pace.max_age.max(NEIGHBOURS).as_millis();
+        let is_near = |last: &Measured| {
+            let gap = new.at_millis.checked_sub(last.at_millis);
+            gap.is_some_and(|gap| u128::try_from(gap).is_ok_and(|gap| gap <= longest))
+        };
         self.earlier = match (self.last, new.start_millis) {
             (_, Some(start)) if is_fresh => Some(Measured {
                 cpu_nanos: 0,
@@ -136,7 +148,7 @@ impl Track {
             }),
             // Restarted since: the counter began anew.
             (Some(last), Some(start)) if start >= last.at_millis => None,
-            (Some(last), _) if new.at_millis > last.at_millis => Some(last),
+            (Some(last), _) if new.at_millis > last.at_millis => Some(last).filter(is_near),
             (Some(_), _) => self
                 .earlier
                 .filter(|earlier| earlier.at_millis < new.at_millis),
