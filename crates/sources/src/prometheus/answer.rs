@@ -54,6 +54,9 @@ pub(super) struct Envelope<T> {
     pub(super) error_type: String,
     #[serde(default)]
     pub(super) error: String,
+    /// What the API server on the way says, whose `Status` fits this frame as well.
+    #[serde(default)]
+    pub(super) message: String,
     #[serde(default)]
     pub(super) warnings: Vec<String>,
 }

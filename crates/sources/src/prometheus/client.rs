@@ -146,9 +146,19 @@ impl Prometheus {
             }
         };
         if envelope.status != "success" || !code.is_success() {
-            return Err(PrometheusError::Refused {
-                kind: envelope.error_type,
-                why: envelope.error,
+            return Err(if envelope.status == "error" {
+                PrometheusError::Refused {
+                    kind: envelope.error_type,
+                    why: envelope.error,
+                }
+            } else {
+                PrometheusError::Status {
+                    code: code.as_u16(),
+                    text: beginning(match envelope.message.as_bytes() {
+                        [] => &body,
+                        message => message,
+                    }),
+                }
             });
         }
         self.remark(&envelope.warnings);
@@ -247,7 +257,47 @@ pub(crate) fn escape(value: &str, into: &mut String) {
 
 #[cfg(test)]
 mod tests {
-    use super::{beginning, encode};
+    use super::{Prometheus, Verb, beginning, encode};
+    use http::{Request, Response, StatusCode};
+    use kube::Client;
+    use kube::client::Body;
+    use rstest::rstest;
+    use std::convert::Infallible;
+    use std::time::Duration;
+
+    #[rstest]
+    #[case::prometheus(
+        422,
+        r#"{"status":"error","errorType":"execution","error":"too much"}"#,
+        "prometheus refuses the query (execution): too much"
+    )]
+    #[case::the_api_server_before_it(
+        503,
+        r#"{"kind":"Status","status":"Failure","message":"no endpoints available","reason":"ServiceUnavailable","code":503}"#,
+        "prometheus answered 503: no endpoints available"
+    )]
+    #[case::something_else(
+        502,
+        r#"{"status":"down"}"#,
+        r#"prometheus answered 502: {"status":"down"}"#
+    )]
+    #[case::a_page(502, "bad gateway", "prometheus answered 502: bad gateway")]
+    #[tokio::test]
+    async fn who_refuses_is_told_in_its_words(
+        #[case] code: u16,
+        #[case] body: &'static str,
+        #[case] want: &str,
+    ) {
+        let service = tower::service_fn(move |_: Request<Body>| async move {
+            let mut response = Response::new(Body::from(body.as_bytes().to_vec()));
+            *response.status_mut() = StatusCode::from_u16(code).unwrap();
+            Ok::<_, Infallible>(response)
+        });
+        let client = Client::new(service, "default");
+        let prometheus = Prometheus::new(client, "", Verb::Get, Duration::from_secs(5));
+        let error = prometheus.query("up").await.unwrap_err();
+        assert_eq!(error.to_string(), want);
+    }
 
     #[test]
     fn a_form_escapes_what_expressions_are_made_of() {
