@@ -73,6 +73,9 @@ impl Router {
                 Ok(values) => return Ok(values),
             }
         }
+        for source in &sources {
+            source.missed(ask);
+        }
         Err(first.unwrap_or_else(|| SourceError::Unknown {
             metric: ask.metric.clone(),
             subject: ask.resource.to_string(),
@@ -91,6 +94,9 @@ impl Router {
                 Err(error) => return Err(told(source.name(), &ask.metric, error)),
                 Ok(values) => return Ok(values),
             }
+        }
+        for source in &sources {
+            source.missed(ask);
         }
         Err(first.unwrap_or_else(|| SourceError::Unknown {
             metric: ask.metric.clone(),

@@ -197,6 +197,8 @@ pub trait CustomSource: Send + Sync + fmt::Debug {
     fn may_have(&self, metric: &str) -> bool {
         !metric.is_empty()
     }
+    /// Hears that no source knows what was asked for, so that it can look for it.
+    fn missed(&self, _: &CustomAsk) {}
     /// Answers a question: one value for a named object, any number for selected ones.
     ///
     /// # Errors
@@ -215,6 +217,8 @@ pub trait ExternalSource: Send + Sync + fmt::Debug {
     fn may_have(&self, metric: &str) -> bool {
         !metric.is_empty()
     }
+    /// Hears that no source knows what was asked for, so that it can look for it.
+    fn missed(&self, _: &ExternalAsk) {}
     /// Answers a question with any number of series.
     ///
     /// # Errors

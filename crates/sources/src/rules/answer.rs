@@ -28,6 +28,12 @@ impl CustomSource for PrometheusRules {
         self.0.state().catalog.custom.keys().cloned().collect()
     }
 
+    fn missed(&self, ask: &CustomAsk) {
+        if self.0.state().custom(ask).is_none() {
+            self.0.miss(&ask.metric);
+        }
+    }
+
     async fn read(&self, ask: &CustomAsk) -> Result<Vec<CustomValue>, SourceError> {
         let state = self.0.state();
         let subject = ask.resource.to_string();
@@ -36,8 +42,7 @@ impl CustomSource for PrometheusRules {
             subject: &subject,
         };
         let Some((mapped, origin)) = state.custom(ask) else {
-            self.0.miss();
-            return Err(about.unknown());
+            return Err(state.miss(about, &state.rules.custom));
         };
         let rule = state.rules.custom.get(origin.rule);
         let rule = rule.ok_or_else(|| about.unknown())?;
@@ -94,6 +99,12 @@ impl ExternalSource for PrometheusRules {
         self.0.state().catalog.external.keys().cloned().collect()
     }
 
+    fn missed(&self, ask: &ExternalAsk) {
+        if !self.0.state().catalog.external.contains_key(&ask.metric) {
+            self.0.miss(&ask.metric);
+        }
+    }
+
     async fn read(&self, ask: &ExternalAsk) -> Result<Vec<ExternalValue>, SourceError> {
         let state = self.0.state();
         let about = About {
@@ -101,8 +112,7 @@ impl ExternalSource for PrometheusRules {
             subject: "namespaces",
         };
         let Some(origin) = state.catalog.external.get(&ask.metric) else {
-            self.0.miss();
-            return Err(about.unknown());
+            return Err(state.miss(about, &state.rules.external));
         };
         let rule = state.rules.external.get(origin.rule);
         let rule = rule.ok_or_else(|| about.unknown())?;
@@ -114,11 +124,13 @@ impl ExternalSource for PrometheusRules {
         let expression = build(&rule.query, &origin.series, &matchers, &[])?;
         let mut samples = self.0.query(&expression).await?;
         if self.0.settings.asks_sample_age && !samples.is_empty() {
-            let ages = format!("max(timestamp({}{{{}}}))", origin.series, matchers.text());
-            let newest = self.0.query(&ages).await?;
-            let scraped = newest.first().and_then(|s| scraped(&s.finite()));
+            // Values are added up, so the oldest of what they are made of counts.
+            let ages = format!("min(timestamp({}{{{}}}))", origin.series, matchers.text());
+            let oldest = self.0.query(&ages).await?;
+            let scraped = oldest.first().and_then(|s| scraped(&s.finite()));
+            let scraped = scraped.ok_or_else(|| about.no_value(UNDATED))?;
             for sample in &mut samples {
-                sample.timestamp = scraped.unwrap_or(sample.timestamp);
+                sample.timestamp = scraped;
             }
         }
         series(about, &samples, self.0.freshness())
@@ -149,6 +161,21 @@ impl Asked<'_> {
 }
 
 impl State {
+    /// Why there is no such metric. While series of a rule were never listed, that rule may be the one
+    /// that makes it: another source must not be taken for its.
+    fn miss(&self, about: About<'_>, rules: &[Rule]) -> SourceError {
+        let unlisted = rules
+            .iter()
+            .find(|r| self.unlisted.contains(&r.series_query));
+        unlisted.map_or_else(
+            || about.unknown(),
+            |rule| {
+                let place = &rule.place;
+                SourceError::Unavailable(format!("the series of {place} are not listed yet"))
+            },
+        )
+    }
+
     fn custom(&self, ask: &CustomAsk) -> Option<(&Mapped, &Origin)> {
         let mapped = self.mapper.find(&ask.resource)?;
         let info = CustomInfo {
@@ -236,13 +263,17 @@ impl Inner {
         let group_by = [label.clone()];
         let expression = build(&rule.query, &asked.origin.series, &matchers, &group_by)?;
         let mut samples = self.query(&expression).await?;
+        let mut undated = Vec::new();
         if self.settings.asks_sample_age && !samples.is_empty() {
             let (series, text) = (&asked.origin.series, matchers.text());
             let ages = format!("max(timestamp({series}{{{text}}})) by ({label})");
             let ages = self.query(&ages).await?;
-            date(&mut samples, &ages, &label);
+            undated = date(&mut samples, &ages, &label);
         }
-        let found = by_name(&samples, &label, self.freshness());
+        let mut found = by_name(&samples, &label, self.freshness());
+        for name in undated {
+            found.without.insert(name, UNDATED.to_owned());
+        }
         if let Some(name) = found.repeated.first() {
             self.remark_repeated(&rule.place, &asked.ask.metric, name);
         }
@@ -250,16 +281,26 @@ impl Inner {
     }
 }
 
-/// Gives samples the time at which they were scraped.
-fn date(samples: &mut [Sample], ages: &[Sample], label: &str) {
+/// Why a value of unknown age is none: a query over a range still gives one when its series is gone.
+const UNDATED: &str = "its series has no sample any more";
+
+/// Gives samples the time at which they were scraped. Those without one are taken out; answers the
+/// names of their objects.
+fn date(samples: &mut Vec<Sample>, ages: &[Sample], label: &str) -> Vec<String> {
     let named = |sample: &Sample| sample.labels.as_ref()?.get(label).cloned();
     let newest: BTreeMap<String, jiff::Timestamp> = ages
         .iter()
         .filter_map(|age| Some((named(age)?, scraped(&age.finite())?)))
         .collect();
-    for sample in samples {
-        if let Some(at) = named(sample).and_then(|name| newest.get(&name)) {
+    let mut undated = Vec::new();
+    samples.retain_mut(|sample| {
+        let name = named(sample);
+        if let Some(at) = name.as_ref().and_then(|name| newest.get(name)) {
             sample.timestamp = *at;
+            return true;
         }
-    }
+        undated.extend(name.filter(|name| !name.is_empty()));
+        false
+    });
+    undated
 }

@@ -6,6 +6,7 @@
 //! API discovery ──► Mapper ───┘                    └──► question ──► query ──► values
 //! ```
 
+mod absent;
 mod answer;
 mod catalog;
 mod config;

@@ -49,6 +49,12 @@ pub(super) struct Rule {
 }
 
 impl Rules {
+    /// The selectors of the series that rules consider, as often as rules name them.
+    pub(super) fn selectors(&self) -> impl Iterator<Item = &String> {
+        let all = self.custom.iter().chain(&self.external);
+        all.map(|rule| &rule.series_query)
+    }
+
     /// Reads and checks a whole file.
     ///
     /// # Errors

@@ -1,19 +1,19 @@
 //! The rules at work: what there is, kept current.
 
+use super::absent::Absent;
 use super::catalog::{Catalog, Listed};
 use super::config::ConfigError;
 use super::mapper::Mapper;
 use super::rule::Rules;
 use super::values::Freshness;
-use crate::prometheus::Prometheus;
-use jiff::SignedDuration;
+use crate::prometheus::{Prometheus, PrometheusError};
+use jiff::{SignedDuration, Timestamp};
 use kube::Client;
 use parking_lot::{Mutex, RwLock};
 use plimsoll_clock::Clock;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -62,8 +62,8 @@ pub struct PrometheusRules(pub(super) Arc<Inner>);
 pub(super) struct Inner {
     pub(super) settings: Settings,
     state: RwLock<Arc<State>>,
-    /// Somebody asked for a metric that is not in the catalog.
-    missed: AtomicBool,
+    /// Metrics that were asked for and that no source knows.
+    absent: Mutex<Absent>,
     /// What was remarked last, and metrics whose queries were remarked.
     remarked: Mutex<(Vec<String>, BTreeSet<String>)>,
 }
@@ -74,6 +74,8 @@ pub(super) struct State {
     pub(super) rules: Arc<Rules>,
     pub(super) catalog: Catalog,
     pub(super) mapper: Mapper,
+    /// Selectors of rules whose series were never listed, unless Prometheus calls them wrong.
+    pub(super) unlisted: BTreeSet<String>,
 }
 
 impl PrometheusRules {
@@ -84,13 +86,14 @@ impl PrometheusRules {
     pub async fn load(settings: Settings) -> Result<Self, ConfigError> {
         let rules = Rules::parse(&read(&settings.file).await?)?;
         let state = State {
+            unlisted: rules.selectors().cloned().collect(),
             rules: Arc::new(rules),
             ..State::default()
         };
         Ok(Self(Arc::new(Inner {
             settings,
             state: RwLock::new(Arc::new(state)),
-            missed: AtomicBool::new(false),
+            absent: Mutex::default(),
             remarked: Mutex::default(),
         })))
     }
@@ -105,8 +108,9 @@ impl PrometheusRules {
     pub async fn follow(self) {
         let mut text = read(&self.0.settings.file).await.unwrap_or_default();
         let (mut listed, mut pause) = (Listed::default(), RETRY.0);
+        let mut rules = Arc::clone(&self.0.state().rules);
         loop {
-            let listing = self.0.list(&mut listed).await;
+            let listing = self.0.list(&rules, &mut listed).await;
             let wait = if listing {
                 pause = RETRY.0;
                 self.0.settings.relist_interval
@@ -115,7 +119,9 @@ impl PrometheusRules {
                 pause = (pause * 2).min(RETRY.1);
                 wait.min(self.0.settings.relist_interval)
             };
-            self.0.wait(wait, &mut text).await;
+            if let Some(changed) = self.0.wait(wait, &mut text).await {
+                rules = changed;
+            }
         }
     }
 }
@@ -133,9 +139,10 @@ impl Inner {
         Arc::clone(&self.state.read())
     }
 
-    /// Notes that a metric is not known (yet).
-    pub(super) fn miss(&self) {
-        self.missed.store(true, Ordering::Relaxed);
+    /// Notes that no source knows a metric (yet).
+    pub(super) fn miss(&self, metric: &str) {
+        let longest = self.settings.relist_interval;
+        self.absent.lock().miss(metric, Instant::now(), longest);
     }
 
     pub(super) fn freshness(&self) -> Freshness {
@@ -158,55 +165,47 @@ impl Inner {
         }
     }
 
-    /// Waits until it is time for the next list.
-    async fn wait(&self, wait: Duration, text: &mut String) {
+    /// Waits until it is time for the next list; answers the rules if they have changed.
+    async fn wait(&self, wait: Duration, text: &mut String) -> Option<Arc<Rules>> {
         let begun = Instant::now();
         loop {
             let left = wait.saturating_sub(begun.elapsed());
             tokio::time::sleep(left.min(LOOK)).await;
             let waited = begun.elapsed();
             let is_due = waited >= wait;
-            let is_wanted = waited >= SHORTEST_RELIST && self.missed.load(Ordering::Relaxed);
-            if self.reload(text).await || is_due || is_wanted {
-                self.missed.store(false, Ordering::Relaxed);
-                return;
+            let is_wanted = waited >= SHORTEST_RELIST && self.absent.lock().is_wanted();
+            let changed = self.reload(text).await;
+            if changed.is_some() || is_due || is_wanted {
+                self.absent.lock().listed(changed.is_some());
+                return changed;
             }
         }
     }
 
-    /// Takes changed rules in; faulty ones are told and leave the old ones in force.
-    async fn reload(&self, text: &mut String) -> bool {
-        let Ok(read) = read(&self.settings.file).await else {
-            return false;
-        };
+    /// Reads changed rules; faulty ones are told and leave the old ones in force.
+    async fn reload(&self, text: &mut String) -> Option<Arc<Rules>> {
+        let read = read(&self.settings.file).await.ok()?;
         if read == *text {
-            return false;
+            return None;
         }
         text.clone_from(&read);
         match Rules::parse(&read) {
             Ok(rules) => {
                 let (custom, external) = rules.counts();
                 tracing::info!(custom, external, "the metric rules have changed");
-                let old = self.state();
-                let state = State {
-                    rules: Arc::new(rules),
-                    catalog: Catalog::default(),
-                    mapper: old.mapper.clone(),
-                };
-                *self.state.write() = Arc::new(state);
-                true
+                Some(Arc::new(rules))
             }
             Err(error) => {
                 let file = self.settings.file.display();
                 tracing::error!(%file, %error, "the changed metric rules are faulty; the old ones stay in force");
-                false
+                None
             }
         }
     }
 
-    /// Lists series and applies the rules. What cannot be listed now stays as it was; answers
-    /// whether everything could.
-    async fn list(&self, listed: &mut Listed) -> bool {
+    /// Lists series and applies the rules. What cannot be listed now stays as it was, and so do the
+    /// old rules while series of new ones were never listed; answers whether everything could.
+    async fn list(&self, rules: &Arc<Rules>, listed: &mut Listed) -> bool {
         let old = self.state();
         let mut is_whole = true;
         let mapper = match Mapper::discover(&self.settings.client).await {
@@ -217,12 +216,10 @@ impl Inner {
                 old.mapper.clone()
             }
         };
-        let rules = Arc::clone(&old.rules);
-        let all = rules.custom.iter().chain(&rules.external);
-        let wanted: BTreeSet<&String> = all.map(|rule| &rule.series_query).collect();
+        let wanted: BTreeSet<&String> = rules.selectors().collect();
         listed.retain(|selector, _| wanted.contains(selector));
-        let max_age = SignedDuration::try_from(self.settings.max_age);
-        let start = self.settings.clock.now() - max_age.unwrap_or(SignedDuration::from_mins(10));
+        let mut unlisted = BTreeSet::new();
+        let start = since(self.settings.clock.now(), self.settings.max_age);
         for selector in wanted {
             match self.settings.prometheus.series(selector, start).await {
                 Ok(series) => {
@@ -231,16 +228,29 @@ impl Inner {
                 Err(error) => {
                     tracing::warn!(selector, %error, "series cannot be listed");
                     is_whole = false;
+                    // What is wrong will not be listed later either.
+                    let is_wrong = matches!(error, PrometheusError::Refused { kind, .. } if kind == "bad_data");
+                    if !is_wrong && !listed.contains_key(selector) {
+                        unlisted.insert(selector.clone());
+                    }
                 }
             }
         }
-        let catalog = Catalog::of(&rules, listed, &mapper);
+        if mapper.is_empty() {
+            let custom = rules.custom.iter().map(|rule| rule.series_query.clone());
+            unlisted.extend(custom);
+        }
+        if !unlisted.is_empty() && old.unlisted.is_empty() {
+            return false;
+        }
+        let catalog = Catalog::of(rules, listed, &mapper);
         self.remark(&catalog.remarks);
         is_whole &= !mapper.is_empty();
         let state = State {
-            rules,
+            rules: Arc::clone(rules),
             catalog,
             mapper,
+            unlisted,
         };
         *self.state.write() = Arc::new(state);
         is_whole
@@ -252,5 +262,31 @@ impl Inner {
             tracing::warn!("{remark}");
         }
         remarks.clone_into(&mut remarked.0);
+    }
+}
+
+/// The moment `age` before `now`, but not before 1970: ages may be of any length.
+fn since(now: Timestamp, age: Duration) -> Timestamp {
+    let age = SignedDuration::try_from(age).ok();
+    let start = age.and_then(|age| now.checked_sub(age).ok());
+    start.map_or(Timestamp::UNIX_EPOCH, |start| {
+        start.max(Timestamp::UNIX_EPOCH)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::since;
+    use jiff::Timestamp;
+    use rstest::rstest;
+    use std::time::Duration;
+
+    #[rstest]
+    #[case(Duration::from_secs(600), "2025-12-31T23:50:00Z")]
+    #[case(Duration::from_secs(1 << 40), "1970-01-01T00:00:00Z")]
+    #[case(Duration::MAX, "1970-01-01T00:00:00Z")]
+    fn no_age_is_too_long(#[case] age: Duration, #[case] want: &str) {
+        let now: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+        assert_eq!(since(now, age).to_string(), want);
     }
 }

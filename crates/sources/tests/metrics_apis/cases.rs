@@ -237,6 +237,115 @@ async fn samples_carry_the_time_they_were_scraped_at_if_that_is_wanted() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_value_of_unknown_age_is_none() {
+    let rig = Rig::with(|settings| {
+        settings.asks_sample_age = true;
+        settings.max_sample_age = Duration::from_secs(60);
+    })
+    .await;
+    rig.services(&["a", "b"]).await;
+    let values = ["a", "b"].map(|name| sample("service", name, "1"));
+    rig.fake.vector("query=sum", &json!(values));
+    let scraped = sample("service", "a", &(START - 30).to_string());
+    rig.fake
+        .vector("query=max(timestamp(", &json!([scraped.clone()]));
+    let path = format!("{V1BETA1}/services/*/http_requests_per_second");
+    let (_, list) = rig.get(&path).await;
+    assert_eq!(list["items"].as_array().unwrap().len(), 1, "{list}");
+    let (code, status) = rig
+        .get(&format!("{V1BETA1}/services/b/http_requests_per_second"))
+        .await;
+    let want = "no value of metric http_requests_per_second for services b: \
+                its series has no sample any more";
+    assert_eq!((code, status["message"].as_str()), (404, Some(want)));
+
+    rig.fake
+        .vector("query=max(queue", &json!([sample("queue", "a", "12")]));
+    rig.fake.vector("query=min(timestamp(", &json!([]));
+    let path = format!("{EXTERNAL}/queue_length");
+    assert_eq!(rig.get(&path).await.0, 404);
+    rig.fake.vector("query=min(timestamp(", &json!([scraped]));
+    let (_, list) = rig.get(&path).await;
+    assert_eq!(list["items"][0]["timestamp"], "2025-12-31T23:59:30Z");
+}
+
+#[tokio::test(start_paused = true)]
+async fn changed_rules_wait_for_their_series() {
+    let rig = Rig::new().await;
+    rig.services(&["a"]).await;
+    rig.fake
+        .vector("/query?", &json!([sample("service", "a", "1")]));
+    rig.fake.answer("/api/v1/series?match[]=open", 503, "");
+    let path = format!("{V1BETA1}/services/a/http_requests_per_second");
+    let changed = RULES.replace("queue_length'", "open_orders'");
+    std::fs::write(rig.rules.path(), changed.replace("_per_second", "_rate")).unwrap();
+    for _ in 0..60 {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(rig.get(&path).await.0, 200);
+    }
+    rig.fake.series(
+        "open",
+        &json!([{"__name__": "open_orders", "namespace": "d"}]),
+    );
+    rig.until("http_requests_rate", true).await;
+    assert_eq!(rig.get(&path).await.0, 404);
+}
+
+#[tokio::test(start_paused = true)]
+async fn before_the_first_list_nobody_else_is_asked() {
+    let rig = Rig::bare().await;
+    let (other, prometheus) = (Fake::default(), Fake::default());
+    let place = Place {
+        client: other.client(),
+        prefix: String::new(),
+    };
+    prometheus.answer("/series", 503, "");
+    rig.rules(prometheus.client(), |_| {}).await;
+    let adapter = Adapter::new("theirs", place, None, rig.clock);
+    rig.router.add_external(Arc::new(adapter));
+    rig.announce();
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let (code, status) = rig.get(&format!("{EXTERNAL}/queue_length")).await;
+    let want = "Internal error occurred: unable to fetch metrics: \
+                the series of externalRules[0] are not listed yet";
+    assert_eq!((code, status["message"].as_str()), (500, Some(want)));
+    assert!(other.asked.lock().is_empty());
+    prometheus.answer("/series", 200, r#"{"status":"success","data":[]}"#);
+    tokio::time::sleep(Duration::from_secs(70)).await;
+    assert_eq!(rig.get(&format!("{EXTERNAL}/queue_length")).await.0, 404);
+    assert_eq!(other.asked.lock().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_another_adapter_has_is_not_looked_for() {
+    let rig = Rig::new().await;
+    let other = Fake::default();
+    other.answer("/namespaces/default/theirs", 200, r#"{"items":[]}"#);
+    let place = Place {
+        client: other.client(),
+        prefix: String::new(),
+    };
+    let adapter = Adapter::new("theirs", place, None, rig.clock);
+    rig.router.add_external(Arc::new(adapter));
+    let lists = || {
+        let asked = rig.fake.asked.lock();
+        asked.iter().filter(|q| q.contains("/series?")).count()
+    };
+    let before = lists();
+    for _ in 0..20 {
+        assert_eq!(rig.get(&format!("{EXTERNAL}/theirs")).await.0, 200);
+        tokio::time::sleep(Duration::from_secs(15)).await;
+    }
+    assert_eq!(lists(), before);
+    for _ in 0..20 {
+        assert_eq!(rig.get(&format!("{EXTERNAL}/nobodys")).await.0, 404);
+        tokio::time::sleep(Duration::from_secs(15)).await;
+    }
+    // Of three selectors, after 0, 30, 90 and 210 s.
+    assert_eq!(lists() - before, 4 * 3);
+}
+
+#[tokio::test(start_paused = true)]
 async fn changed_rules_are_taken_in_and_faulty_ones_are_not() {
     let rig = Rig::new().await;
     std::fs::write(rig.rules.path(), "rules: [{seriesQuery: x}]").unwrap();

@@ -161,12 +161,20 @@ impl Rig {
 
     pub(crate) async fn with(adjust: impl FnOnce(&mut Settings)) -> Self {
         let rig = Self::bare().await;
+        rig.rules(rig.fake.client(), adjust).await;
+        rig.announce();
+        rig.until("http_requests_per_second", true).await;
+        rig
+    }
+
+    /// Adds the rules over a Prometheus as a source.
+    pub(crate) async fn rules(&self, prometheus: Client, adjust: impl FnOnce(&mut Settings)) {
         let timeout = Duration::from_secs(5);
         let mut settings = Settings {
-            client: rig.client.clone(),
-            prometheus: Prometheus::new(rig.fake.client(), "/base/", Verb::Get, timeout),
-            clock: rig.clock,
-            file: rig.rules.path().to_owned(),
+            client: self.client.clone(),
+            prometheus: Prometheus::new(prometheus, "/base/", Verb::Get, timeout),
+            clock: self.clock,
+            file: self.rules.path().to_owned(),
             relist_interval: Duration::from_secs(600),
             max_age: Duration::from_secs(600),
             max_sample_age: Duration::from_secs(300),
@@ -174,12 +182,9 @@ impl Rig {
         };
         adjust(&mut settings);
         let rules = PrometheusRules::load(settings).await.unwrap();
-        rig.router.add_custom(Arc::new(rules.clone()));
-        rig.router.add_external(Arc::new(rules.clone()));
+        self.router.add_custom(Arc::new(rules.clone()));
+        self.router.add_external(Arc::new(rules.clone()));
         drop(tokio::spawn(rules.follow()));
-        rig.announce();
-        rig.until("http_requests_per_second", true).await;
-        rig
     }
 
     pub(crate) fn announce(&self) {
