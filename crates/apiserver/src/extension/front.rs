@@ -1,7 +1,7 @@
 //! The front door: who asks, and whether they may.
 
 use super::access::Access;
-use super::proxies::{Caller, Proxies};
+use super::proxies::{Caller, Peer, Proxies};
 use crate::auth::rbac::refusal;
 use crate::auth::{Identity, bearer};
 use crate::dispatch;
@@ -45,9 +45,9 @@ impl Front {
         certificates: &[CertificateDer<'static>],
         _: SocketAddr,
     ) -> impl Fn(Request<Incoming>) -> Answering + Send + Sync + use<> {
-        let caller = Arc::new(self.proxies.caller(certificates));
+        let peer = Peer::new(Arc::clone(&self.proxies), certificates);
         move |request| {
-            let (front, caller) = (Arc::clone(&self), Arc::clone(&caller));
+            let (front, caller) = (Arc::clone(&self), peer.caller());
             Box::pin(async move { Ok(front.answer(&caller, request).await) })
         }
     }

@@ -24,6 +24,7 @@ use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 const CONFIG_MAP: &str = "extension-apiserver-authentication";
 const AUTHENTICATED: &str = "system:authenticated";
+const UNAUTHENTICATED: &str = "system:unauthenticated";
 /// How long the first reading may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Pause after a failed watch.
@@ -53,10 +54,21 @@ impl Trust {
             names.filter_map(|name| name.parse().ok()).collect()
         };
         let prefixes = list("requestheader-extra-headers-prefix").into_iter();
+        // No names mean any proxy; names that cannot be read must not.
+        let names: Option<Vec<String>> = match text("requestheader-allowed-names") {
+            "" => Some(Vec::new()),
+            names => serde_json::from_str(names).ok(),
+        };
+        if names.is_none() {
+            tracing::warn!(
+                "{CONFIG_MAP}: requestheader-allowed-names is no list: no proxy is trusted"
+            );
+        }
+        let authority = text("requestheader-client-ca-file");
         Self {
             clients: verifier(text("client-ca-file")),
-            proxies: verifier(text("requestheader-client-ca-file")),
-            names: list("requestheader-allowed-names"),
+            proxies: names.as_ref().and_then(|_| verifier(authority)),
+            names: names.unwrap_or_default(),
             users: headers("requestheader-username-headers"),
             uids: headers("requestheader-uid-headers"),
             groups: headers("requestheader-group-headers"),
@@ -112,8 +124,11 @@ impl Trust {
     }
 }
 
+/// Adds the group of all whom the API server knows; it sends requests of nobody on, too.
 fn authenticated(mut identity: Identity) -> Identity {
-    if !identity.groups.iter().any(|group| group == AUTHENTICATED) {
+    let is_decided = |group: &String| group == AUTHENTICATED || group == UNAUTHENTICATED;
+    let is_nobody = identity.user == Identity::anonymous().user;
+    if !is_nobody && !identity.groups.iter().any(is_decided) {
         identity.groups.push(AUTHENTICATED.to_owned());
     }
     identity
@@ -196,20 +211,25 @@ impl Proxies {
             let verifier = verifier.as_ref();
             verifier.is_some_and(|v| v.verify_client_cert(own, others, now).is_ok())
         };
-        if holds(&trust.proxies) {
+        // One authority may sign for both: then who is no proxy may still be a client.
+        let known = Identity::from_certificate(own).filter(|_| holds(&trust.clients));
+        let known = known.map(Box::new);
+        let has_name = || {
             let name = common_name(own);
-            let fits =
-                name.is_some_and(|name| trust.names.is_empty() || trust.names.contains(&name));
-            return if fits {
-                Caller::Proxy(trust)
-            } else {
-                Caller::Unknown(trust)
-            };
+            name.is_some_and(|name| trust.names.is_empty() || trust.names.contains(&name))
+        };
+        if holds(&trust.proxies) && has_name() {
+            return Caller::Proxy(known, trust);
         }
-        match Identity::from_certificate(own).filter(|_| holds(&trust.clients)) {
-            Some(identity) => Caller::Known(Box::new(identity), trust),
+        match known {
+            Some(identity) => Caller::Known(identity, trust),
             None => Caller::Unknown(trust),
         }
+    }
+
+    /// Whether this is what is trusted now.
+    fn is_current(&self, trust: &Arc<Trust>) -> bool {
+        Arc::ptr_eq(trust, &self.trust.read())
     }
 }
 
@@ -232,22 +252,61 @@ pub(super) enum Caller {
     Unknown(Arc<Trust>),
     /// The holder of a client certificate.
     Known(Box<Identity>, Arc<Trust>),
-    /// Whomever its headers name.
-    Proxy(Arc<Trust>),
+    /// Whomever its headers name, or without any the holder of its certificate.
+    Proxy(Option<Box<Identity>>, Arc<Trust>),
 }
 
 impl Caller {
     /// Whose request this is, as far as the certificate says. Nobody else's `X-Remote-…` headers go
     /// further than here.
     pub(super) fn identify(&self, headers: &mut HeaderMap) -> Option<Identity> {
-        let (Self::Unknown(trust) | Self::Known(_, trust) | Self::Proxy(trust)) = self;
+        let trust = self.trust();
         let found = match self {
             Self::Unknown(_) => None,
             Self::Known(identity, _) => Some((**identity).clone()),
-            Self::Proxy(trust) => trust.vouched(headers),
+            Self::Proxy(known, trust) => {
+                let named = trust.vouched(headers);
+                named.or_else(|| known.as_deref().cloned())
+            }
         };
         trust.strip(headers);
         found
+    }
+
+    fn trust(&self) -> &Arc<Trust> {
+        let (Self::Unknown(trust) | Self::Known(_, trust) | Self::Proxy(_, trust)) = self;
+        trust
+    }
+}
+
+/// The other end of a connection: connections outlive what is trusted.
+#[derive(Debug)]
+pub(super) struct Peer {
+    proxies: Arc<Proxies>,
+    certificates: Vec<CertificateDer<'static>>,
+    caller: RwLock<Arc<Caller>>,
+}
+
+impl Peer {
+    /// Whoever showed `certificates`.
+    pub(super) fn new(proxies: Arc<Proxies>, certificates: &[CertificateDer<'static>]) -> Self {
+        let caller = RwLock::new(Arc::new(proxies.caller(certificates)));
+        Self {
+            proxies,
+            certificates: certificates.to_vec(),
+            caller,
+        }
+    }
+
+    /// Whom it speaks for now; judged anew when what is trusted has changed.
+    pub(super) fn caller(&self) -> Arc<Caller> {
+        let known = Arc::clone(&self.caller.read());
+        if self.proxies.is_current(known.trust()) {
+            return known;
+        }
+        let new = Arc::new(self.proxies.caller(&self.certificates));
+        *self.caller.write() = Arc::clone(&new);
+        new
     }
 }
 
@@ -256,6 +315,7 @@ mod tests {
     use super::*;
     use crate::pki::Pki;
     use http::Request;
+    use rstest::rstest;
     use serde_json::json;
 
     fn certificate(pem: &str) -> Vec<CertificateDer<'static>> {
@@ -264,17 +324,26 @@ mod tests {
 
     /// What an API server with `pki` publishes, its proxies restricted to `names`.
     fn trusting(pki: &Pki, names: &str) -> Proxies {
+        published([pki.ca(), &pki.front_proxy().ca], names)
+    }
+
+    fn published([clients, proxies]: [&str; 2], names: &str) -> Proxies {
+        let authorities = [clients, proxies];
         let proxies = Proxies::new(Clock::starting_at("2026-01-01T00:00:00Z".parse().unwrap()));
-        proxies.take(&json!({"data": {
-            "client-ca-file": pki.ca(),
-            "requestheader-client-ca-file": pki.front_proxy().ca,
+        proxies.take(&config(authorities, names));
+        proxies
+    }
+
+    fn config([clients, proxies]: [&str; 2], names: &str) -> Value {
+        json!({"data": {
+            "client-ca-file": clients,
+            "requestheader-client-ca-file": proxies,
             "requestheader-allowed-names": names,
             "requestheader-username-headers": r#"["X-Remote-User"]"#,
             "requestheader-uid-headers": r#"["X-Remote-Uid"]"#,
             "requestheader-group-headers": r#"["X-Remote-Group"]"#,
             "requestheader-extra-headers-prefix": r#"["X-Remote-Extra-"]"#,
-        }}));
-        proxies
+        }})
     }
 
     fn headers() -> HeaderMap {
@@ -321,5 +390,84 @@ mod tests {
             assert_eq!(caller.identify(&mut headers()), None);
         }
         assert_eq!(proxies.caller(&[]).identify(&mut headers()), None);
+    }
+
+    #[rstest]
+    #[case::somebody("jane", &["dev"], true)]
+    #[case::nobody("system:anonymous", &["system:unauthenticated"], false)]
+    #[case::nobody_without_groups("system:anonymous", &[], false)]
+    #[case::of_the_group_of_nobody("jane", &["system:unauthenticated"], false)]
+    #[tokio::test]
+    async fn nobody_does_not_become_somebody(
+        #[case] user: &str,
+        #[case] groups: &[&str],
+        #[case] authenticated: bool,
+    ) {
+        let pki = Pki::ephemeral(&[]).unwrap();
+        let mut sent = HeaderMap::new();
+        sent.insert("x-remote-user", user.parse().unwrap());
+        for group in groups {
+            sent.append("x-remote-group", group.parse().unwrap());
+        }
+        let shown = certificate(&pki.front_proxy().client.cert);
+        let caller = trusting(&pki, "[]").caller(&shown);
+        let found = caller.identify(&mut sent).unwrap();
+        let has = found.groups.iter().any(|g| g == AUTHENTICATED);
+        assert_eq!((found.user.as_str(), has), (user, authenticated));
+    }
+
+    #[rstest]
+    #[case::all("[]", true)]
+    #[case::unsaid("", true)]
+    #[case::listed(r#"["front-proxy-client"]"#, true)]
+    #[case::no_list("front-proxy-client", false)]
+    #[case::cut_off(r#"["front-proxy-client""#, false)]
+    #[case::not_names("[1]", false)]
+    #[tokio::test]
+    async fn names_that_cannot_be_read_are_nobodys(#[case] names: &str, #[case] trusted: bool) {
+        let pki = Pki::ephemeral(&[]).unwrap();
+        let shown = certificate(&pki.front_proxy().client.cert);
+        let found = trusting(&pki, names)
+            .caller(&shown)
+            .identify(&mut headers());
+        assert_eq!(found.is_some(), trusted);
+    }
+
+    /// With one authority for both: whose certificate, whether it comes with headers, who it is.
+    #[rstest]
+    #[case::a_client("joe", true, "joe")]
+    #[case::a_proxy("proxy", true, "jane")]
+    #[case::a_proxy_on_its_own("proxy", false, "proxy")]
+    #[tokio::test]
+    async fn one_authority_may_sign_for_proxies_and_clients(
+        #[case] name: &str,
+        #[case] vouching: bool,
+        #[case] want: &str,
+    ) {
+        let pki = Pki::ephemeral(&[]).unwrap();
+        let proxies = published([pki.ca(), pki.ca()], r#"["proxy"]"#);
+        let shown = certificate(&pki.client(name, &[]).unwrap().cert);
+        let mut sent = if vouching {
+            headers()
+        } else {
+            HeaderMap::new()
+        };
+        let found = proxies.caller(&shown).identify(&mut sent).unwrap();
+        assert_eq!(found.user, want);
+    }
+
+    #[tokio::test]
+    async fn a_connection_does_not_outlive_what_is_trusted() {
+        let (pki, other) = (Pki::ephemeral(&[]).unwrap(), Pki::ephemeral(&[]).unwrap());
+        let proxies = Arc::new(trusting(&pki, "[]"));
+        let shown = certificate(&pki.client("joe", &[]).unwrap().cert);
+        let peer = Peer::new(Arc::clone(&proxies), &shown);
+        let who = || peer.caller().identify(&mut headers()).map(|i| i.user);
+        assert_eq!(who().as_deref(), Some("joe"));
+        assert!(Arc::ptr_eq(&peer.caller(), &peer.caller()), "judged once");
+        proxies.take(&config([other.ca(), other.ca()], "[]"));
+        assert_eq!(who(), None);
+        proxies.take(&config([pki.ca(), other.ca()], "[]"));
+        assert_eq!(who().as_deref(), Some("joe"));
     }
 }
