@@ -123,6 +123,9 @@ fn arguments() -> Value {
         "--take-over=⟦takeOver⟧",
         "--serve=⟦apis|join⟧",
         "--kubelet-through-apiserver=⟦kubelet.throughApiserver⟧",
+        // As metrics-server's own manifests say: names of nodes are often not to be resolved in pods.
+        "--kubelet-preferred-address-types=InternalIP,ExternalIP,Hostname",
+        "--kubelet-use-node-status-port",
         "--secure-port=4443",
         "--advertise-address=$(POD_IP)",
         "--health-bind-address=:8081",
@@ -156,4 +159,20 @@ fn network_policy() -> Value {
             "ingress": [{"ports": ports}],
         },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::arguments;
+
+    #[test]
+    fn kubelets_are_reached_by_address_and_at_the_port_they_tell() {
+        let text = arguments().to_string();
+        for wanted in [
+            "--kubelet-preferred-address-types=InternalIP,ExternalIP,Hostname",
+            "--kubelet-use-node-status-port",
+        ] {
+            assert!(text.contains(&format!("\"{wanted}\"")), "{text}");
+        }
+    }
 }
