@@ -160,19 +160,3 @@ fn network_policy() -> Value {
         },
     })
 }
-
-#[cfg(test)]
-mod tests {
-    use super::arguments;
-
-    #[test]
-    fn kubelets_are_reached_by_address_and_at_the_port_they_tell() {
-        let text = arguments().to_string();
-        for wanted in [
-            "--kubelet-preferred-address-types=InternalIP,ExternalIP,Hostname",
-            "--kubelet-use-node-status-port",
-        ] {
-            assert!(text.contains(&format!("\"{wanted}\"")), "{text}");
-        }
-    }
-}

@@ -36,13 +36,14 @@ struct KubeletArgs {
     /// Types of node addresses to use, the preferred first
     #[arg(
         long = "kubelet-preferred-address-types",
+        overrides_with = "address_types",
         value_name = "TYPE,…",
         value_delimiter = ',',
         default_value = "Hostname,InternalDNS,InternalIP,ExternalDNS,ExternalIP"
     )]
     address_types: Vec<String>,
     /// Use the port in a node's status instead of --kubelet-port
-    #[arg(long = "kubelet-use-node-status-port")]
+    #[arg(long = "kubelet-use-node-status-port", overrides_with = "status_port")]
     status_port: bool,
     /// Port of the kubelets
     #[arg(long = "kubelet-port", value_name = "PORT", default_value_t = 10_250)]
