@@ -6,8 +6,8 @@ use super::scalers;
 use crate::run::builtin::{CHOICES, Verdict};
 use std::collections::BTreeSet;
 
-/// The first version that serves `autoscaling/v2`.
-const OLDEST: (u32, u32) = (1, 23);
+/// The first version whose rules know `quantity()`, which the definition of PodAutoscaler uses.
+const OLDEST: (u32, u32) = (1, 29);
 /// Older ones are not tried out.
 const OLDEST_TRIED: (u32, u32) = (1, 30);
 /// Clocks further apart than this make tokens and certificates fail.
@@ -51,7 +51,7 @@ fn version(facts: &Facts) -> Finding {
         Err(why) => return Finding::fail(CHECK, why, "check the kubeconfig and the network"),
     };
     if (*major, *minor) < OLDEST {
-        let advice = "upgrade the cluster: autoscaling/v2 came with Kubernetes 1.23";
+        let advice = "upgrade the cluster: the definition of PodAutoscaler needs Kubernetes 1.29";
         return Finding::fail(CHECK, format!("{whole} is too old"), advice);
     }
     let v2 = facts.groups.get("autoscaling");

@@ -182,10 +182,11 @@ fn scales(kubectl: &Kubectl, binary: &Path) -> Outcome {
     ])?;
     let on = kubectl.on(&cluster.kubeconfig());
     let metrics = [
+        // About 40 a second: far from where another pod would be asked for.
         (
             "by-pods",
             5,
-            "{type: Pods, pods: {metric: {name: http_requests_per_second}, target: {type: AverageValue, averageValue: 20}}}",
+            "{type: Pods, pods: {metric: {name: http_requests_per_second}, target: {type: AverageValue, averageValue: 27}}}",
         ),
         (
             "by-object",
