@@ -137,6 +137,11 @@ impl Registry {
         inner.forget_target(scaler);
     }
 
+    /// Whether an autoscaler of this namespace has ever selected pods.
+    pub(super) fn selects_in(&self, namespace: &str) -> bool {
+        self.0.read().by_namespace.contains_key(namespace)
+    }
+
     /// The autoscalers of a target.
     pub(super) fn scalers_of(&self, target: &TargetKey) -> BTreeSet<ScalerKey> {
         self.0

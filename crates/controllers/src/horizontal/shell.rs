@@ -157,7 +157,16 @@ impl Shell {
     pub(super) fn on_samples(&self, round: &Samples) {
         // Pods of one namespace mostly come in a run, whose shared text is looked up once.
         let mut last: Option<(Arc<str>, Arc<str>)> = None;
-        let measured = round.pods.iter().map(|((namespace, name), _)| {
+        let mut asked: Option<(&Arc<str>, bool)> = None;
+        let of_interest = round.pods.iter().filter(|((namespace, _), _)| match asked {
+            Some((given, selects)) if Arc::ptr_eq(given, namespace) => selects,
+            _ => {
+                let selects = self.registry.selects_in(namespace);
+                asked = Some((namespace, selects));
+                selects
+            }
+        });
+        let measured = of_interest.map(|((namespace, name), _)| {
             if let Some((given, shared)) = &last
                 && Arc::ptr_eq(given, namespace)
             {
