@@ -1,10 +1,9 @@
 //! `plimsoll convert`: a `HorizontalPodAutoscaler` as the `PodAutoscaler` that does the same.
 
 use crate::output::say;
+use crate::reach::Reach;
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
-use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Client, Config};
 use plimsoll_api::pod_autoscaler;
 use serde_json::Value;
 use std::io::Read;
@@ -22,15 +21,8 @@ pub(crate) struct ConvertArgs {
     /// Read a manifest instead of asking a cluster; - for standard input
     #[arg(short, long, value_name = "FILE")]
     file: Option<PathBuf>,
-    /// Namespace [default: the context's]
-    #[arg(short, long)]
-    namespace: Option<String>,
-    /// Context of the kubeconfig
-    #[arg(long)]
-    context: Option<String>,
-    /// The kubeconfig [default: $KUBECONFIG or ~/.kube/config]
-    #[arg(long, value_name = "FILE")]
-    kubeconfig: Option<PathBuf>,
+    #[command(flatten)]
+    reach: Reach,
 }
 
 /// A kind that autoscalers can become.
@@ -105,39 +97,13 @@ fn documents(text: &str) -> anyhow::Result<Vec<Value>> {
 }
 
 async fn fetch(args: &ConvertArgs, name: &str) -> anyhow::Result<Value> {
-    let config = config(args).await?;
-    let namespace = args.namespace.clone();
-    let namespace = namespace.unwrap_or_else(|| config.default_namespace.clone());
-    let server = config.cluster_url.to_string();
-    let client = Client::try_from(config).context("cannot use this kubeconfig")?;
+    let cluster = args.reach.cluster().await?;
+    let namespace = &cluster.namespace;
     let path =
         format!("/apis/autoscaling/v2/namespaces/{namespace}/horizontalpodautoscalers/{name}");
-    let request = http::Request::get(path).body(Vec::new())?;
-    match client.request::<Value>(request).await {
-        Ok(found) => Ok(found),
-        Err(kube::Error::Api(status)) if status.code == 404 => {
-            bail!("there is no HorizontalPodAutoscaler {name:?} in namespace {namespace:?}")
-        }
-        Err(kube::Error::Api(status)) => bail!("{server} answers: {}", status.message),
-        Err(error) => Err(error).with_context(|| format!("cannot reach {server}")),
-    }
-}
-
-async fn config(args: &ConvertArgs) -> anyhow::Result<Config> {
-    let options = KubeConfigOptions {
-        context: args.context.clone(),
-        ..KubeConfigOptions::default()
-    };
-    match &args.kubeconfig {
-        Some(file) => {
-            let text = Kubeconfig::read_from(file)
-                .with_context(|| format!("cannot read {}", file.display()))?;
-            Ok(Config::from_custom_kubeconfig(text, &options).await?)
-        }
-        None => Config::from_kubeconfig(&options)
-            .await
-            .context("found no usable kubeconfig; name one with --kubeconfig FILE"),
-    }
+    cluster.get(&path).await?.with_context(|| {
+        format!("there is no HorizontalPodAutoscaler {name:?} in namespace {namespace:?}")
+    })
 }
 
 /// The autoscalers among the objects, converted; only the named one if one is named.
