@@ -1,8 +1,8 @@
 //! The caches that all controllers, the scheduler and the autoscalers share.
 
 use super::{
-    DeploymentView, NamespaceView, NodeView, PodView, ReplicaSetView, Selector, ServiceAccountView,
-    ServiceView,
+    ClaimView, ClassView, DeploymentView, NamespaceView, NodeView, PodView, ReplicaSetView,
+    Selector, ServiceAccountView, ServiceView, VolumeView,
 };
 use crate::runtime::{Cache, Cached, Index, Meta};
 use kube::Client;
@@ -20,6 +20,8 @@ pub struct Caches {
     pub pods_by_node: Index<PodView>,
     /// Pods by [`label_key`] of each of their labels.
     pub pods_by_label: Index<PodView>,
+    /// Pods by `NAMESPACE/NAME` of each claim they mount.
+    pub pods_by_claim: Index<PodView>,
     /// Nodes.
     pub nodes: Cache<NodeView>,
     /// ReplicaSets.
@@ -36,6 +38,13 @@ pub struct Caches {
     pub namespaces: Cache<NamespaceView>,
     /// Service accounts.
     pub service_accounts: Cache<ServiceAccountView>,
+    /// Claims. [`Caches::ready`] does not wait for the three kinds of storage, which not every
+    /// server serves.
+    pub claims: Cache<ClaimView>,
+    /// Volumes.
+    pub volumes: Cache<VolumeView>,
+    /// Storage classes.
+    pub storage_classes: Cache<ClassView>,
 }
 
 impl Caches {
@@ -47,6 +56,7 @@ impl Caches {
             pods_by_controller: pods.index(by_controller),
             pods_by_node: pods.index(|pod| pod.node.iter().map(Arc::clone).collect()),
             pods_by_label: pods.index(by_label),
+            pods_by_claim: pods.index(by_claim),
             pods,
             nodes: Cache::start(client.clone(), seed ^ 2),
             replica_sets_by_controller: replica_sets.index(by_controller),
@@ -56,6 +66,9 @@ impl Caches {
             services: Cache::start(client.clone(), seed ^ 4),
             namespaces: Cache::start(client.clone(), seed ^ 5),
             service_accounts: Cache::start(client.clone(), seed ^ 6),
+            claims: Cache::start(client.clone(), seed ^ 0x70),
+            volumes: Cache::start(client.clone(), seed ^ 0x71),
+            storage_classes: Cache::start(client.clone(), seed ^ 0x73),
         }
     }
 
@@ -71,6 +84,7 @@ impl Caches {
             pods_by_controller: pods.index(by_controller),
             pods_by_node: pods.index(|_| Vec::new()),
             pods_by_label: pods.index(by_label),
+            pods_by_claim: pods.index(|_| Vec::new()),
             pods,
             nodes: Cache::empty(),
             replica_sets_by_controller: replica_sets.index(by_controller),
@@ -80,6 +94,9 @@ impl Caches {
             services: Cache::empty(),
             namespaces: Cache::empty(),
             service_accounts: Cache::empty(),
+            claims: Cache::empty(),
+            volumes: Cache::empty(),
+            storage_classes: Cache::empty(),
         }
     }
 
@@ -132,6 +149,14 @@ fn select<V: Cached>(
 /// The value that label indexes use: `NAMESPACE/KEY=VALUE`.
 pub fn label_key(namespace: &str, key: &str, value: &str) -> String {
     format!("{namespace}/{key}={value}")
+}
+
+fn by_claim(pod: &PodView) -> Vec<Arc<str>> {
+    let namespace = pod.meta.namespace();
+    let claims = pod.placement.claims.iter();
+    claims
+        .map(|claim| format!("{namespace}/{}", claim.name).into())
+        .collect()
 }
 
 fn by_controller<V: Cached>(object: &V) -> Vec<Arc<str>> {

@@ -9,6 +9,7 @@ mod node;
 mod pod;
 mod selector;
 mod service;
+mod volume;
 mod workload;
 
 pub(crate) use workload::{template_labels, template_value};
@@ -16,9 +17,12 @@ pub(crate) use workload::{template_labels, template_value};
 pub use caches::{Caches, label_key};
 pub use namespace::{NamespaceView, ServiceAccountView};
 pub use node::{ImageNames, NodeView, Taint};
-pub use pod::{Condition, Container, ContainerRole, Phase, Placement, PodView, Port};
+pub use pod::{Condition, Container, ContainerRole, Phase, Placement, PodClaim, PodView, Port};
 pub use selector::{Requirement, Selector, SelectorError};
 pub use service::{ServicePort, ServiceView, TargetPort};
+pub use volume::{
+    AccessMode, AccessModes, ClaimCondition, ClaimRef, ClaimView, ClassView, VolumeView,
+};
 pub use workload::{
     DeploymentStatus, DeploymentView, ReplicaSetStatus, ReplicaSetView, RollingUpdate,
     StatusCondition, Strategy,

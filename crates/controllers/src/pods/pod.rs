@@ -6,6 +6,7 @@ use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use plimsoll_engine::horizontal::pod::{self as horizontal, Amounts, Facts};
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -106,6 +107,15 @@ impl Container {
     }
 }
 
+/// A claim that a pod mounts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PodClaim {
+    /// Name of the claim.
+    pub name: Arc<str>,
+    /// Whether the claim is made for the pod and goes with it (`POD-VOLUME`).
+    pub ephemeral: bool,
+}
+
 /// Where the pod may run, undecoded: only the scheduler reads it.
 #[derive(Debug, Clone, Default)]
 pub struct Placement {
@@ -125,6 +135,8 @@ pub struct Placement {
     pub preemption_policy: Option<String>,
     /// `status.nominatedNodeName`.
     pub nominated_node: Option<Arc<str>>,
+    /// Claims among its volumes, in their order.
+    pub claims: Box<[PodClaim]>,
 }
 
 /// A pod.
@@ -202,6 +214,7 @@ impl Cached for PodView {
         } = wire;
         let containers = containers(spec.containers, spec.init_containers);
         let meta = Meta::from(metadata);
+        let claims = claims(&meta.key.name, spec.volumes);
         let facts = Facts::new(
             Arc::clone(&meta.key.name),
             meta.is_deleting(),
@@ -235,6 +248,7 @@ impl Cached for PodView {
                 overhead: spec.overhead,
                 preemption_policy: spec.preemption_policy,
                 nominated_node: status.nominated_node_name.map(Arc::from),
+                claims,
             }),
             host_network: spec.host_network.unwrap_or_default(),
             hostname: text(spec.hostname),
@@ -272,6 +286,21 @@ fn containers(main: Vec<ContainerWire>, init: Vec<ContainerWire>) -> Box<[Contai
     main.chain(init)
         .map(|(c, role)| c.into_view(role))
         .collect()
+}
+
+fn claims(pod: &str, volumes: Vec<VolumeWire>) -> Box<[PodClaim]> {
+    let claim = |volume: VolumeWire| match (volume.persistent_volume_claim, volume.ephemeral) {
+        (Some(source), _) => Some(PodClaim {
+            name: source.claim_name.into(),
+            ephemeral: false,
+        }),
+        (None, Some(_)) => Some(PodClaim {
+            name: format!("{pod}-{}", volume.name).into(),
+            ephemeral: true,
+        }),
+        (None, None) => None,
+    };
+    volumes.into_iter().filter_map(claim).collect()
 }
 
 fn amounts(resources: ResourcesWire) -> Amounts {
@@ -366,6 +395,22 @@ struct SpecWire {
     scheduling_gates: Option<Box<RawValue>>,
     overhead: Option<BTreeMap<String, String>>,
     preemption_policy: Option<String>,
+    #[serde(deserialize_with = "null_as_empty")]
+    volumes: Vec<VolumeWire>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct VolumeWire {
+    name: String,
+    persistent_volume_claim: Option<ClaimSourceWire>,
+    ephemeral: Option<IgnoredAny>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct ClaimSourceWire {
+    claim_name: String,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

@@ -4,7 +4,8 @@
 //! takes it off: from a claim when no pod that has a node mounts it, from a volume when it is not
 //! bound.
 
-use crate::runtime::{Action, Cache, Cached, Full, Index, ObjectKey, Queue, Reconcile, run};
+use crate::pods::ClaimView;
+use crate::runtime::{Action, Cached, Index, ObjectKey, Queue, Reconcile, run};
 use crate::supervisor::Context;
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
 use kube::Api;
@@ -15,47 +16,33 @@ use std::sync::Arc;
 const CLAIM: &str = "kubernetes.io/pvc-protection";
 const VOLUME: &str = "kubernetes.io/pv-protection";
 
-type Claims = Cache<Full<PersistentVolumeClaim>>;
-type Volumes = Cache<Full<PersistentVolume>>;
-
 /// Runs the controller for ever.
 pub async fn control(context: Context) {
     let queue = Queue::new();
-    let claims: Claims = Cache::start(context.client.clone(), context.seed ^ 0x70);
-    let volumes: Volumes = Cache::start(context.client.clone(), context.seed ^ 0x71);
-    let leaving = claims.index(|claim| {
+    let leaving = context.caches.claims.index(|claim| {
         if claim.meta().is_deleting() {
             vec![Arc::clone(&claim.meta().key.namespace)]
         } else {
             Vec::new()
         }
     });
-    claims.ready().await;
-    volumes.ready().await;
+    context.caches.claims.ready().await;
+    context.caches.volumes.ready().await;
     context.caches.pods.ready().await;
-    watch(&context, &queue, (&claims, &volumes), leaving);
-    let protection = Protection {
-        context,
-        claims,
-        volumes,
-    };
+    watch(&context, &queue, leaving);
+    let protection = Protection { context };
     match run(Arc::new(protection), queue).await {}
 }
 
-fn watch(
-    context: &Context,
-    queue: &Queue<ObjectKey>,
-    (claims, volumes): (&Claims, &Volumes),
-    leaving: Index<Full<PersistentVolumeClaim>>,
-) {
+fn watch(context: &Context, queue: &Queue<ObjectKey>, leaving: Index<ClaimView>) {
     let add = queue.clone();
-    claims.on_change(move |change| {
+    context.caches.claims.on_change(move |change| {
         if change.new.as_ref().is_some_and(|c| c.meta().is_deleting()) {
             add.add(change.key.clone());
         }
     });
     let add = queue.clone();
-    volumes.on_change(move |change| {
+    context.caches.volumes.on_change(move |change| {
         if change.new.as_ref().is_some_and(|v| v.meta().is_deleting()) {
             add.add(change.key.clone());
         }
@@ -72,8 +59,6 @@ fn watch(
 
 struct Protection {
     context: Context,
-    claims: Claims,
-    volumes: Volumes,
 }
 
 impl Reconcile for Protection {
@@ -87,11 +72,10 @@ impl Reconcile for Protection {
     async fn reconcile(&self, key: &ObjectKey) -> Result<Action, kube::Error> {
         let client = self.context.client.clone();
         if let Some(namespace) = key.namespace() {
-            let Some(claim) = self.claims.get(key) else {
+            let Some(claim) = self.context.caches.claims.get(key) else {
                 return Ok(Action::Wait);
             };
-            let finalizers = claim.object.metadata.finalizers.as_deref();
-            if let Some(left) = without(finalizers, CLAIM)
+            if let Some(left) = without(&claim.meta().finalizers, CLAIM)
                 && claim.meta().is_deleting()
                 && !self.is_mounted(namespace, &key.name).await?
             {
@@ -100,18 +84,12 @@ impl Reconcile for Protection {
             }
             return Ok(Action::Wait);
         }
-        let Some(volume) = self.volumes.get(key) else {
+        let Some(volume) = self.context.caches.volumes.get(key) else {
             return Ok(Action::Wait);
         };
-        let phase = volume
-            .object
-            .status
-            .as_ref()
-            .and_then(|s| s.phase.as_deref());
-        let finalizers = volume.object.metadata.finalizers.as_deref();
-        if let Some(left) = without(finalizers, VOLUME)
+        if let Some(left) = without(&volume.meta().finalizers, VOLUME)
             && volume.meta().is_deleting()
-            && phase != Some("Bound")
+            && &*volume.phase != "Bound"
         {
             let api: Api<PersistentVolume> = Api::all(client);
             release(&api, volume.meta(), &left).await?;
@@ -145,11 +123,10 @@ fn mounts(pod: &Pod, claim: &str) -> bool {
 }
 
 /// The finalizers without this one; `None` if it is not among them.
-fn without(finalizers: Option<&[String]>, name: &str) -> Option<Vec<String>> {
-    let finalizers = finalizers?;
-    finalizers.iter().any(|known| known == name).then(|| {
-        let others = finalizers.iter().filter(|known| *known != name);
-        others.cloned().collect()
+pub(crate) fn without(finalizers: &[Arc<str>], name: &str) -> Option<Vec<String>> {
+    finalizers.iter().any(|known| **known == *name).then(|| {
+        let others = finalizers.iter().filter(|known| ***known != *name);
+        others.map(ToString::to_string).collect()
     })
 }
 
@@ -202,8 +179,8 @@ mod tests {
 
     #[test]
     fn only_the_own_finalizer_goes() {
-        let names = ["a".to_owned(), CLAIM.to_owned()];
-        assert_eq!(without(Some(&names), CLAIM), Some(vec!["a".to_owned()]));
-        assert_eq!(without(Some(&names), VOLUME), None);
+        let names = ["a".into(), CLAIM.into()];
+        assert_eq!(without(&names, CLAIM), Some(vec!["a".to_owned()]));
+        assert_eq!(without(&names, VOLUME), None);
     }
 }
