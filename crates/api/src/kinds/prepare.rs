@@ -89,10 +89,17 @@ pub(super) fn keep_status(new: &mut Value, old: &Value) {
 
 pub(super) fn pod(new: &mut Value) {
     let qos = print::pod_qos(new);
-    meta::as_object(new).insert(
-        "status".into(),
-        json!({"phase": "Pending", "qosClass": qos}),
-    );
+    let mut status = json!({"phase": "Pending", "qosClass": qos});
+    if !meta::list(new, &["spec", "schedulingGates"]).is_empty() {
+        let since = meta::at(new, &["metadata", "creationTimestamp"]).cloned();
+        let gated = json!([{
+            "type": "PodScheduled", "status": "False", "reason": "SchedulingGated",
+            "message": "Scheduling is blocked due to non-empty scheduling gates",
+            "lastProbeTime": null, "lastTransitionTime": since,
+        }]);
+        meta::as_object(&mut status).insert("conditions".into(), gated);
+    }
+    meta::as_object(new).insert("status".into(), status);
 }
 
 pub(super) fn namespace(new: &mut Value) {

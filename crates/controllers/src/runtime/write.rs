@@ -203,6 +203,25 @@ impl Writer {
         Ok(cache.observe(self.send("patch the status of", &target, request).await?))
     }
 
+    /// Applies a strategic merge patch to a subresource that answers with the object: lists of
+    /// built-in kinds are merged by their key, so that a condition leaves the others alone.
+    pub async fn merge_subresource<V: Cached>(
+        &self,
+        cache: &Cache<V>,
+        key: &ObjectKey,
+        subresource: &str,
+        patch: &Value,
+    ) -> Result<Arc<V>, WriteError> {
+        let target = Target::new::<V::Wire>(key);
+        let request = Request::new(&*target.path).patch_subresource(
+            subresource,
+            &key.name,
+            &self.patch_params(),
+            &Patch::Strategic(patch),
+        );
+        Ok(cache.observe(self.send("patch the status of", &target, request).await?))
+    }
+
     /// Replaces the owners of exactly this object (by uid). One that is gone is a success.
     pub async fn set_owners<V: Cached>(
         &self,

@@ -1,6 +1,7 @@
 //! The scheduler.
 
 use crate::rig::{Rig, condition};
+use kube::api::{Patch, PatchParams};
 use plimsoll_controllers::scheduler;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -145,4 +146,67 @@ async fn replicas_spread_over_nodes_and_use_room_that_is_freed() {
         node_of(&rig, "wide").await.is_some()
     })
     .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_condition_leaves_other_conditions_alone() {
+    let rig = start().await;
+    rig.create(&rig.pods(), pod("p", "2")).await;
+    rig.until("refused", async || scheduled(&rig, "p").await.0 == "False")
+        .await;
+    let other =
+        json!({"status": {"conditions": [{"type": "example.com/Checked", "status": "True"}]}});
+    rig.pods()
+        .patch_status("p", &PatchParams::default(), &Patch::Strategic(&other))
+        .await
+        .unwrap();
+    add_node(&rig, node("small", "1")).await;
+    rig.until("refused anew", async || {
+        scheduled(&rig, "p").await.2.starts_with("0/1 nodes")
+    })
+    .await;
+    let checked = condition(&rig.pods().get("p").await.unwrap(), "example.com/Checked");
+    assert_eq!(checked.0, "True");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_gated_pod_waits_until_its_last_gate_is_gone() {
+    let rig = start().await;
+    add_node(&rig, node("n", "4")).await;
+    let mut gated = pod("p", "1");
+    gated["spec"]["schedulingGates"] =
+        json!([{"name": "example.com/a"}, {"name": "example.com/b"}]);
+    rig.create(&rig.pods(), gated).await;
+    let why = "Scheduling is blocked due to non-empty scheduling gates";
+    let (status, reason, message) = scheduled(&rig, "p").await;
+    assert_eq!(
+        (&*status, &*reason, &*message),
+        ("False", "SchedulingGated", why)
+    );
+    let remaining = |names: Value| json!({"spec": {"schedulingGates": names}});
+    rig.patch(
+        &rig.pods(),
+        "p",
+        remaining(json!([{"name": "example.com/b"}])),
+    )
+    .await;
+    tokio::time::sleep(Duration::from_secs(400)).await;
+    assert_eq!(node_of(&rig, "p").await, None);
+    rig.patch(&rig.pods(), "p", remaining(json!([]))).await;
+    rig.until("bound", async || node_of(&rig, "p").await.is_some())
+        .await;
+    assert_eq!(scheduled(&rig, "p").await.0, "True");
+    assert_eq!(rig.events("FailedScheduling").await.len(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn pods_of_another_scheduler_are_left_alone() {
+    let rig = start().await;
+    add_node(&rig, node("n", "4")).await;
+    let mut foreign = pod("p", "1");
+    foreign["spec"]["schedulerName"] = json!("mine");
+    rig.create(&rig.pods(), foreign).await;
+    tokio::time::sleep(Duration::from_secs(400)).await;
+    assert_eq!(node_of(&rig, "p").await, None);
+    assert_eq!(scheduled(&rig, "p").await.0, "");
 }

@@ -1,0 +1,128 @@
+//! The writes that carry a decision out.
+
+use super::state::{Decided, Verdict};
+use super::{Scheduler, is_ours};
+use crate::pods::PodView;
+use crate::runtime::{ObjectKey, Reference, WriteError};
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+impl Scheduler {
+    /// Writes what was decided; puts the pod back in line if that fails.
+    pub(super) async fn carry_out(&self, decided: Decided) {
+        let Decided { pod, verdict } = decided;
+        match verdict {
+            Verdict::Bind { node } => self.bind(&pod, &node).await,
+            Verdict::Refuse { message } => self.refuse(&pod, &message, "Unschedulable").await,
+        }
+    }
+
+    async fn bind(&self, pod: &PodView, node: &str) {
+        let key = &pod.meta.key;
+        let binding = json!({
+            "apiVersion": "v1", "kind": "Binding",
+            "metadata": {"namespace": *key.namespace, "name": *key.name, "uid": *pod.meta.uid},
+            "target": {"apiVersion": "v1", "kind": "Node", "name": node},
+        });
+        let written = self
+            .writer
+            .post_subresource::<k8s_openapi::api::core::v1::Pod>(key, "binding", &binding)
+            .await;
+        match written {
+            Ok(()) => {
+                let message = format!("Successfully assigned {key} to {node}");
+                self.recorder.normal(&reference(pod), "Scheduled", message);
+            }
+            Err(error) => self.unbind(pod, &error).await,
+        }
+    }
+
+    /// Takes a decision back that could not be written.
+    async fn unbind(&self, pod: &PodView, error: &WriteError) {
+        let key = &pod.meta.key;
+        tracing::debug!(pod = %key, %error, why = error.message(), "not bound");
+        let still_waits = self.still_waits(pod);
+        {
+            let now = Instant::now();
+            let mut state = self.state.lock();
+            // The watch may have shown meanwhile that it is bound after all.
+            let bound = self
+                .caches
+                .pods
+                .get(key)
+                .is_some_and(|now| now.node.is_some());
+            if !bound {
+                state.change().displace(&key.namespace, &key.name);
+                state.wake(now);
+            }
+            if still_waits && !error.is_not_found() {
+                state.queue.fail(key, now);
+            } else {
+                state.forget(key);
+            }
+        }
+        self.wake.notify_one();
+        if still_waits && !error.is_not_found() {
+            let message = format!("running Bind plugin \"DefaultBinder\": {}", error.message());
+            self.refuse(pod, &message, "SchedulerError").await;
+        }
+    }
+
+    /// Whether this very pod still waits for this scheduler.
+    fn still_waits(&self, pod: &PodView) -> bool {
+        let known = self.caches.pods.get(&pod.meta.key);
+        known.is_some_and(|now| now.meta.uid == pod.meta.uid && now.node.is_none() && is_ours(&now))
+    }
+
+    /// Says why the pod is not scheduled: an event each time, the condition if that is news.
+    async fn refuse(&self, pod: &PodView, message: &str, reason: &str) {
+        self.recorder
+            .warning(&reference(pod), "FailedScheduling", message.to_owned());
+        let (since, nominated) = {
+            let mut state = self.state.lock();
+            let Some(since) = state.news(pod, message, self.clock.now()) else {
+                return;
+            };
+            (since, state.nominations.node_of(&pod.meta.key).cloned())
+        };
+        let condition = json!({
+            "type": "PodScheduled", "status": "False", "reason": reason, "message": message,
+            "lastProbeTime": null, "observedGeneration": pod.meta.generation,
+            "lastTransitionTime": since.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+        });
+        let mut status = json!({"conditions": [condition]});
+        if nominated != pod.placement.nominated_node {
+            let node = nominated.map_or(Value::Null, |node| Value::from(&*node));
+            if let Some(status) = status.as_object_mut() {
+                status.insert("nominatedNodeName".into(), node);
+            }
+        }
+        if let Err(error) = self
+            .patch_status(&pod.meta.key, &pod.meta.uid, status)
+            .await
+            && !error.is_not_found()
+        {
+            tracing::debug!(pod = %pod.meta.key, %error, why = error.message(), "status not written");
+            self.state.lock().unsay(&pod.meta.key);
+        }
+    }
+
+    /// Patches the status of exactly this pod; conditions are merged by type.
+    pub(super) async fn patch_status(
+        &self,
+        key: &ObjectKey,
+        uid: &str,
+        status: Value,
+    ) -> Result<(), WriteError> {
+        let patch = json!({"metadata": {"uid": uid}, "status": status});
+        self.writer
+            .merge_subresource(&self.caches.pods, key, "status", &patch)
+            .await?;
+        Ok(())
+    }
+}
+
+/// What events about the pod refer to.
+pub(super) fn reference(pod: &PodView) -> Reference {
+    Reference::to("v1", "Pod", &pod.meta)
+}
