@@ -3,6 +3,7 @@
 #![cfg(test)]
 
 mod agent_cluster;
+mod agent_life;
 mod agent_server;
 
 use agent_cluster::{POD, World, condition, is_ready};

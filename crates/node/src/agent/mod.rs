@@ -7,9 +7,11 @@ pub mod addresses;
 mod backend;
 mod board;
 mod cluster;
+pub mod demand;
 mod dial;
 pub mod environment;
 mod events;
+mod ledger;
 mod mailbox;
 pub mod names;
 mod node;
@@ -18,9 +20,13 @@ mod outcome;
 pub mod plan;
 mod probing;
 mod report;
+pub mod resize;
+mod resizing;
+pub mod restart;
 mod server;
 pub mod state;
 pub mod status;
+mod stopping;
 mod termination;
 mod usage;
 pub mod view;
@@ -34,6 +40,8 @@ use crate::proxy::table::Directory;
 use crate::runtime::{NodeSlice, Runtime, RuntimeError};
 use addresses::{BadCidr, Pool};
 use board::Board;
+use demand::Amounts;
+use ledger::Ledger;
 use parking_lot::Mutex;
 use plimsoll_api::usage::Samples;
 use plimsoll_clock::Clock;
@@ -157,6 +165,8 @@ pub(crate) struct Node {
     /// When and why its runtime broke down.
     pub(crate) broken: std::sync::OnceLock<(jiff::Timestamp, String)>,
     pub(crate) pool: Mutex<Pool>,
+    /// What its pods hold of it.
+    pub(crate) ledger: Mutex<Ledger<mailbox::Outbox<Message>>>,
     pub(crate) stop: CancellationToken,
 }
 
@@ -264,6 +274,13 @@ impl Agents {
             since: self.shared.clock.now(),
             broken: std::sync::OnceLock::new(),
             pool: Mutex::new(pool),
+            ledger: Mutex::new(Ledger::new(
+                Amounts {
+                    cpu_milli: spec.cpu_milli,
+                    memory_bytes: spec.memory_bytes,
+                },
+                spec.pods,
+            )),
             stop: self.stop.child_token(),
             spec,
         });

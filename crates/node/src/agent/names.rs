@@ -3,6 +3,57 @@
 use super::view::Pod;
 use std::net::IpAddr;
 
+/// Most characters of a host name.
+const LONGEST: usize = 63;
+
+impl Pod {
+    /// Host name inside the pod (at most 63 characters).
+    pub fn hostname(&self) -> String {
+        let of_spec = self
+            .spec
+            .hostname
+            .as_deref()
+            .filter(|name| !name.is_empty());
+        let name = self.spec.hostname_override.as_deref().or(of_spec);
+        let name = name.unwrap_or(&self.metadata.name);
+        let cut: String = name.chars().take(LONGEST).collect();
+        cut.trim_end_matches(['-', '.']).to_owned()
+    }
+
+    /// The name under which the pod is found in the cluster's DNS, where it has one.
+    fn qualified(&self, domain: &str) -> Option<String> {
+        let subdomain = self
+            .spec
+            .subdomain
+            .as_deref()
+            .filter(|sub| !sub.is_empty())?;
+        let namespace = &self.metadata.namespace;
+        Some(format!(
+            "{}.{subdomain}.{namespace}.svc.{domain}",
+            self.hostname()
+        ))
+    }
+
+    /// What the kernel is told: the host name, or the qualified one where the pod asks for it.
+    ///
+    /// # Errors
+    /// The qualified name is longer than the kernel takes.
+    pub fn kernel_hostname(&self, domain: &str) -> Result<String, String> {
+        let asked = self.spec.set_hostname_as_fqdn && self.spec.hostname_override.is_none();
+        let Some(name) = asked.then(|| self.qualified(domain)).flatten() else {
+            return Ok(self.hostname());
+        };
+        if name.len() > LONGEST + 1 {
+            return Err(format!(
+                "failed to construct FQDN from pod hostname and cluster domain, FQDN {name} is \
+                 too long (64 characters is the max, {} characters requested)",
+                name.len()
+            ));
+        }
+        Ok(name)
+    }
+}
+
 /// The resolver configuration of a pod by its DNS policy.
 pub fn resolv_conf(pod: &Pod, cluster_dns: IpAddr, domain: &str) -> String {
     let policy = pod.spec.dns_policy.as_deref().unwrap_or("ClusterFirst");
@@ -62,14 +113,19 @@ pub fn hosts(pod: &Pod, ip: IpAddr, domain: &str) -> String {
         "# Kubernetes-managed hosts file.\n127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n",
     );
     let hostname = pod.hostname();
-    let line = match &pod.spec.subdomain {
-        Some(sub) if !sub.is_empty() => {
-            let namespace = &pod.metadata.namespace;
-            format!("{ip}\t{hostname}.{sub}.{namespace}.svc.{domain}\t{hostname}\n")
-        }
-        Some(_) | None => format!("{ip}\t{hostname}\n"),
-    };
-    text.push_str(&line);
+    let qualified = pod
+        .qualified(domain)
+        .filter(|_| pod.spec.hostname_override.is_none());
+    let address = ip.to_string();
+    let names = qualified.iter().chain([&hostname]);
+    for word in [&address].into_iter().chain(names) {
+        text.extend([word, "\t"]);
+    }
+    text.pop();
+    text.push('\n');
+    if !pod.spec.host_aliases.is_empty() {
+        text.push_str("\n# Entries added by HostAliases.\n");
+    }
     for alias in &pod.spec.host_aliases {
         let names = alias.hostnames.as_deref().unwrap_or_default().join("\t");
         text.extend([alias.ip.as_str(), "\t", &names, "\n"]);
@@ -123,5 +179,21 @@ mod tests {
             "{text}"
         );
         assert!(text.ends_with("1.2.3.4\tx\ty\n"), "{text}");
+    }
+
+    #[rstest::rstest]
+    #[case::plain(json!({"hostname": "db-0", "subdomain": "db"}), Ok("db-0"))]
+    #[case::qualified(json!({"hostname": "db-0", "subdomain": "db", "setHostnameAsFQDN": true}),
+        Ok("db-0.db.shop.svc.cluster.local"))]
+    #[case::without_subdomain(json!({"setHostnameAsFQDN": true}), Ok("web"))]
+    #[case::overridden(json!({"hostnameOverride": "a.b", "subdomain": "db"}), Ok("a.b"))]
+    #[case::too_long(json!({"hostname": "a".repeat(50), "subdomain": "db", "setHostnameAsFQDN": true}),
+        Err("(64 characters is the max, 77 characters requested)"))]
+    fn the_kernel_is_told(#[case] spec: serde_json::Value, #[case] want: Result<&str, &str>) {
+        match (pod(&spec).kernel_hostname("cluster.local"), want) {
+            (Ok(name), Ok(want)) => assert_eq!(name, want),
+            (Err(why), Err(want)) => assert!(why.ends_with(want), "{why}"),
+            (got, _) => panic!("{got:?}"),
+        }
     }
 }

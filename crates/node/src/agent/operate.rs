@@ -1,8 +1,9 @@
 //! The slow steps of a pod: sandbox, volumes, image, start, hooks.
 
+use super::demand::amount;
 use super::names;
 use super::state::PodState;
-use super::view::{Container, Pod};
+use super::view::{Container, Pod, Resources};
 use super::{Node, Shared};
 use crate::probe;
 use crate::runtime::{ContainerSpec, Limits, RuntimeError, SandboxSpec, Started};
@@ -25,6 +26,21 @@ pub(crate) struct Site {
 pub(crate) struct StartFailure {
     pub(crate) reason: &'static str,
     pub(crate) message: String,
+}
+
+/// What distinguishes one start of a container.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Birth {
+    /// Its index in [`Pod::containers`].
+    pub(crate) index: usize,
+    /// Which instance it is.
+    pub(crate) attempt: u32,
+    /// The pod's address.
+    pub(crate) ip: Option<IpAddr>,
+    /// The container whose processes it is to see.
+    pub(crate) target: Option<String>,
+    /// Its bounds.
+    pub(crate) limits: Limits,
 }
 
 impl Site {
@@ -63,12 +79,16 @@ impl Site {
                 })?;
         }
         let pod = &self.pod;
+        let hostname = pod.kernel_hostname(&self.shared.cluster_domain);
         let spec = SandboxSpec {
             node: self.node.name.clone(),
             uid: pod.metadata.uid.clone(),
             pod: (pod.metadata.namespace.clone(), pod.metadata.name.clone()),
             ip,
-            hostname: pod.hostname(),
+            hostname: hostname.map_err(|message| StartFailure {
+                reason: "FailedCreatePodSandBox",
+                message,
+            })?,
             host_network: pod.spec.host_network,
             resolv_conf: names::resolv_conf(
                 pod,
@@ -102,56 +122,50 @@ impl Site {
         }
     }
 
-    /// Prepares the image and starts the container at an index.
-    pub(crate) async fn start(
-        self,
-        index: usize,
-        attempt: u32,
-        ip: Option<IpAddr>,
-        target: Option<String>,
-    ) -> Result<Started, StartFailure> {
+    /// Prepares the image and starts a container.
+    pub(crate) async fn start(self, birth: Birth) -> Result<Started, StartFailure> {
         let pod = Arc::clone(&self.pod);
-        let container = pod.container(index).ok_or_else(|| StartFailure {
+        let container = pod.container(birth.index).ok_or_else(|| StartFailure {
             reason: "CreateContainerError",
-            message: format!("the pod has no container {index}"),
+            message: format!("the pod has no container {}", birth.index),
         })?;
         let runtime = &self.node.runtime;
         runtime
             .prepare_image(&container.image)
             .await
             .map_err(|e| image_failure(&e, container))?;
-        let mut spec = self.container_spec(container, attempt, ip).await?;
-        spec.target = target;
-        let started = runtime.start(spec).await.map_err(|e| failure(&e))?;
-        let hook = container
-            .lifecycle
-            .as_ref()
-            .and_then(|l| l.post_start.as_ref());
-        if let (Some(hook), true) = (hook, runtime.runs_processes()) {
-            let target = probe::Target {
-                runtime,
-                ip,
-                container,
-                id: &started.container_id,
-            };
-            if let Err(why) = probe::hook(&target, hook).await {
-                drop(runtime.signal(&started.container_id, libc::SIGKILL).await);
-                let message = format!("PostStartHook failed: {why}");
-                return Err(StartFailure {
-                    reason: "PostStartHookError",
-                    message,
-                });
-            }
-        }
-        Ok(started)
+        let spec = self.container_spec(container, birth).await?;
+        runtime.start(spec).await.map_err(|e| failure(&e))
+    }
+
+    /// Runs the start hook of a container that runs.
+    pub(crate) async fn post_start(
+        self,
+        index: usize,
+        id: String,
+        ip: Option<IpAddr>,
+    ) -> Result<(), String> {
+        let pod = Arc::clone(&self.pod);
+        let container = pod.container(index);
+        let hook = container.and_then(|c| Some((c, c.lifecycle.as_ref()?.post_start.as_ref()?)));
+        let Some((container, hook)) = hook else {
+            return Ok(());
+        };
+        let target = probe::Target {
+            runtime: &self.node.runtime,
+            ip,
+            container,
+            id: &id,
+        };
+        probe::hook(&target, hook).await
     }
 
     async fn container_spec(
         &self,
         container: &Container,
-        attempt: u32,
-        ip: Option<IpAddr>,
+        birth: Birth,
     ) -> Result<ContainerSpec, StartFailure> {
+        let (attempt, ip) = (birth.attempt, birth.ip);
         let mut spec = ContainerSpec {
             pod_uid: self.pod.metadata.uid.clone(),
             name: container.name.clone(),
@@ -162,11 +176,11 @@ impl Site {
             env: Vec::new(),
             working_dir: container.working_dir.clone(),
             mounts: Vec::new(),
-            limits: limits(container),
+            limits: birth.limits,
             stdin: container.stdin,
             stdin_once: container.stdin_once,
             tty: container.tty,
-            target: None,
+            target: birth.target,
             log_path: PathBuf::new(),
         };
         if !self.node.runtime.runs_processes() {
@@ -208,28 +222,32 @@ impl Site {
         Ok(spec)
     }
 
-    /// Runs the preStop hook (within the grace), then asks the container to end.
+    /// Runs the preStop hook (within the grace), then asks the container to end. Returns whether
+    /// there was a hook.
     pub(crate) async fn stop(
         self,
         index: usize,
-        id: String,
+        id: &str,
         grace: std::time::Duration,
         ip: Option<IpAddr>,
-    ) {
+    ) -> bool {
         let runtime = &self.node.runtime;
-        let hook = self
-            .pod
-            .container(index)
-            .and_then(|c| Some((c, c.lifecycle.as_ref()?.pre_stop.as_ref()?)));
-        if let (Some((container, hook)), true) = (hook, runtime.runs_processes()) {
+        let container = self.pod.container(index);
+        let hook = container.and_then(|c| Some((c, c.lifecycle.as_ref()?.pre_stop.as_ref()?)));
+        let hook = hook.filter(|_| runtime.runs_processes());
+        if let Some((container, hook)) = hook {
             let target = probe::Target {
                 runtime,
                 ip,
                 container,
-                id: &id,
+                id,
             };
             let run = tokio::time::timeout(grace, probe::hook(&target, hook)).await;
-            if let Ok(Err(why)) = run {
+            let failed = match run {
+                Ok(result) => result.err(),
+                Err(_) => Some(format!("it did not end within {} s", grace.as_secs())),
+            };
+            if let Some(why) = failed {
                 let event = ("FailedPreStopHook", format!("PreStopHook failed: {why}"));
                 let severity = super::events::Severity::Warning;
                 self.shared
@@ -237,9 +255,43 @@ impl Site {
                     .pod(&self.pod, Some(&container.name), severity, event);
             }
         }
-        if let Err(error) = runtime.signal(&id, libc::SIGTERM).await {
-            tracing::debug!(pod = %self.pod.full_name(), %error, "SIGTERM not delivered");
+        let signal = container.map_or(libc::SIGTERM, stop_signal);
+        if let Err(error) = runtime.signal(id, signal).await {
+            tracing::debug!(pod = %self.pod.full_name(), %error, "{signal} not delivered");
         }
+        hook.is_some()
+    }
+}
+
+/// The signal that asks a container to end: SIGTERM unless it wants another one.
+fn stop_signal(container: &Container) -> i32 {
+    let wanted = container
+        .lifecycle
+        .as_ref()
+        .and_then(|l| l.stop_signal.as_deref());
+    let Some(name) = wanted else {
+        return libc::SIGTERM;
+    };
+    if let Some(offset) = name
+        .strip_prefix("SIGRTMIN+")
+        .and_then(|n| n.parse::<i32>().ok())
+    {
+        return libc::SIGRTMIN() + offset;
+    }
+    if let Some(offset) = name
+        .strip_prefix("SIGRTMAX-")
+        .and_then(|n| n.parse::<i32>().ok())
+    {
+        return libc::SIGRTMAX() - offset;
+    }
+    match name {
+        "SIGRTMIN" => libc::SIGRTMIN(),
+        "SIGRTMAX" => libc::SIGRTMAX(),
+        "SIGCLD" => libc::SIGCHLD,
+        "SIGPOLL" => libc::SIGIO,
+        name => name
+            .parse::<nix::sys::signal::Signal>()
+            .map_or(libc::SIGTERM, |signal| signal as i32),
     }
 }
 
@@ -275,19 +327,14 @@ fn failure(error: &RuntimeError) -> StartFailure {
     }
 }
 
-/// Requests and limits of a container in the runtime's units; what does not parse is unlimited.
-pub(crate) fn limits(container: &Container) -> Limits {
-    let parse = |text: Option<&String>| text.and_then(|t| t.parse::<Quantity>().ok());
-    let amount = |v: i64| u64::try_from(v).unwrap_or(0);
-    let resources = &container.resources;
-    let cpu_limit = parse(resources.limits.get("cpu")).map(|q| amount(q.milli()));
-    let cpu_request = parse(resources.requests.get("cpu")).map(|q| amount(q.milli()));
+/// Requests and limits in the runtime's units; what does not parse is unlimited.
+pub(crate) fn limits(resources: &Resources) -> Limits {
+    let cpu = |map| amount(map, "cpu", Quantity::milli);
+    let cpu_limit = cpu(&resources.limits);
     Limits {
-        cpu_request_milli: cpu_request.or(cpu_limit).unwrap_or(0),
+        cpu_request_milli: cpu(&resources.requests).or(cpu_limit).unwrap_or(0),
         cpu_limit_milli: cpu_limit.filter(|l| *l > 0),
-        memory_limit_bytes: parse(resources.limits.get("memory"))
-            .map(|q| amount(q.value()))
-            .filter(|l| *l > 0),
+        memory_limit_bytes: amount(&resources.limits, "memory", Quantity::value).filter(|l| *l > 0),
     }
 }
 

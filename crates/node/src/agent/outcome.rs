@@ -1,59 +1,25 @@
 //! What a worker makes of starts, exits and resizes.
 
 use super::events::Severity;
-use super::operate::{self, StartFailure};
+use super::operate::StartFailure;
 use super::probing;
-use super::state::{Ended, Live, Run, later};
-use super::view::Pod;
-use super::worker::{Message, Worker};
-use crate::runtime::{Exit, RuntimeError, Started};
+use super::restart::{Verdict, verdict};
+use super::state::{Backoff, Ended, Live, Run, later};
+use super::view::Container;
+use super::worker::Worker;
+use crate::runtime::{Exit, Started};
 use futures::FutureExt;
 use jiff::Timestamp;
 use std::sync::Arc;
 
-/// How long a failed pull shows as `ErrImagePull` before it shows as held back, in seconds.
-const PULL_ERROR_SHOWN: i64 = 2;
+/// How long a failure shows as what it is before it shows as held back, in seconds.
+const FAILURE_SHOWN: i64 = 2;
+/// After how many seconds what the container needs is looked for again.
+const CONFIG_RETRY: i64 = 10;
+/// Exit code of an instance whose program could not be started.
+const NEVER_STARTED: i32 = 128;
 
 impl Worker {
-    /// Puts changed bounds into effect on running containers.
-    pub(super) fn resize(&mut self, before: &Pod) {
-        let after = Arc::clone(self.pod());
-        for (index, state) in self.state.containers.iter().enumerate() {
-            let (Some(old), Some(new)) = (before.container(index), after.container(index)) else {
-                continue;
-            };
-            let limits = operate::limits(new);
-            let Some(live) = state.live().filter(|_| operate::limits(old) != limits) else {
-                continue;
-            };
-            let (id, outbox) = (live.id.clone(), self.outbox.clone());
-            let runtime = Arc::clone(&self.site.node.runtime);
-            tokio::spawn(async move {
-                let result = runtime.resize(&id, limits).await;
-                outbox.send(Message::Resized { index, result });
-            });
-        }
-    }
-
-    pub(super) fn resized(&mut self, index: usize, result: Result<(), RuntimeError>) {
-        let name = self.pod().container(index).map_or("", |c| c.name.as_str());
-        match result {
-            Ok(()) => {
-                let message = format!("Pod resize completed: container {name}");
-                self.event(Some(index), Severity::Normal, ("ResizeCompleted", message));
-            }
-            Err(error @ RuntimeError::ResizeDeferred { .. }) => {
-                let message = format!("Pod resize Deferred: container {name}: {error}");
-                self.event(Some(index), Severity::Warning, ("ResizeDeferred", message));
-            }
-            Err(error) => {
-                let message = format!("Pod resize failed: container {name}: {error}");
-                self.event(Some(index), Severity::Warning, ("ResizeError", message));
-            }
-        }
-        self.report.dirty = true;
-    }
-
     pub(super) fn exited(&mut self, index: usize, id: &str, exit: &Exit) {
         let now = self.now();
         let Some(container) = self.state.containers.get_mut(index) else {
@@ -110,13 +76,18 @@ impl Worker {
             stand_in if stand_in.starts_with("built-in/") => format!(" ({stand_in})"),
             _ => String::new(),
         };
-        container.image_backoff = super::state::Backoff::default();
+        container.image_backoff = Backoff::default();
         container.running(Live {
             id: container_id.clone(),
             image_id,
             since: now,
         });
-        probing::arm(spec, container, now);
+        let hook = spec.lifecycle.as_ref().and_then(|l| l.post_start.as_ref());
+        if hook.is_some() && self.site.node.runtime.runs_processes() {
+            self.run_start_hook(index, container_id.clone());
+        } else {
+            probing::arm(spec, container, now);
+        }
         self.exits.push(
             async move {
                 let seen = exit
@@ -134,6 +105,10 @@ impl Worker {
             }
             .boxed(),
         );
+        self.tell_of_start(index, spec, &present);
+    }
+
+    fn tell_of_start(&self, index: usize, spec: &Container, present: &str) {
         let (name, image) = (&spec.name, &spec.image);
         let pulled = format!("Container image {image:?} already present on machine{present}");
         for (reason, message) in [
@@ -145,7 +120,9 @@ impl Worker {
         }
     }
 
-    pub(super) fn start_failed(&mut self, index: usize, failure: StartFailure, now: Timestamp) {
+    /// The start hook of a container is through: only now it counts as started. Without it, the
+    /// container ends.
+    pub(super) fn hooked(&mut self, index: usize, result: Result<(), String>, now: Timestamp) {
         let pod = Arc::clone(self.pod());
         let Some(spec) = pod.container(index) else {
             return;
@@ -153,44 +130,107 @@ impl Worker {
         let Some(container) = self.state.containers.get_mut(index) else {
             return;
         };
+        let runs = container.is_running();
+        match result {
+            Ok(()) if runs => probing::arm(spec, container, now),
+            Ok(()) => {}
+            Err(why) => {
+                let what = (
+                    "FailedPostStartHook",
+                    format!("PostStartHook failed: {why}"),
+                );
+                self.event(Some(index), Severity::Warning, what);
+                if runs {
+                    let what = ("Killing", "FailedPostStartHook".to_owned());
+                    self.event(Some(index), Severity::Normal, what);
+                    self.stop(index, later(now, pod.grace_seconds()));
+                }
+            }
+        }
+    }
+
+    pub(super) fn start_failed(&mut self, index: usize, failure: StartFailure, now: Timestamp) {
+        let pod = Arc::clone(self.pod());
+        let Some(spec) = pod.container(index) else {
+            return;
+        };
         let StartFailure { reason, message } = failure;
-        let (pull, until) = match reason {
+        let shown = ("Failed", format!("Error: {reason}"));
+        match reason {
+            "ErrImagePull" => {
+                let image = &spec.image;
+                let what = format!("Failed to pull image {image:?}: {message}");
+                self.event(Some(index), Severity::Warning, ("Failed", what));
+                self.event(Some(index), Severity::Warning, shown);
+            }
+            "ErrImageNeverPull" => {
+                let what = ("ErrImageNeverPull", message.clone());
+                self.event(Some(index), Severity::Warning, what);
+                self.event(Some(index), Severity::Warning, shown);
+            }
+            "InvalidImageName" => {
+                self.event(
+                    Some(index),
+                    Severity::Warning,
+                    ("InspectFailed", message.clone()),
+                );
+                self.event(Some(index), Severity::Warning, shown);
+            }
+            _ => {
+                let what = ("Failed", format!("Error: {message}"));
+                self.event(Some(index), Severity::Warning, what);
+            }
+        }
+        let Some(container) = self.state.containers.get_mut(index) else {
+            return;
+        };
+        let until = match reason {
             "ErrImagePull" => {
                 // Shown as such for a moment; the plan then shows it as held back.
                 container.image_backoff.raise(now, now);
-                (true, Some(later(now, PULL_ERROR_SHOWN)))
+                later(now, FAILURE_SHOWN)
             }
-            "InvalidImageName" | "ErrImageNeverPull" | "CreateContainerConfigError" => {
-                (false, Some(later(now, 10)))
-            }
-            _ => {
-                container.backoff.raise(now, now);
-                (false, container.backoff.until(now))
-            }
+            "RunContainerError" => return self.born_dead(index, message, now),
+            _ => later(now, CONFIG_RETRY),
         };
-        let image = &spec.image;
         container.run = Run::Waiting {
             reason,
-            message: message.clone(),
-            until,
+            message,
+            until: Some(until),
         };
-        if pull {
-            let what = (
-                "Failed",
-                format!("Failed to pull image {image:?}: {message}"),
-            );
-            self.event(Some(index), Severity::Warning, what);
-            self.event(
-                Some(index),
-                Severity::Warning,
-                ("Failed", "Error: ErrImagePull".to_owned()),
-            );
-        } else {
-            self.event(
-                Some(index),
-                Severity::Warning,
-                ("Failed", format!("Error: {message}")),
-            );
+    }
+
+    /// The runtime made the container, but its program did not start: that counts as an instance.
+    fn born_dead(&mut self, index: usize, message: String, now: Timestamp) {
+        let pod = Arc::clone(self.pod());
+        let (uid, runtime) = (&pod.metadata.uid, self.site.node.runtime.name());
+        let (Some(spec), Some(container)) =
+            (pod.container(index), self.state.containers.get_mut(index))
+        else {
+            return;
+        };
+        container.restarts += u32::from(container.created || container.last.is_some());
+        let failed_at = container.last.as_ref().map_or(now, |ended| ended.finished);
+        container.backoff.raise(failed_at, now);
+        container.created = true;
+        let ended = Ended {
+            id: format!("{runtime}://{uid}-{}-{}", spec.name, container.restarts),
+            image_id: String::new(),
+            code: NEVER_STARTED,
+            reason: "StartError",
+            message: message.clone(),
+            started: Some(Timestamp::UNIX_EPOCH),
+            finished: now,
+        };
+        container.ended(ended.clone());
+        if verdict(&pod, spec, container, NEVER_STARTED) == Verdict::Stay {
+            return;
         }
+        container.last = Some(Box::new(ended));
+        container.run = Run::Waiting {
+            reason: "RunContainerError",
+            message,
+            until: Some(later(now, FAILURE_SHOWN)),
+        };
     }
 }

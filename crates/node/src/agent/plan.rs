@@ -1,7 +1,8 @@
 //! What to do next for a pod: pure, one step at a time.
 
-use super::state::{ContainerState, PodFailure, PodState, Run, later};
-use super::view::{Pod, Role};
+use super::restart::{Verdict, verdict};
+use super::state::{ContainerState, FailedAt, PodFailure, PodState, Run, later};
+use super::view::{Container, Pod, Role};
 use jiff::Timestamp;
 
 /// One step for the agent to take.
@@ -33,6 +34,8 @@ pub enum Action {
     Finish,
     /// The node ends the pod.
     Fail(PodFailure),
+    /// All containers of the pod are to start afresh: this one ended in a way that wants that.
+    RestartAll(usize),
     /// Nothing to do before this time, unless something happens.
     Wait(Option<Timestamp>),
 }
@@ -50,12 +53,11 @@ pub fn plan(pod: &Pod, state: &PodState, now: Timestamp) -> Action {
     if deleted || state.failed.is_some() || run_out(pod, state) {
         return wind_down(pod, state, now);
     }
-    if let Some(deadline) = deadline(pod, state).filter(|d| *d <= now) {
+    if deadline(pod, state).is_some_and(|d| d <= now) {
         return Action::Fail(PodFailure {
             reason: "DeadlineExceeded",
-            message: format!(
-                "Pod was active on the node longer than the specified deadline ({deadline})"
-            ),
+            message: "Pod was active on the node longer than the specified deadline".to_owned(),
+            at: FailedAt::Life(None),
         });
     }
     let mut wake = Wake(deadline(pod, state));
@@ -73,15 +75,16 @@ pub fn plan(pod: &Pod, state: &PodState, now: Timestamp) -> Action {
 
 /// Goes through the containers in order and starts what is due.
 fn advance(pod: &Pod, state: &PodState, now: Timestamp, mut wake: Wake) -> Action {
-    let numbered = || state.containers.iter().enumerate();
+    let numbered = || state.containers.iter().zip(pod.containers()).enumerate();
     // First those that look into the pod: they may be there to see why the others do not start.
-    let ephemeral = numbered().filter(|(_, c)| c.role == Role::Ephemeral);
-    let others = numbered().filter(|(_, c)| c.role != Role::Ephemeral);
-    for (index, container) in ephemeral.chain(others) {
+    let ephemeral = numbered().filter(|(_, (c, _))| c.role == Role::Ephemeral);
+    let others = numbered().filter(|(_, (c, _))| c.role != Role::Ephemeral);
+    for (index, (container, (_, spec))) in ephemeral.chain(others) {
         if container.role != Role::Main || state.initialized() {
-            match step(pod, container, now) {
+            match step((pod, spec), container, now) {
                 Step::Fine => {}
                 Step::Start => return Action::Start(index),
+                Step::StartAll => return Action::RestartAll(index),
                 Step::Hold(until) => return Action::Hold { index, until },
                 Step::Wait(until) => wake.note(until),
             }
@@ -101,13 +104,14 @@ fn advance(pod: &Pod, state: &PodState, now: Timestamp, mut wake: Wake) -> Actio
 enum Step {
     Fine,
     Start,
+    StartAll,
     /// To be shown as held back until then.
     Hold(Timestamp),
     /// Shown so already.
     Wait(Timestamp),
 }
 
-fn step(pod: &Pod, container: &ContainerState, now: Timestamp) -> Step {
+fn step(of: (&Pod, &Container), container: &ContainerState, now: Timestamp) -> Step {
     match &container.run {
         Run::Waiting {
             until: Some(at), ..
@@ -119,46 +123,49 @@ fn step(pod: &Pod, container: &ContainerState, now: Timestamp) -> Step {
             Some(at) => Step::Hold(at),
             None => Step::Start,
         },
+        // It was shown for a moment; now for how long it is held back.
+        Run::Waiting {
+            reason: "RunContainerError",
+            ..
+        } => match crash_backoff(container).filter(|at| *at > now) {
+            Some(at) => Step::Hold(at),
+            None => Step::Start,
+        },
         Run::Waiting { .. } => Step::Start,
-        Run::Ended(ended) if restarts(pod, container.role, ended.code) => {
-            match container
-                .backoff
-                .until(ended.finished)
-                .filter(|at| *at > now)
-            {
-                Some(at) => Step::Hold(at),
-                None => Step::Start,
+        Run::Ended(ended) => match verdict(of.0, of.1, container, ended.code) {
+            Verdict::Stay => Step::Fine,
+            Verdict::RestartAll => Step::StartAll,
+            Verdict::Restart => {
+                match container
+                    .backoff
+                    .until(ended.finished)
+                    .filter(|at| *at > now)
+                {
+                    Some(at) => Step::Hold(at),
+                    None => Step::Start,
+                }
             }
-        }
-        Run::Running(_) | Run::Ended(_) => Step::Fine,
+        },
+        Run::Running(_) => Step::Fine,
     }
 }
 
-/// Whether a container that ended with this code is run again.
-pub fn restarts(pod: &Pod, role: Role, code: i32) -> bool {
-    match (role, pod.restart_policy()) {
-        (Role::Ephemeral, _) | (Role::Init | Role::Main, "Never") => false,
-        (Role::Init, _) | (Role::Main, "OnFailure") => code != 0,
-        (Role::Main | Role::Sidecar, _) => true,
-    }
+/// When a container whose last instance did not even start may be tried again.
+fn crash_backoff(container: &ContainerState) -> Option<Timestamp> {
+    container.backoff.until(container.last.as_ref()?.finished)
 }
 
 /// Whether every main container has ended for good, or an init container has failed for good.
 fn run_out(pod: &Pod, state: &PodState) -> bool {
-    let over = |c: &ContainerState| match &c.run {
-        Run::Ended(ended) => !restarts(pod, c.role, ended.code),
+    let pairs = || state.containers.iter().zip(pod.containers());
+    let over = |(c, (_, spec)): &(&ContainerState, (Role, &Container))| match &c.run {
+        Run::Ended(ended) => verdict(pod, spec, c, ended.code) == Verdict::Stay,
         Run::Running(_) | Run::Waiting { .. } => false,
     };
-    let init_failed = state
-        .containers
-        .iter()
-        .any(|c| c.role == Role::Init && over(c) && !c.succeeded());
-    let mut main = state
-        .containers
-        .iter()
-        .filter(|c| c.role == Role::Main)
-        .peekable();
-    init_failed || (main.peek().is_some() && main.all(over))
+    let init_failed =
+        pairs().any(|pair| pair.0.role == Role::Init && over(&pair) && !pair.0.succeeded());
+    let mut main = pairs().filter(|(c, _)| c.role == Role::Main).peekable();
+    init_failed || (main.peek().is_some() && main.all(|pair| over(&pair)))
 }
 
 /// Stops main containers, then sidecars from the last to the first, then takes the sandbox down.
@@ -167,7 +174,7 @@ fn wind_down(pod: &Pod, state: &PodState, now: Timestamp) -> Action {
     if let Some(action) = kill_overdue(state, now, &mut wake) {
         return action;
     }
-    let deadline = latest_end(pod, later(now, pod.grace_seconds()));
+    let deadline = latest_end(pod, later(now, grace(pod, state)));
     let main_runs = state
         .containers
         .iter()
@@ -186,7 +193,7 @@ fn wind_down(pod: &Pod, state: &PodState, now: Timestamp) -> Action {
         match container.stop {
             None => return Action::Stop { index, deadline },
             // A second deletion may only shorten the grace.
-            Some(stop) if stop.deadline > latest_end(pod, stop.deadline) => {
+            Some(stop) if stop.deadline > latest_end(pod, stop.deadline).max(stop.floor) => {
                 return Action::Stop { index, deadline };
             }
             Some(_) => {}
@@ -196,6 +203,15 @@ fn wind_down(pod: &Pod, state: &PodState, now: Timestamp) -> Action {
         Action::Wait(wake.0)
     } else {
         Action::RemoveSandbox
+    }
+}
+
+/// Seconds that containers get to end: less where the node gave the pod up in a hurry.
+fn grace(pod: &Pod, state: &PodState) -> i64 {
+    let own = pod.grace_seconds();
+    match state.failed.as_ref().map(|failure| failure.at) {
+        Some(FailedAt::Life(Some(seconds))) => own.min(seconds),
+        Some(FailedAt::Life(None) | FailedAt::Admission) | None => own,
     }
 }
 

@@ -1,7 +1,7 @@
 //! When probes are made and what their results mean for a container.
 
 use super::events::Severity;
-use super::state::{ContainerState, PodState, ProbeState, later};
+use super::state::{Afterwards, ContainerState, PodState, ProbeState, later};
 use super::view::{Container, Role};
 use super::worker::{Message, Worker};
 use crate::probe::{self, Kind};
@@ -187,6 +187,9 @@ pub(crate) fn take_result(
                 );
                 worker.event(Some(index), Severity::Normal, ("Killing", why));
                 worker.stop(index, later(now, grace));
+                if let Some(state) = worker.state.containers.get_mut(index) {
+                    state.afterwards = Afterwards::Again;
+                }
             }
         }
     }

@@ -4,7 +4,7 @@ use super::Node;
 use super::cluster::ClusterError;
 use super::operate::Site;
 use super::state::{PodState, later};
-use super::status::{seen_conditions, stamp, status};
+use super::status::{passed, seen_conditions, stamp, status};
 use super::view::{Pod, SeenCondition};
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -27,6 +27,18 @@ fn forget_address(patch: &mut Value, old: &str) {
         .and_then(Value::as_array_mut)
     {
         list.push(json!({"$patch": "delete", "ip": old}));
+    }
+}
+
+/// Conditions merge by type: one that holds no more must be taken out by name.
+fn forget_conditions(patch: &mut Value, before: &[SeenCondition]) {
+    let gone = patch.get("status").map(|status| passed(status, before));
+    let list = patch.pointer_mut("/status/conditions");
+    if let (Some(gone), Some(list)) = (gone, list.and_then(Value::as_array_mut)) {
+        list.extend(
+            gone.iter()
+                .map(|kind| json!({"$patch": "delete", "type": kind})),
+        );
     }
 }
 
@@ -98,6 +110,7 @@ impl Report {
         stamp(&mut new, now);
         let mut patch = json!({"metadata": {"uid": site.pod.metadata.uid}, "status": new});
         forget_address(&mut patch, &site.pod.status.pod_ip);
+        forget_conditions(&mut patch, &self.conditions);
         let address = format!("{}/status", site.pod.path());
         let cluster = site.shared.cluster.clone();
         self.writing =
@@ -145,5 +158,17 @@ mod tests {
             patch["status"]["podIPs"][1],
             json!({"$patch": "delete", "ip": "10.0.0.9"})
         );
+    }
+
+    #[test]
+    fn a_condition_that_holds_no_more_is_taken_out_by_name() {
+        let mut patch = json!({"status": {"conditions": [{"type": "Ready"}]}});
+        let before = ["Ready", "PodResizePending"].map(|kind| SeenCondition {
+            kind: kind.to_owned(),
+            ..SeenCondition::default()
+        });
+        forget_conditions(&mut patch, &before);
+        let want = json!([{"type": "Ready"}, {"$patch": "delete", "type": "PodResizePending"}]);
+        assert_eq!(patch["status"]["conditions"], want);
     }
 }

@@ -1,6 +1,7 @@
 //! What a node agent knows about one of its pods.
 
-use super::view::{Container, Pod, Role};
+use super::resize::Resize;
+use super::view::{Container, Pod, Resources, Role};
 use jiff::{SignedDuration, Timestamp};
 use std::net::IpAddr;
 
@@ -8,6 +9,8 @@ use std::net::IpAddr;
 const BACKOFF_FIRST: u32 = 10;
 /// Longest restart back-off, in seconds.
 const BACKOFF_MAX: u32 = 300;
+/// Seconds that every program gets to end after it was asked to.
+const SHORTEST_GRACE: i64 = 2;
 /// A container that lived this long starts over with its back-off, in seconds.
 const BACKOFF_RESET: i64 = 600;
 
@@ -26,8 +29,10 @@ pub struct PodState {
     pub start_time: Timestamp,
     /// One a container, in the order of [`Pod::containers`].
     pub containers: Vec<ContainerState>,
-    /// Set when the node itself ended the pod (deadline, eviction).
+    /// Set when the node itself ended the pod (deadline, eviction) or never took it on.
     pub failed: Option<PodFailure>,
+    /// A change of its resources that is under way.
+    pub resize: Option<Box<Resize>>,
     /// Whether the pod has been wound down: nothing runs, nothing will.
     pub over: bool,
 }
@@ -39,6 +44,17 @@ pub struct PodFailure {
     pub reason: &'static str,
     /// For people.
     pub message: String,
+    /// How far the pod had come.
+    pub at: FailedAt,
+}
+
+/// When a node gave a pod up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FailedAt {
+    /// It never took it on.
+    Admission,
+    /// While it was active; with that many seconds of grace, or those of the pod.
+    Life(Option<i64>),
 }
 
 /// One container of a pod.
@@ -54,6 +70,8 @@ pub struct ContainerState {
     pub restarts: u32,
     /// Whether any instance was created.
     pub created: bool,
+    /// What follows the end of the present instance.
+    pub afterwards: Afterwards,
     /// Whether its startup probe has succeeded (or it has none and runs).
     pub started: bool,
     /// Whether its readiness probe succeeds (or it has none and runs).
@@ -66,6 +84,15 @@ pub struct ContainerState {
     pub image_backoff: Backoff,
     /// Startup, readiness and liveness probes.
     pub probes: [ProbeState; 3],
+}
+
+/// What decides whether an instance is followed by another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Afterwards {
+    /// The restart policy, by the exit code.
+    ByPolicy,
+    /// Its node stops it for a probe or a resize: the next one, unless none may ever follow.
+    Again,
 }
 
 /// What a container does.
@@ -121,8 +148,33 @@ pub struct Ended {
 pub struct Stop {
     /// When SIGKILL is due.
     pub deadline: Timestamp,
+    /// Not before then: a program gets two seconds after it was asked to end, whatever its grace.
+    pub floor: Timestamp,
     /// Whether SIGKILL has been sent.
     pub killed: bool,
+}
+
+impl Stop {
+    /// A container that is asked to end now, by this time if its grace is longer than the least.
+    pub fn new(now: Timestamp, deadline: Timestamp) -> Self {
+        let floor = later(now, SHORTEST_GRACE);
+        Self {
+            deadline: deadline.max(floor),
+            floor,
+            killed: false,
+        }
+    }
+
+    /// Takes note that it was asked only now, after its hook.
+    pub fn asked(&mut self, now: Timestamp) {
+        self.floor = later(now, SHORTEST_GRACE);
+        self.deadline = self.deadline.max(self.floor);
+    }
+
+    /// Makes its end earlier.
+    pub fn hurry(&mut self, deadline: Timestamp) {
+        self.deadline = self.deadline.min(deadline.max(self.floor));
+    }
 }
 
 /// How long to wait before the next attempt.
@@ -197,7 +249,35 @@ impl PodState {
             start_time: pod.status.start_time.unwrap_or(now),
             containers,
             failed: None,
+            resize: None,
             over: false,
+        }
+    }
+
+    /// Lets every container begin anew, but not before `until`. Those that still ran have been
+    /// killed and show as ended.
+    pub fn restart_all(&mut self, now: Timestamp, until: Option<Timestamp>) {
+        let all = self.containers.iter_mut();
+        for container in all.filter(|c| c.role != Role::Ephemeral) {
+            if let Some(live) = container.live().cloned() {
+                container.ended(Ended {
+                    id: live.id,
+                    image_id: live.image_id,
+                    code: 137,
+                    reason: "Error",
+                    message: String::new(),
+                    started: Some(live.since),
+                    finished: now,
+                });
+            }
+            if let Run::Ended(ended) = &container.run {
+                container.last = Some(ended.clone());
+                container.run = Run::Waiting {
+                    reason: "PodInitializing",
+                    message: String::new(),
+                    until,
+                };
+            }
         }
     }
 
@@ -206,6 +286,18 @@ impl PodState {
         let added = pod.containers().skip(self.containers.len());
         let added = added.map(|(role, c)| ContainerState::new(pod, role, c, true));
         self.containers.extend(added);
+    }
+
+    /// The resources that the container at an index is to have: what the node has granted.
+    pub fn allocated<'a>(&'a self, index: usize, spec: &'a Container) -> &'a Resources {
+        let granted = self.resize.as_ref().and_then(|r| r.allocated.get(index));
+        granted.unwrap_or(&spec.resources)
+    }
+
+    /// The resources that the container at an index has.
+    pub fn actuated<'a>(&'a self, index: usize, spec: &'a Container) -> &'a Resources {
+        let has = self.resize.as_ref().and_then(|r| r.actuated.get(index));
+        has.unwrap_or(&spec.resources)
     }
 
     /// Whether any container runs.
@@ -250,6 +342,7 @@ impl ContainerState {
             restarts: before.map_or(0, |s| s.restart_count),
             // An instance that an earlier run of this program started died with it.
             created: before.is_some_and(|s| !s.container_id.is_empty()),
+            afterwards: Afterwards::ByPolicy,
             started: false,
             ready: false,
             stop: None,
@@ -290,6 +383,7 @@ impl ContainerState {
     pub fn running(&mut self, live: Live) {
         self.run = Run::Running(live);
         self.created = true;
+        self.afterwards = Afterwards::ByPolicy;
         self.stop = None;
     }
 }

@@ -1,7 +1,9 @@
 //! The status of a pod, as the API shows it.
 
-use super::plan::restarts;
-use super::state::{ContainerState, Ended, PodState, Run};
+pub use super::demand::qos;
+use super::resize::{Resize, shown_resources};
+use super::restart::{Verdict, verdict};
+use super::state::{ContainerState, Ended, FailedAt, PodState, Run};
 use super::view::{Container, Pod, Role, SeenCondition};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
@@ -16,6 +18,11 @@ const CONDITIONS: [&str; 5] = [
     "PodScheduled",
 ];
 
+/// Holds while a resize is not granted.
+const RESIZE_PENDING: &str = "PodResizePending";
+/// Holds while what was granted is not in effect.
+const RESIZE_IN_PROGRESS: &str = "PodResizeInProgress";
+
 /// Whether and why a condition holds.
 struct Claim {
     holds: bool,
@@ -28,16 +35,35 @@ pub fn time(at: Timestamp) -> String {
     at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
-/// The phase by the rules of the kubelet: what has not started yet keeps a pod Pending.
+/// Whether the pod shows as ended.
+pub fn is_terminal(pod: &Pod, state: &PodState) -> bool {
+    matches!(phase(pod, state), "Succeeded" | "Failed")
+}
+
+/// The phase by the rules of the kubelet: what has not started yet keeps a pod Pending, and what
+/// still runs keeps it from showing as ended.
 pub fn phase(pod: &Pod, state: &PodState) -> &'static str {
-    if state.failed.is_some() {
-        return "Failed";
+    let phase = if state.failed.is_some() {
+        "Failed"
+    } else {
+        reached(pod, state)
+    };
+    let ended = matches!(phase, "Succeeded" | "Failed");
+    if ended && state.any_running() {
+        let main = state.containers.iter().filter(|c| c.role == Role::Main);
+        let begun = main.into_iter().any(|c| c.created);
+        return if begun { "Running" } else { "Pending" };
     }
+    phase
+}
+
+/// The phase that the containers have come to.
+fn reached(pod: &Pod, state: &PodState) -> &'static str {
     let mut main = Counts::default();
-    for container in &state.containers {
+    for (container, (_, spec)) in state.containers.iter().zip(pod.containers()) {
         match (&container.run, container.role) {
             (Run::Ended(ended), Role::Init) if ended.code != 0 => {
-                if !restarts(pod, Role::Init, ended.code) {
+                if verdict(pod, spec, container, ended.code) == Verdict::Stay {
                     return "Failed";
                 }
                 return "Pending";
@@ -47,7 +73,9 @@ pub fn phase(pod: &Pod, state: &PodState) -> &'static str {
             (Run::Running(_), Role::Main) => main.alive += 1,
             (Run::Waiting { .. }, Role::Main) if container.last.is_some() => main.alive += 1,
             (Run::Waiting { .. }, Role::Main) => main.unborn += 1,
-            (Run::Ended(ended), Role::Main) => main.end(ended, pod),
+            (Run::Ended(ended), Role::Main) => {
+                main.end(ended, verdict(pod, spec, container, ended.code));
+            }
         }
     }
     let deleted = pod.metadata.deletion_timestamp.is_some();
@@ -73,8 +101,8 @@ struct Counts {
 }
 
 impl Counts {
-    fn end(&mut self, ended: &Ended, pod: &Pod) {
-        if restarts(pod, Role::Main, ended.code) {
+    fn end(&mut self, ended: &Ended, verdict: Verdict) {
+        if verdict != Verdict::Stay {
             self.restarting += 1;
         }
         if ended.code != 0 {
@@ -92,7 +120,7 @@ pub fn status(pod: &Pod, state: &PodState, host: IpAddr, previous: &[SeenConditi
         put("observedGeneration", generation.into());
     }
     put("phase", phase.into());
-    if let Some(failure) = &state.failed {
+    if let Some(failure) = state.failed.as_ref().filter(|_| phase == "Failed") {
         put("reason", failure.reason.into());
         put("message", failure.message.as_str().into());
     }
@@ -110,26 +138,40 @@ pub fn status(pod: &Pod, state: &PodState, host: IpAddr, previous: &[SeenConditi
     }
     put("startTime", time(state.start_time).into());
     put("qosClass", qos(pod).into());
+    for (key, list) in container_statuses(pod, state) {
+        put(key, list);
+    }
+    put("conditions", conditions(pod, state, phase, previous));
+    Value::Object(status)
+}
+
+/// The three lists of containers; none for a pod that the node never took on.
+fn container_statuses(pod: &Pod, state: &PodState) -> Vec<(&'static str, Value)> {
+    let failed = state.failed.as_ref();
+    if failed.is_some_and(|failure| failure.at == FailedAt::Admission) {
+        return Vec::new();
+    }
     let mut lists = [Vec::new(), Vec::new(), Vec::new()];
     let [init, main, ephemeral] = &mut lists;
-    for (state, (role, container)) in state.containers.iter().zip(pod.containers()) {
+    for (index, (role, container)) in pod.containers().enumerate().take(state.containers.len()) {
         let list = match role {
             Role::Init | Role::Sidecar => &mut *init,
             Role::Main => &mut *main,
             Role::Ephemeral => &mut *ephemeral,
         };
-        list.push(container_status(container, state));
+        list.extend(container_status(container, state, index));
     }
     let [init, main, ephemeral] = lists;
-    if !init.is_empty() {
-        put("initContainerStatuses", Value::Array(init));
+    let mut shown = vec![("containerStatuses", Value::Array(main))];
+    for (key, list) in [
+        ("initContainerStatuses", init),
+        ("ephemeralContainerStatuses", ephemeral),
+    ] {
+        if !list.is_empty() {
+            shown.push((key, Value::Array(list)));
+        }
     }
-    put("containerStatuses", Value::Array(main));
-    if !ephemeral.is_empty() {
-        put("ephemeralContainerStatuses", Value::Array(ephemeral));
-    }
-    put("conditions", conditions(pod, state, phase, previous));
-    Value::Object(status)
+    shown
 }
 
 fn shown(state: &PodState) -> bool {
@@ -143,8 +185,9 @@ pub fn seen_conditions(status: &Value) -> Vec<SeenCondition> {
 }
 
 fn conditions(pod: &Pod, state: &PodState, phase: &str, previous: &[SeenCondition]) -> Value {
-    let list = CONDITIONS.iter().map(|kind| {
-        let claim = claim(kind, pod, state, phase);
+    let own = CONDITIONS.map(|kind| (kind, claim(kind, pod, state, phase)));
+    let others = passing(state).into_iter();
+    let list = own.into_iter().chain(others).map(|(kind, claim)| {
         let status = if claim.holds { "True" } else { "False" };
         let before = previous
             .iter()
@@ -168,6 +211,51 @@ fn conditions(pod: &Pod, state: &PodState, phase: &str, previous: &[SeenConditio
         condition
     });
     Value::Array(list.collect())
+}
+
+/// The conditions that are there only while they hold.
+fn passing(state: &PodState) -> Vec<(&'static str, Claim)> {
+    let mut all = Vec::new();
+    let mut hold = |kind, reason, message: &str| {
+        let message = message.to_owned();
+        let holds = true;
+        all.push((
+            kind,
+            Claim {
+                holds,
+                reason,
+                message,
+            },
+        ));
+    };
+    let resize = state.resize.as_deref();
+    if let Some(pending) = resize.and_then(|resize| resize.pending.as_ref()) {
+        hold(RESIZE_PENDING, pending.reason, &pending.message);
+    }
+    if let Some(resize) = resize.filter(|resize| Resize::in_progress(resize)) {
+        match &resize.error {
+            Some(why) => hold(RESIZE_IN_PROGRESS, "Error", why),
+            None => hold(RESIZE_IN_PROGRESS, "", ""),
+        }
+    }
+    if let Some(failure) = state.failed.as_ref().filter(|f| f.reason == "Evicted") {
+        hold("DisruptionTarget", "TerminationByKubelet", &failure.message);
+    }
+    all
+}
+
+/// Which of the passing conditions that were shown before must be taken away.
+pub fn passed(status: &Value, previous: &[SeenCondition]) -> Vec<&'static str> {
+    let list = status.get("conditions").and_then(Value::as_array);
+    let shown = |kind: &str| {
+        list.into_iter()
+            .flatten()
+            .any(|c| c.get("type").is_some_and(|t| t == kind))
+    };
+    [RESIZE_PENDING, RESIZE_IN_PROGRESS]
+        .into_iter()
+        .filter(|kind| previous.iter().any(|c| c.kind == *kind) && !shown(kind))
+        .collect()
 }
 
 /// Fills the transition times that [`status`] left open: those of conditions that just changed.
@@ -269,7 +357,8 @@ fn names(pod: &Pod, state: &PodState, wanted: impl Fn(&ContainerState) -> bool) 
     names.join(" ")
 }
 
-fn container_status(container: &Container, state: &ContainerState) -> Value {
+fn container_status(container: &Container, pod: &PodState, index: usize) -> Option<Value> {
+    let state = pod.containers.get(index)?;
     let (image_id, id) = match &state.run {
         Run::Running(live) => (live.image_id.as_str(), live.id.as_str()),
         Run::Ended(ended) => (ended.image_id.as_str(), ended.id.as_str()),
@@ -288,23 +377,17 @@ fn container_status(container: &Container, state: &ContainerState) -> Value {
         "imageID": image_id,
         "started": state.started,
     });
-    let Some(map) = out.as_object_mut() else {
-        return out;
-    };
+    let map = out.as_object_mut()?;
     if !id.is_empty() {
         map.insert("containerID".into(), id.into());
     }
     if state.is_running() {
-        let resources = &container.resources;
-        let mut shown = Map::new();
-        if !resources.limits.is_empty() {
-            shown.insert("limits".into(), json!(resources.limits));
+        let allocated = pod.allocated(index, container);
+        if !allocated.requests.is_empty() {
+            map.insert("allocatedResources".into(), json!(allocated.requests));
         }
-        if !resources.requests.is_empty() {
-            map.insert("allocatedResources".into(), json!(resources.requests));
-            shown.insert("requests".into(), json!(resources.requests));
-        }
-        map.insert("resources".into(), Value::Object(shown));
+        let actuated = shown_resources(pod.actuated(index, container));
+        map.insert("resources".into(), actuated);
     }
     if !container.volume_mounts.is_empty() {
         let mounts = container.volume_mounts.iter().map(|m| {
@@ -317,7 +400,7 @@ fn container_status(container: &Container, state: &ContainerState) -> Value {
         });
         map.insert("volumeMounts".into(), mounts.collect());
     }
-    out
+    Some(out)
 }
 
 fn run_state(run: &Run) -> Value {
@@ -353,28 +436,6 @@ fn ended_state(ended: &Ended) -> Value {
         }
     }
     json!({ "terminated": inner })
-}
-
-/// `Guaranteed`, `Burstable` or `BestEffort`, by the requests and limits of all containers.
-pub fn qos(pod: &Pod) -> &'static str {
-    let mut any = false;
-    let mut guaranteed = true;
-    let counted = pod
-        .containers()
-        .filter(|(role, _)| *role != Role::Ephemeral);
-    for (_, container) in counted {
-        for resource in ["cpu", "memory"] {
-            let limit = container.resources.limits.get(resource);
-            let request = container.resources.requests.get(resource);
-            any |= limit.is_some() || request.is_some();
-            guaranteed &= limit.is_some() && request.is_none_or(|r| Some(r) == limit);
-        }
-    }
-    match (any, guaranteed) {
-        (false, _) => "BestEffort",
-        (true, true) => "Guaranteed",
-        (true, false) => "Burstable",
-    }
 }
 
 #[cfg(test)]

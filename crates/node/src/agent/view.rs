@@ -79,6 +79,21 @@ pub struct PodSpec {
     pub enable_service_links: Option<bool>,
     /// Extra conditions that must be True for Ready.
     pub readiness_gates: Vec<core::PodReadinessGate>,
+    /// Requests and limits of the pod as a whole.
+    pub resources: Resources,
+    /// What its runtime class costs beside its containers.
+    pub overhead: BTreeMap<String, String>,
+    /// Importance; 0 where nothing is said.
+    pub priority: Option<i32>,
+    /// Whether its containers see each other's processes.
+    pub share_process_namespace: bool,
+    /// Whether the host name is the fully qualified one.
+    #[serde(rename = "setHostnameAsFQDN")]
+    pub set_hostname_as_fqdn: bool,
+    /// Host name instead of any other.
+    pub hostname_override: Option<String>,
+    /// User, groups and the like for all containers.
+    pub security_context: Option<Box<core::PodSecurityContext>>,
 }
 
 /// One container.
@@ -115,8 +130,14 @@ pub struct Container {
     pub liveness_probe: Option<Box<core::Probe>>,
     /// Hooks.
     pub lifecycle: Option<Box<core::Lifecycle>>,
-    /// `Always` makes an init container a sidecar.
+    /// Instead of the pod's; `Always` makes an init container a sidecar.
     pub restart_policy: Option<String>,
+    /// Exceptions from the policy by exit code; the first that fits decides.
+    pub restart_policy_rules: Vec<core::ContainerRestartRule>,
+    /// What a change of resources costs it.
+    pub resize_policy: Vec<core::ContainerResizePolicy>,
+    /// User, capabilities and the like.
+    pub security_context: Option<Box<core::SecurityContext>>,
     /// Where it leaves a last message; `/dev/termination-log` by default.
     pub termination_message_path: Option<String>,
     /// `File` or `FallbackToLogsOnError`.
@@ -277,6 +298,7 @@ impl Pod {
         self.spec.volumes = Vec::new();
         self.spec.dns_config = None;
         self.spec.host_aliases = Vec::new();
+        self.spec.security_context = None;
         let PodSpec {
             containers,
             init_containers,
@@ -291,6 +313,7 @@ impl Pod {
             container.env_from = Vec::new();
             container.ports = Vec::new();
             container.lifecycle = None;
+            container.security_context = None;
         }
         self
     }
@@ -301,13 +324,6 @@ impl Pod {
             "/api/v1/namespaces/{}/pods/{}",
             self.metadata.namespace, self.metadata.name
         )
-    }
-
-    /// Host name inside the pod (at most 63 characters).
-    pub fn hostname(&self) -> String {
-        let name = self.spec.hostname.as_deref().unwrap_or(&self.metadata.name);
-        let cut: String = name.chars().take(63).collect();
-        cut.trim_end_matches(['-', '.']).to_owned()
     }
 }
 

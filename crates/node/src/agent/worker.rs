@@ -2,12 +2,13 @@
 //! waits for changes of the pod, exits, probe results and the next due time.
 
 use super::board::{PodEntry, PodName};
+use super::ledger::Shortage;
 use super::mailbox::{Inbox, Outbox, mailbox};
-use super::operate::{self, Site, StartFailure};
+use super::operate::{self, Birth, Site, StartFailure};
 use super::plan::{Action, plan};
 use super::probing;
 use super::report::Report;
-use super::state::{PodState, Run, Stop, later};
+use super::state::{FailedAt, PodFailure, PodState, Run, later};
 use super::view::Pod;
 use super::{Node, Shared, events::Severity};
 use crate::probe::Kind;
@@ -41,11 +42,17 @@ pub(crate) enum Message {
         index: usize,
         result: Result<(), RuntimeError>,
     },
+    /// The node has set aside what the pod waited for.
+    Granted,
+    /// A container was asked to end, after its hook.
+    Asked { index: usize, id: String },
 }
 
 enum Done {
     Sandbox(Result<(), StartFailure>),
     Started(usize, Result<Started, StartFailure>),
+    /// The start hook of a container is through.
+    Hooked(usize, Result<(), String>),
     Removed,
     Deleted(Result<(), super::ClusterError>),
 }
@@ -108,16 +115,58 @@ impl Worker {
     /// Runs until the pod is gone. In a box, because a future has room for its arguments twice.
     pub(crate) async fn run(mut self: Box<Self>) {
         self.report.silent = self.state.over;
+        self.admit();
         loop {
             let wake = self.settle();
             if self.gone {
                 break;
             }
             let now = self.now();
-            let wake = [wake, probing::due(&self.state), self.report_due(now)];
-            self.wait(wake.into_iter().flatten().min()).await;
+            let wakes = [probing::due(&self.state), self.resize_due()];
+            let wake = [wake, self.report_due(now)].into_iter().chain(wakes);
+            let wake = wake.flatten().min();
+            self.wait(wake).await;
         }
         self.wind_up().await;
+    }
+
+    /// Takes the pod on if the node has room for it; else the pod fails at once.
+    fn admit(&mut self) {
+        if self.state.over {
+            return;
+        }
+        let wanted = super::demand::of_pod(self.pod());
+        let uid = &self.pod().metadata.uid;
+        let admitted = self.site.node.ledger.lock().admit(uid, wanted);
+        let Err(shortage) = admitted else { return };
+        let message = shortage.to_string();
+        let reason = match shortage {
+            Shortage {
+                resource: "cpu", ..
+            } => "OutOfcpu",
+            Shortage {
+                resource: "memory", ..
+            } => "OutOfmemory",
+            Shortage { .. } => "OutOfpods",
+        };
+        self.event(None, Severity::Warning, (reason, message.clone()));
+        self.state.failed = Some(PodFailure {
+            reason,
+            message: format!("Pod was rejected: {message}"),
+            at: FailedAt::Admission,
+        });
+    }
+
+    /// Gives back what the node has set aside for the pod, and passes it on.
+    fn release(&self) {
+        let served = {
+            let mut ledger = self.site.node.ledger.lock();
+            ledger.release(&self.pod().metadata.uid);
+            ledger.serve_waiting()
+        };
+        for outbox in served {
+            outbox.send(Message::Granted);
+        }
     }
 
     pub(super) fn now(&self) -> Timestamp {
@@ -144,6 +193,7 @@ impl Worker {
     /// Takes every step that is due; returns when the next one may be.
     fn settle(&mut self) -> Option<Timestamp> {
         probing::make_due(self);
+        self.advance_resize();
         let deleted = self.pod().metadata.deletion_timestamp.is_some();
         if deleted && self.operation.as_ref().is_some_and(|o| o.can_stop) {
             self.operation = None;
@@ -171,6 +221,7 @@ impl Worker {
                 | Action::Stop { .. }
                 | Action::Kill(_)
                 | Action::RemoveSandbox
+                | Action::RestartAll(_)
                 | Action::Fail(_)) => self.take(action, now),
             }
         }
@@ -194,10 +245,11 @@ impl Worker {
                     self.event(Some(index), Severity::Normal, ("Killing", message));
                     self.stop(index, deadline);
                 } else if let Some(stop) = self.stop_of(index) {
-                    stop.deadline = stop.deadline.min(deadline);
+                    stop.hurry(deadline);
                 }
             }
             Action::Kill(index) => self.kill(index),
+            Action::RestartAll(index) => self.restart_all(index, now),
             Action::RemoveSandbox => {
                 let run = self
                     .site
@@ -212,19 +264,13 @@ impl Worker {
                 });
             }
             Action::Fail(failure) => {
-                self.event(
-                    None,
-                    Severity::Normal,
-                    (failure.reason, failure.message.clone()),
-                );
+                let what = (failure.reason, failure.message.clone());
+                self.event(None, Severity::Normal, what);
+                self.report.dirty = true;
                 self.state.failed = Some(failure);
             }
             Action::Finish | Action::Wait(_) => {}
         }
-    }
-
-    fn stop_of(&mut self, index: usize) -> Option<&mut Stop> {
-        self.state.containers.get_mut(index)?.stop.as_mut()
     }
 
     fn create_sandbox(&mut self, now: Timestamp) {
@@ -271,12 +317,33 @@ impl Worker {
             container.last = Some(ended.clone());
         }
         let attempt = container.restarts + u32::from(container.created);
-        let site = self.site.clone();
-        let target = self.target_of(index);
-        let start = site.start(index, attempt, self.state.ip, target);
+        let pod = Arc::clone(self.pod());
+        let limits = pod
+            .container(index)
+            .map(|spec| operate::limits(self.state.allocated(index, spec)));
+        let birth = Birth {
+            index,
+            attempt,
+            ip: self.state.ip,
+            target: self.target_of(index),
+            limits: limits.unwrap_or_default(),
+        };
+        let start = self.site.clone().start(birth);
         let run = start
             .map(move |result| Done::Started(index, result))
             .boxed();
+        self.operation = Some(Operation {
+            can_stop: true,
+            last: false,
+            run,
+        });
+    }
+
+    /// Runs the start hook of a container that has just started; nothing else of the pod starts
+    /// meanwhile.
+    pub(super) fn run_start_hook(&mut self, index: usize, id: String) {
+        let hook = self.site.clone().post_start(index, id, self.state.ip);
+        let run = hook.map(move |result| Done::Hooked(index, result)).boxed();
         self.operation = Some(Operation {
             can_stop: true,
             last: false,
@@ -291,92 +358,6 @@ impl Worker {
         let place = pod.containers().position(|(_, c)| c.name == *wanted)?;
         let live = self.state.containers.get(place)?.live()?;
         Some(live.id.clone())
-    }
-
-    /// Shows a container that crashed, or whose image is missing, as held back.
-    fn hold(&mut self, index: usize, until: Timestamp) {
-        if let Some(container) = self.state.containers.get_mut(index)
-            && let Run::Waiting { message, .. } = &container.run
-        {
-            let cause = message.clone();
-            return self.hold_pull(index, until, &cause);
-        }
-        let pod = Arc::clone(self.pod());
-        let name = pod.container(index).map_or("", |c| c.name.as_str());
-        let full = pod.full_name();
-        let Some(container) = self.state.containers.get_mut(index) else {
-            return;
-        };
-        if let Run::Ended(ended) = &container.run {
-            container.last = Some(ended.clone());
-        }
-        let seconds = container.backoff.seconds;
-        let message = format!(
-            "back-off {} restarting failed container={name} pod={full}",
-            go_duration(seconds)
-        );
-        container.run = Run::Waiting {
-            reason: "CrashLoopBackOff",
-            message,
-            until: Some(until),
-        };
-        let message = format!("Back-off restarting failed container {name} in pod {full}");
-        self.event(Some(index), Severity::Warning, ("BackOff", message));
-    }
-
-    fn hold_pull(&mut self, index: usize, until: Timestamp, cause: &str) {
-        let pod = Arc::clone(self.pod());
-        let image = pod.container(index).map_or("", |c| c.image.as_str());
-        let what = format!("Back-off pulling image {image:?}");
-        if let Some(container) = self.state.containers.get_mut(index) {
-            container.run = Run::Waiting {
-                reason: "ImagePullBackOff",
-                message: format!("{what}: ErrImagePull: {cause}"),
-                until: Some(until),
-            };
-        }
-        self.report.dirty = true;
-        self.event(Some(index), Severity::Normal, ("BackOff", what.clone()));
-        let failed = ("Failed", "Error: ImagePullBackOff".to_owned());
-        self.event(Some(index), Severity::Warning, failed);
-    }
-
-    pub(super) fn stop(&mut self, index: usize, deadline: Timestamp) {
-        let now = self.now();
-        let ip = self.state.ip;
-        let Some(container) = self.state.containers.get_mut(index) else {
-            return;
-        };
-        let Some(live) = container.live() else { return };
-        let id = live.id.clone();
-        container.stop = Some(Stop {
-            deadline,
-            killed: false,
-        });
-        let grace = Duration::try_from(deadline.duration_since(now)).unwrap_or_default();
-        tokio::spawn(self.site.clone().stop(index, id, grace, ip));
-    }
-
-    fn kill(&mut self, index: usize) {
-        if let Some(stop) = self.stop_of(index) {
-            stop.killed = true;
-        }
-        let Some(id) = self
-            .state
-            .containers
-            .get(index)
-            .and_then(|c| c.live())
-            .map(|l| l.id.clone())
-        else {
-            return;
-        };
-        let (runtime, outbox) = (Arc::clone(&self.site.node.runtime), self.outbox.clone());
-        tokio::spawn(async move {
-            let sent = runtime.signal(&id, libc::SIGKILL).await;
-            if let Err(RuntimeError::NotRunning(_)) = sent {
-                outbox.send(Message::Lost { index, id });
-            }
-        });
     }
 
     fn finish(&mut self) {
@@ -408,6 +389,10 @@ impl Worker {
     fn report_due(&mut self, now: Timestamp) -> Option<Timestamp> {
         if self.operation.as_ref().is_some_and(|o| o.last) {
             return None;
+        }
+        if self.report.dirty && super::status::is_terminal(self.pod(), &self.state) {
+            // Whoever sees the pod end may fill its place at once.
+            self.release();
         }
         let due = self.report.start_if_due(&self.site, &self.state, now);
         let entry = PodEntry {
@@ -457,7 +442,7 @@ impl Worker {
                 let before = std::mem::replace(&mut self.site.pod, pod);
                 self.state.grow(&self.site.pod);
                 if before.metadata.generation != self.site.pod.metadata.generation {
-                    self.resize(&before);
+                    self.asked_for_resize(&before);
                 }
                 self.report.dirty = true;
             }
@@ -478,6 +463,8 @@ impl Worker {
                 self.exited(index, &id, &exit);
             }
             Message::Resized { index, result } => self.resized(index, result),
+            Message::Granted => self.request_resize(),
+            Message::Asked { index, id } => self.asked(index, &id),
         }
     }
 
@@ -489,10 +476,12 @@ impl Worker {
             Done::Sandbox(Err(failure)) => self.sandbox_failed(failure, now),
             Done::Started(index, Ok(started)) => self.started(index, started, now),
             Done::Started(index, Err(failure)) => self.start_failed(index, failure, now),
+            Done::Hooked(index, result) => self.hooked(index, result, now),
             Done::Removed => {
                 self.state.sandbox = false;
                 self.state.over = true;
                 self.free_address();
+                self.release();
             }
             Done::Deleted(Ok(())) => self.gone = true,
             Done::Deleted(Err(error)) => {
@@ -511,6 +500,7 @@ impl Worker {
     /// Ends what is left of a pod that is gone from the API.
     async fn wind_up(&mut self) {
         self.operation = None;
+        self.release();
         if !self.state.over {
             self.site.clone().remove_sandbox().await;
             self.free_address();
@@ -532,14 +522,6 @@ async fn finished(operation: &mut Option<Operation>) -> Done {
     }
 }
 
-/// Seconds as Go prints durations: `10s`, `1m20s`, `5m0s`.
-fn go_duration(seconds: u32) -> String {
-    match (seconds / 60, seconds % 60) {
-        (0, s) => format!("{s}s"),
-        (m, s) => format!("{m}m{s}s"),
-    }
-}
-
 impl std::fmt::Debug for Worker {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Worker")
@@ -552,6 +534,11 @@ impl Worker {
     /// Takes note that the status may have changed.
     pub(super) fn touch(&mut self) {
         self.report.dirty = true;
+    }
+
+    /// Whether a slow step is under way.
+    pub(super) fn is_busy(&self) -> bool {
+        self.operation.is_some()
     }
 
     /// The node the pod is on.

@@ -341,19 +341,28 @@ impl State {
             .get_mut(&number)
             .filter(|task| !task.ended)
             .ok_or(Refusal::NotRunning(number))?;
-        if let (Some(limit), Some(used)) = (limits.memory_limit_bytes, used) {
-            // The kernel would refuse (version 1) or kill at once (version 2).
-            if limit < used {
-                return Err(Refusal::MemoryInUse { limit, used });
-            }
-        }
-        cgroups.limit(&task.group, limits)?;
-        task.limits = limits;
+        // The kernel would refuse (version 1) or kill at once (version 2).
+        let too_low = limits
+            .memory_limit_bytes
+            .zip(used)
+            .filter(|(limit, used)| limit < used);
+        let possible = Limits {
+            memory_limit_bytes: match too_low {
+                Some(_) => task.limits.memory_limit_bytes,
+                None => limits.memory_limit_bytes,
+            },
+            ..limits
+        };
+        cgroups.limit(&task.group, possible)?;
+        task.limits = possible;
         let (uid, group) = (task.pod_uid.clone(), task.group.clone());
         if let Some(pod) = group.parent() {
             self.weigh(&uid, pod);
         }
-        Ok(())
+        match too_low {
+            Some((limit, used)) => Err(Refusal::MemoryInUse { limit, used }),
+            None => Ok(()),
+        }
     }
 
     fn count(&mut self) -> Answer {

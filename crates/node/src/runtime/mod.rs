@@ -266,7 +266,8 @@ pub trait Runtime: Send + Sync + std::fmt::Debug {
     /// name; one call a sampling round.
     async fn counters(&self) -> Result<RuntimeCounters, RuntimeError>;
 
-    /// Changes the bounds of a running container in place.
+    /// Changes the bounds of a running container in place. CPU is changed even where memory cannot
+    /// be lowered now.
     async fn resize(&self, container_id: &str, limits: Limits) -> Result<(), RuntimeError>;
 
     /// The network the pods are in.

@@ -398,13 +398,21 @@ impl Runtime for Processes {
     async fn resize(&self, container_id: &str, limits: Limits) -> Result<(), RuntimeError> {
         let pid = self.find(container_id)?.pid;
         let used = governor::memory_bytes(&governor::family(&[pid]));
-        if let Some(limit) = limits.memory_limit_bytes.filter(|limit| *limit < used) {
-            return Err(RuntimeError::ResizeDeferred { limit, used });
-        }
+        let too_low = limits.memory_limit_bytes.filter(|limit| *limit < used);
         if let Some(container) = self.state.lock().containers.get_mut(container_id) {
-            container.limits = limits;
+            let memory_limit_bytes = match too_low {
+                Some(_) => container.limits.memory_limit_bytes,
+                None => limits.memory_limit_bytes,
+            };
+            container.limits = Limits {
+                memory_limit_bytes,
+                ..limits
+            };
         }
-        Ok(())
+        match too_low {
+            Some(limit) => Err(RuntimeError::ResizeDeferred { limit, used }),
+            None => Ok(()),
+        }
     }
 
     fn network(&self) -> Arc<dyn Network> {

@@ -382,12 +382,21 @@ impl Runtime for Simulated {
     }
 
     async fn resize(&self, container_id: &str, limits: Limits) -> Result<(), RuntimeError> {
-        let mut records = self.records.lock();
+        let now = self.clock.now();
+        let mut guard = self.records.lock();
+        let records = &mut *guard;
         let running = records
             .containers
             .get_mut(local(container_id))
             .ok_or_else(|| RuntimeError::NotRunning(container_id.to_owned()))?;
         running.cpu_limit_milli = limits.cpu_limit_milli;
+        let sandbox = records.sandboxes.get(&running.pod_uid);
+        if let (Some(limit), Some(sandbox)) = (limits.memory_limit_bytes, sandbox) {
+            let (_, used) = self.model.usage(sandbox.key(), &running.name, now);
+            if limit < used {
+                return Err(RuntimeError::ResizeDeferred { limit, used });
+            }
+        }
         Ok(())
     }
 

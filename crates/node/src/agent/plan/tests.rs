@@ -96,10 +96,7 @@ fn deletion_stops_then_kills_then_takes_down_then_finishes() {
             deadline: at(40)
         }
     );
-    state.containers[0].stop = Some(crate::agent::state::Stop {
-        deadline: at(40),
-        killed: false,
-    });
+    state.containers[0].stop = Some(crate::agent::state::Stop::new(at(10), at(40)));
     assert_eq!(plan(&pod, &state, at(11)), Action::Wait(Some(at(40))));
     assert_eq!(plan(&pod, &state, at(40)), Action::Kill(0));
     state.containers[0].ended(ended(137, 40));
