@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 /// Names that [`Options::without`] takes.
-pub const CONTROLLERS: [&str; 11] = [
+pub const CONTROLLERS: [&str; 12] = [
     "deployment",
     "replicaset",
     "endpointslice",
@@ -22,6 +22,7 @@ pub const CONTROLLERS: [&str; 11] = [
     "nodelifecycle",
     "protection",
     "ipaddress",
+    "disruption",
 ];
 
 /// What to run and with which settings.
@@ -133,6 +134,7 @@ pub fn start_all(context: &Context) -> JoinSet<()> {
             "serviceaccount" => drop(tasks.spawn(crate::serviceaccount::control(context))),
             "protection" => drop(tasks.spawn(crate::protection::control(context))),
             "ipaddress" => drop(tasks.spawn(crate::ipaddress::control(context))),
+            "disruption" => drop(tasks.spawn(crate::disruption::control(context))),
             "podgc" => drop(tasks.spawn(crate::podgc::control(context))),
             _ => drop(tasks.spawn(crate::nodelifecycle::control(context))),
         }

@@ -21,11 +21,6 @@ fn lists(list: &[(&str, &str)], kind: &Kind) -> bool {
 
 /// What to tell who made an object of the kind.
 pub(crate) fn warning(kind: &Kind) -> Option<String> {
-    if lists(&[("policy", "PodDisruptionBudget")], kind) {
-        let text = "plimsoll does not count the pods of disruption budgets yet: until then they \
-                    refuse every eviction";
-        return Some(text.to_owned());
-    }
     lists(STORED_ONLY, kind).then(|| {
         format!(
             "plimsoll stores {} but does not act on them yet",

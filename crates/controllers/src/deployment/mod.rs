@@ -7,7 +7,7 @@
 //! next step reads.
 
 mod annotations;
-mod rolling;
+pub(crate) mod rolling;
 mod rollout;
 mod status;
 mod template;

@@ -50,13 +50,17 @@ impl Bounds {
     }
 }
 
-#[derive(Clone, Copy)]
-enum Rounding {
+/// What happens to a fraction of a pod.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Rounding {
+    /// It counts as one.
     Up,
+    /// It does not count.
     Down,
 }
 
-fn resolve(value: &IntOrString, total: i32, rounding: Rounding) -> i32 {
+/// A number of pods, or a percentage of `total`; what is neither counts as 0.
+pub(crate) fn resolve(value: &IntOrString, total: i32, rounding: Rounding) -> i32 {
     match value {
         IntOrString::Int(count) => (*count).max(0),
         IntOrString::String(text) => {

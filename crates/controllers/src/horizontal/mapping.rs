@@ -16,7 +16,7 @@ const MISSED: Duration = Duration::from_secs(1);
 
 /// Where a kind is served.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Mapping {
+pub(crate) struct Mapping {
     /// Group; empty for core.
     pub(super) group: String,
     /// `v1`.
@@ -27,7 +27,7 @@ pub(super) struct Mapping {
 
 impl Mapping {
     /// `/apis/apps/v1/namespaces/NS/deployments/NAME/scale`.
-    pub(super) fn scale_path(&self, namespace: &str, name: &str) -> String {
+    pub(crate) fn scale_path(&self, namespace: &str, name: &str) -> String {
         let Self {
             group,
             version,
@@ -38,7 +38,7 @@ impl Mapping {
     }
 
     /// The objects of the kind in a namespace.
-    pub(super) fn objects(&self, client: &Client, namespace: &str) -> Api<DynamicObject> {
+    pub(crate) fn objects(&self, client: &Client, namespace: &str) -> Api<DynamicObject> {
         let resource = ApiResource {
             group: self.group.clone(),
             version: self.version.clone(),
@@ -55,7 +55,7 @@ impl Mapping {
     }
 
     /// `deployments.apps`, or `pods`.
-    pub(super) fn group_resource(&self) -> String {
+    pub(crate) fn group_resource(&self) -> String {
         if self.group.is_empty() {
             self.plural.clone()
         } else {
@@ -66,7 +66,7 @@ impl Mapping {
 
 /// Why a kind has no path.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum MappingError {
+pub(crate) enum MappingError {
     /// Nobody serves it.
     #[error("no matches for kind {kind:?} in group {group:?}")]
     NoMatch {
@@ -93,7 +93,7 @@ struct Entry {
 }
 
 /// Finds the path of kinds. What discovery says is believed for `period`.
-pub(super) struct Mapper {
+pub(crate) struct Mapper {
     client: Client,
     period: Duration,
     timeout: Duration,
@@ -107,7 +107,7 @@ impl std::fmt::Debug for Mapper {
 }
 
 impl Mapper {
-    pub(super) fn new(client: Client, period: Duration, timeout: Duration) -> Self {
+    pub(crate) fn new(client: Client, period: Duration, timeout: Duration) -> Self {
         Self {
             client,
             period,
@@ -117,7 +117,7 @@ impl Mapper {
     }
 
     /// Where the kind of a group is served, in the group's preferred version that has it.
-    pub(super) async fn find(&self, group: &str, kind: &str) -> Result<Mapping, MappingError> {
+    pub(crate) async fn find(&self, group: &str, kind: &str) -> Result<Mapping, MappingError> {
         let found = self.kinds(group, self.period).await;
         if let Some(mapping) = found.as_ref().ok().and_then(|kinds| kinds.get(kind)) {
             return Ok(mapping.clone());
@@ -255,7 +255,7 @@ async fn get<T: serde::de::DeserializeOwned>(
 ///
 /// # Errors
 /// The text is neither.
-pub(super) fn group_version(text: &str) -> Result<(&str, &str), String> {
+pub(crate) fn group_version(text: &str) -> Result<(&str, &str), String> {
     match text.split_once('/') {
         None => Ok(("", text)),
         Some((group, version)) if !version.contains('/') => Ok((group, version)),

@@ -15,7 +15,7 @@ mod ask;
 mod explanation;
 mod findings;
 mod key;
-mod mapping;
+pub(crate) mod mapping;
 mod metrics;
 mod observe;
 mod options;

@@ -1,8 +1,8 @@
 //! The caches that all controllers, the scheduler and the autoscalers share.
 
 use super::{
-    ClaimView, ClassView, DeploymentView, NamespaceView, NodeView, PodView, ReplicaSetView,
-    Selector, ServiceAccountView, ServiceView, VolumeView,
+    BudgetView, ClaimView, ClassView, DeploymentView, NamespaceView, NodeView, PodView,
+    ReplicaSetView, Selector, ServiceAccountView, ServiceView, VolumeView,
 };
 use crate::runtime::{Cache, Cached, Index, Meta};
 use kube::Client;
@@ -38,13 +38,15 @@ pub struct Caches {
     pub namespaces: Cache<NamespaceView>,
     /// Service accounts.
     pub service_accounts: Cache<ServiceAccountView>,
-    /// Claims. [`Caches::ready`] does not wait for the three kinds of storage, which not every
+    /// Claims. [`Caches::ready`] does not wait for the kinds from here on, which not every
     /// server serves.
     pub claims: Cache<ClaimView>,
     /// Volumes.
     pub volumes: Cache<VolumeView>,
     /// Storage classes.
     pub storage_classes: Cache<ClassView>,
+    /// Disruption budgets.
+    pub budgets: Cache<BudgetView>,
 }
 
 impl Caches {
@@ -69,6 +71,7 @@ impl Caches {
             claims: Cache::start(client.clone(), seed ^ 0x70),
             volumes: Cache::start(client.clone(), seed ^ 0x71),
             storage_classes: Cache::start(client.clone(), seed ^ 0x73),
+            budgets: Cache::start(client.clone(), seed ^ 7),
         }
     }
 
@@ -97,6 +100,7 @@ impl Caches {
             claims: Cache::empty(),
             volumes: Cache::empty(),
             storage_classes: Cache::empty(),
+            budgets: Cache::empty(),
         }
     }
 

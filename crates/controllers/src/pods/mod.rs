@@ -3,6 +3,7 @@
 //! A view keeps what some controller reads and nothing else; ten thousand pods take about ten
 //! mebibytes. Parts that only the scheduler looks into stay undecoded text.
 
+mod budget;
 mod caches;
 mod namespace;
 mod node;
@@ -14,6 +15,7 @@ mod workload;
 
 pub(crate) use workload::{template_labels, template_value};
 
+pub use budget::{Bound, BudgetCondition, BudgetStatus, BudgetView};
 pub use caches::{Caches, label_key};
 pub use namespace::{NamespaceView, ServiceAccountView};
 pub use node::{ImageNames, NodeView, Taint};

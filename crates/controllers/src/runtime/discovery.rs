@@ -147,7 +147,8 @@ impl Writer {
         Ok(served)
     }
 
-    async fn get<T: serde::de::DeserializeOwned>(
+    /// What the server answers at `path`; failures call it `what`.
+    pub(crate) async fn get<T: serde::de::DeserializeOwned>(
         &self,
         path: &str,
         what: &str,

@@ -9,6 +9,8 @@ mod deletion;
 #[cfg(test)]
 mod deployments;
 #[cfg(test)]
+mod disruption;
+#[cfg(test)]
 mod election;
 #[cfg(test)]
 mod explaining;
