@@ -10,9 +10,11 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 /// Names that [`Options::without`] takes.
-pub const CONTROLLERS: [&str; 12] = [
+pub const CONTROLLERS: [&str; 14] = [
     "deployment",
     "replicaset",
+    "statefulset",
+    "replicationcontroller",
     "endpointslice",
     "endpoints",
     "garbage",
@@ -127,6 +129,10 @@ pub fn start_all(context: &Context) -> JoinSet<()> {
         match name {
             "deployment" => drop(tasks.spawn(crate::deployment::control(context))),
             "replicaset" => drop(tasks.spawn(crate::replicaset::control(context))),
+            "statefulset" => drop(tasks.spawn(crate::statefulset::control(context))),
+            "replicationcontroller" => {
+                drop(tasks.spawn(crate::replicationcontroller::control(context)));
+            }
             "endpointslice" => drop(tasks.spawn(crate::endpointslice::control(context))),
             "endpoints" => drop(tasks.spawn(crate::endpoints::control(context))),
             "garbage" => drop(tasks.spawn(crate::garbage::control(context))),

@@ -6,9 +6,7 @@ use plimsoll_api::kind::Kind;
 const STORED_ONLY: &[(&str, &str)] = &[
     ("", "PersistentVolume"),
     ("", "PersistentVolumeClaim"),
-    ("", "ReplicationController"),
     ("apps", "DaemonSet"),
-    ("apps", "StatefulSet"),
     ("batch", "CronJob"),
     ("batch", "Job"),
     ("networking.k8s.io", "Ingress"),

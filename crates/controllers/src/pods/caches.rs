@@ -2,8 +2,10 @@
 
 use super::{
     BudgetView, ClaimView, ClassView, DeploymentView, NamespaceView, NodeView, PodView,
-    ReplicaSetView, Selector, ServiceAccountView, ServiceView, VolumeView,
+    ReplicaSetView, ReplicationControllerView, Selector, ServiceAccountView, ServiceView,
+    StatefulSetView, VolumeView,
 };
+use crate::revisions::RevisionView;
 use crate::runtime::{Cache, Cached, Index, Meta};
 use kube::Client;
 use kube::runtime::watcher;
@@ -32,6 +34,16 @@ pub struct Caches {
     pub replica_sets_by_label: Index<ReplicaSetView>,
     /// Deployments.
     pub deployments: Cache<DeploymentView>,
+    /// StatefulSets.
+    pub stateful_sets: Cache<StatefulSetView>,
+    /// ReplicationControllers.
+    pub replication_controllers: Cache<ReplicationControllerView>,
+    /// ControllerRevisions.
+    pub revisions: Cache<RevisionView>,
+    /// ControllerRevisions by the uid of their managing controller.
+    pub revisions_by_controller: Index<RevisionView>,
+    /// ControllerRevisions without a managing controller, by namespace.
+    pub orphaned_revisions: Index<RevisionView>,
     /// Services.
     pub services: Cache<ServiceView>,
     /// Namespaces.
@@ -54,7 +66,13 @@ impl Caches {
     pub fn start(client: &Client, seed: u64) -> Self {
         let pods: Cache<PodView> = Cache::start(client.clone(), seed);
         let replica_sets: Cache<ReplicaSetView> = Cache::start(client.clone(), seed ^ 1);
+        let revisions: Cache<RevisionView> = Cache::start(client.clone(), seed ^ 9);
         Self {
+            stateful_sets: Cache::start(client.clone(), seed ^ 7),
+            replication_controllers: Cache::start(client.clone(), seed ^ 8),
+            revisions_by_controller: revisions.index(by_controller),
+            orphaned_revisions: revisions.index(orphaned),
+            revisions,
             pods_by_controller: pods.index(by_controller),
             pods_by_node: pods.index(|pod| pod.node.iter().map(Arc::clone).collect()),
             pods_by_label: pods.index(by_label),
@@ -83,6 +101,7 @@ impl Caches {
         let pods: Cache<PodView> = Cache::start_within(client, namespaces, seed, &all);
         let replica_sets: Cache<ReplicaSetView> =
             Cache::start_within(client, namespaces, seed ^ 1, &all);
+        let revisions = Cache::empty();
         Self {
             pods_by_controller: pods.index(by_controller),
             pods_by_node: pods.index(|_| Vec::new()),
@@ -94,6 +113,11 @@ impl Caches {
             replica_sets_by_label: replica_sets.index(|_| Vec::new()),
             replica_sets,
             deployments: Cache::start_within(client, namespaces, seed ^ 3, &all),
+            stateful_sets: Cache::empty(),
+            replication_controllers: Cache::empty(),
+            revisions_by_controller: revisions.index(by_controller),
+            orphaned_revisions: revisions.index(orphaned),
+            revisions,
             services: Cache::empty(),
             namespaces: Cache::empty(),
             service_accounts: Cache::empty(),
@@ -110,6 +134,9 @@ impl Caches {
         self.nodes.ready().await;
         self.replica_sets.ready().await;
         self.deployments.ready().await;
+        self.stateful_sets.ready().await;
+        self.replication_controllers.ready().await;
+        self.revisions.ready().await;
         self.services.ready().await;
         self.namespaces.ready().await;
         self.service_accounts.ready().await;
@@ -170,6 +197,14 @@ fn by_controller<V: Cached>(object: &V) -> Vec<Arc<str>> {
         .map(|owner| Arc::clone(&owner.uid))
         .into_iter()
         .collect()
+}
+
+fn orphaned<V: Cached>(object: &V) -> Vec<Arc<str>> {
+    let Meta { key, owners, .. } = object.meta();
+    if owners.iter().any(|owner| owner.controller) {
+        return Vec::new();
+    }
+    vec![Arc::clone(&key.namespace)]
 }
 
 fn by_label<V: Cached>(object: &V) -> Vec<Arc<str>> {

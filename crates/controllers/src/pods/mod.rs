@@ -3,16 +3,24 @@
 //! A view keeps what some controller reads and nothing else; ten thousand pods take about ten
 //! mebibytes. Parts that only the scheduler looks into stay undecoded text.
 
+mod availability;
 mod budget;
 mod caches;
+mod doomed;
 mod namespace;
 mod node;
 mod pod;
+mod replication;
 mod selector;
 mod service;
+mod stateful;
+mod template;
 mod volume;
 mod workload;
 
+pub(crate) use availability::availability;
+pub(crate) use doomed::Doomed;
+pub(crate) use template::{hash, sorted};
 pub(crate) use workload::{template_labels, template_value};
 
 pub use budget::{Bound, BudgetCondition, BudgetStatus, BudgetView};
@@ -20,8 +28,12 @@ pub use caches::{Caches, label_key};
 pub use namespace::{NamespaceView, ServiceAccountView};
 pub use node::{ImageNames, NodeView, Taint};
 pub use pod::{Condition, Container, ContainerRole, Phase, Placement, PodClaim, PodView, Port};
+pub use replication::ReplicationControllerView;
 pub use selector::{Requirement, Selector, SelectorError};
 pub use service::{ServicePort, ServiceView, TargetPort};
+pub use stateful::{
+    ClaimRetention, PodManagement, Retention, StatefulSetStatus, StatefulSetView, StatefulUpdate,
+};
 pub use volume::{
     AccessMode, AccessModes, ClaimCondition, ClaimRef, ClaimView, ClassView, VolumeView,
 };

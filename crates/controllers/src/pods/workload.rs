@@ -66,7 +66,8 @@ pub struct ReplicaSetStatus {
     pub ready_replicas: i32,
     /// Of these, pods ready for `minReadySeconds`.
     pub available_replicas: i32,
-    /// Pods that are terminating.
+    /// Pods that are terminating; ReplicationControllers do not say.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub terminating_replicas: Option<i32>,
     /// The generation the figures belong to.
     pub observed_generation: i64,
@@ -244,7 +245,7 @@ impl Cached for DeploymentView {
 }
 
 /// An absent selector selects nothing.
-fn selector(selector: Option<&LabelSelector>) -> Option<Selector> {
+pub(super) fn selector(selector: Option<&LabelSelector>) -> Option<Selector> {
     Selector::try_from(selector?)
         .ok()
         .filter(|selector| !selector.is_empty())

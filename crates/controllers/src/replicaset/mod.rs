@@ -1,4 +1,4 @@
-//! Keeps the number of pods of each ReplicaSet.
+//! Keeps the number of pods of each ReplicaSet, and of what else is [`Replicated`].
 //!
 //! Own writes are in the pod cache before the next reconcile, so no expectation can be missed;
 //! pods whose deletion was asked for are remembered until the watch shows it.
@@ -6,68 +6,92 @@
 mod status;
 mod victims;
 
-use crate::pods::{PodView, ReplicaSetView, Selector, template_value};
+use crate::pods::{Caches, Doomed, PodView, ReplicaSetView, Selector, template_value};
 use crate::runtime::{
-    Action, Change, Deletion, ObjectKey, Owner, Queue, Reconcile, Recorder, Reference, WriteError,
-    run,
+    Action, Cache, Cached, Change, Deletion, ObjectKey, Owner, Queue, Reconcile, Recorder,
+    Reference, WriteError, run,
 };
 use crate::supervisor::Context;
 use futures::future::join_all;
 use jiff::Timestamp;
-use parking_lot::Mutex;
 use serde_json::{Value, json};
 use status::{Failure, Pods};
-use std::collections::BTreeSet;
+use std::marker::PhantomData;
 use std::sync::Arc;
 
 /// Most pods created or deleted in one reconcile.
 const BURST: usize = 500;
-const API_VERSION: &str = "apps/v1";
-const KIND: &str = "ReplicaSet";
+
+/// A kind that keeps a number of equal pods.
+pub(crate) trait Replicated: Cached {
+    /// Its API version.
+    const API_VERSION: &'static str;
+    /// Its kind.
+    const KIND: &'static str;
+    /// The controller's name.
+    const NAME: &'static str;
+    /// Who its events come from.
+    const COMPONENT: &'static str;
+    /// Whether its status counts the pods that end.
+    const COUNTS_TERMINATING: bool;
+
+    /// The cache of the kind.
+    fn cache(caches: &Caches) -> &Cache<Self>;
+
+    /// The object as a ReplicaSet.
+    fn as_set(&self) -> &ReplicaSetView;
+}
+
+impl Replicated for ReplicaSetView {
+    const API_VERSION: &'static str = "apps/v1";
+    const KIND: &'static str = "ReplicaSet";
+    const NAME: &'static str = "replicaset";
+    const COMPONENT: &'static str = "replicaset-controller";
+    const COUNTS_TERMINATING: bool = true;
+
+    fn cache(caches: &Caches) -> &Cache<Self> {
+        &caches.replica_sets
+    }
+
+    fn as_set(&self) -> &ReplicaSetView {
+        self
+    }
+}
 
 /// Runs the controller for ever.
 pub async fn control(context: Context) {
+    replicate::<ReplicaSetView>(context).await;
+}
+
+/// Runs the controller of a kind for ever.
+pub(crate) async fn replicate<V: Replicated>(context: Context) {
     let queue = Queue::new();
-    let doomed: Doomed = Arc::default();
-    watch(&context, &queue, &doomed);
+    let doomed = Doomed::follow(&context.caches.pods);
+    watch::<V>(&context, &queue);
     context.caches.pods.ready().await;
-    context.caches.replica_sets.ready().await;
-    let recorder = context.recorder.component("replicaset-controller");
-    let controller = Arc::new(ReplicaSets {
+    V::cache(&context.caches).ready().await;
+    let recorder = context.recorder.component(V::COMPONENT);
+    let controller: Arc<ReplicaSets<V>> = Arc::new(ReplicaSets {
         context,
         recorder,
         doomed,
+        kind: PhantomData,
     });
     match run(controller, queue).await {}
 }
 
-/// Uids of pods whose deletion was asked for.
-type Doomed = Arc<Mutex<BTreeSet<Arc<str>>>>;
-
-fn watch(context: &Context, queue: &Queue<ObjectKey>, doomed: &Doomed) {
+fn watch<V: Replicated>(context: &Context, queue: &Queue<ObjectKey>) {
     let add = queue.clone();
-    context
-        .caches
-        .replica_sets
-        .on_change(move |change| add.add(change.key.clone()));
-    let (add, doomed, caches) = (queue.clone(), Arc::clone(doomed), context.caches.clone());
+    V::cache(&context.caches).on_change(move |change| add.add(change.key.clone()));
+    let (add, caches) = (queue.clone(), context.caches.clone());
     context
         .caches
         .pods
         .on_change(move |change: &Change<PodView>| {
-            if let Some(old) = &change.old {
-                let same = change
-                    .new
-                    .as_ref()
-                    .filter(|new| new.meta.uid == old.meta.uid);
-                if same.is_none_or(|pod| pod.meta.is_deleting()) {
-                    doomed.lock().remove(&old.meta.uid);
-                }
-            }
             let sides = [change.old.as_ref(), change.new.as_ref()];
             for pod in sides.into_iter().flatten() {
                 match pod.meta.controller() {
-                    Some(owner) if &*owner.kind == KIND => {
+                    Some(owner) if &*owner.kind == V::KIND => {
                         let namespace = Arc::clone(&pod.meta.key.namespace);
                         add.add(ObjectKey {
                             namespace,
@@ -75,58 +99,66 @@ fn watch(context: &Context, queue: &Queue<ObjectKey>, doomed: &Doomed) {
                         });
                     }
                     Some(_) => {}
-                    None => adopters(&caches, pod).for_each(|key| add.add(key)),
+                    None => adopters::<V>(&caches, pod).for_each(|key| add.add(key)),
                 }
             }
         });
 }
 
-/// The ReplicaSets whose selector selects an orphan. Orphans are rare, so their namespace's sets
-/// are looked at one by one.
-fn adopters(
-    caches: &crate::pods::Caches,
+/// The sets whose selector selects an orphan. Orphans are rare, so their namespace's sets are
+/// looked at one by one.
+fn adopters<V: Replicated>(
+    caches: &Caches,
     pod: &PodView,
-) -> impl Iterator<Item = ObjectKey> + use<> {
+) -> impl Iterator<Item = ObjectKey> + use<V> {
     let labels = pod.meta.labels.clone();
-    let sets = caches.replica_sets.list(Some(pod.meta.namespace()));
+    let sets = V::cache(caches).list(Some(pod.meta.namespace()));
     sets.into_iter()
-        .filter(move |set| set.selector.as_ref().is_some_and(|s| s.matches(&labels)))
-        .map(|set| set.meta.key.clone())
+        .filter(move |set| {
+            let selector = set.as_set().selector.as_ref();
+            selector.is_some_and(|s| s.matches(&labels))
+        })
+        .map(|set| set.meta().key.clone())
 }
 
-struct ReplicaSets {
+struct ReplicaSets<V> {
     context: Context,
     recorder: Recorder,
     doomed: Doomed,
+    kind: PhantomData<fn() -> V>,
 }
 
-impl Reconcile for ReplicaSets {
+impl<V: Replicated> Reconcile for ReplicaSets<V> {
     type Key = ObjectKey;
     type Error = WriteError;
 
     fn name(&self) -> &'static str {
-        "replicaset"
+        V::NAME
     }
 
     async fn reconcile(&self, key: &ObjectKey) -> Result<Action, WriteError> {
-        let Some(set) = self.context.caches.replica_sets.get(key) else {
+        let Some(object) = V::cache(&self.context.caches).get(key) else {
             return Ok(Action::Wait);
         };
+        let set = object.as_set();
         let Some(selector) = &set.selector else {
             return Ok(Action::Wait);
         };
-        self.claim(&set, selector).await?;
+        self.claim(set, selector).await?;
         let outcome = if set.meta.is_deleting() {
             Ok(())
         } else {
-            self.scale(&set).await
+            self.scale(set).await
         };
         let failure = outcome.as_ref().err().map(|failed| failed.0.clone());
         let now = seconds(self.context.clock.now());
-        let (status, next) = status::compute(&set, &self.pods(&set), failure, now);
+        let (mut status, next) = status::compute(set, &self.pods(set), failure, now);
+        if !V::COUNTS_TERMINATING {
+            status.terminating_replicas = None;
+        }
         if status != set.status {
             let patch = json!({"metadata": {"uid": *set.meta.uid}, "status": status});
-            let (writer, cache) = (&self.context.writer, &self.context.caches.replica_sets);
+            let (writer, cache) = (&self.context.writer, V::cache(&self.context.caches));
             match writer.patch_subresource(cache, key, "status", &patch).await {
                 Err(error) if !error.is_not_found() => return Err(error),
                 _ => {}
@@ -139,13 +171,12 @@ impl Reconcile for ReplicaSets {
     }
 }
 
-impl ReplicaSets {
+impl<V: Replicated> ReplicaSets<V> {
     fn pods(&self, set: &ReplicaSetView) -> Pods {
         let owned = self.context.caches.pods_by_controller.get(&set.meta.uid);
-        let doomed = self.doomed.lock();
         let mut pods = Pods::default();
         for pod in owned.into_iter().filter(|pod| !pod.phase.is_terminal()) {
-            if pod.meta.is_deleting() || doomed.contains(&pod.meta.uid) {
+            if self.doomed.ends(&pod) {
                 pods.terminating += 1;
             } else {
                 pods.active.push(pod);
@@ -171,7 +202,7 @@ impl ReplicaSets {
             if pod.meta.controller().is_none() && pod.is_active() {
                 let mut owners = pod.meta.owners.to_vec();
                 owners.retain(|owner| owner.uid != set.meta.uid);
-                owners.push(owner(set));
+                owners.push(owner::<V>(set));
                 writer.set_owners(&caches.pods, &pod.meta, &owners).await?;
             }
         }
@@ -210,8 +241,8 @@ impl ReplicaSets {
     /// Creates `count` pods in batches of 1, 2, 4, …, so that a template that cannot be created
     /// costs one refused request and not hundreds.
     async fn grow(&self, set: &ReplicaSetView, count: usize) -> Result<(), (Failure, WriteError)> {
-        let body = pod_body(set);
-        let about = Reference::to(API_VERSION, KIND, &set.meta);
+        let body = pod_body::<V>(set);
+        let about = Reference::to(V::API_VERSION, V::KIND, &set.meta);
         let (writer, cache) = (&self.context.writer, &self.context.caches.pods);
         let (mut left, mut batch) = (count, 1);
         while left > 0 {
@@ -237,15 +268,15 @@ impl ReplicaSets {
         set: &ReplicaSetView,
         victims: Vec<Arc<PodView>>,
     ) -> Result<(), (Failure, WriteError)> {
-        let about = Reference::to(API_VERSION, KIND, &set.meta);
-        self.doomed
-            .lock()
-            .extend(victims.iter().map(|pod| Arc::clone(&pod.meta.uid)));
+        let about = Reference::to(V::API_VERSION, V::KIND, &set.meta);
+        for pod in &victims {
+            self.doomed.add(pod);
+        }
         let deletions = victims.iter().map(|pod| async move {
             let deletion = Deletion::of(&pod.meta.uid);
             let writer = &self.context.writer;
             writer
-                .delete::<<PodView as crate::runtime::Cached>::Wire>(&pod.meta.key, &deletion)
+                .delete::<<PodView as Cached>::Wire>(&pod.meta.key, &deletion)
                 .await
         });
         let mut outcome = Ok(());
@@ -256,7 +287,7 @@ impl ReplicaSets {
                     self.recorder.normal(&about, "SuccessfulDelete", message);
                 }
                 Err(error) => {
-                    self.doomed.lock().remove(&pod.meta.uid);
+                    self.doomed.spare(pod);
                     outcome = Err(self.failed(&about, "FailedDelete", error));
                 }
             }
@@ -284,10 +315,10 @@ impl ReplicaSets {
     }
 }
 
-fn owner(set: &ReplicaSetView) -> Owner {
+fn owner<V: Replicated>(set: &ReplicaSetView) -> Owner {
     Owner {
-        api_version: API_VERSION.into(),
-        kind: KIND.into(),
+        api_version: V::API_VERSION.into(),
+        kind: V::KIND.into(),
         name: Arc::clone(&set.meta.key.name),
         uid: Arc::clone(&set.meta.uid),
         controller: true,
@@ -296,7 +327,7 @@ fn owner(set: &ReplicaSetView) -> Owner {
 }
 
 /// A pod of the set's template.
-fn pod_body(set: &ReplicaSetView) -> Value {
+fn pod_body<V: Replicated>(set: &ReplicaSetView) -> Value {
     let mut template = template_value(&set.template);
     let mut part = |path: &str| {
         template
@@ -307,7 +338,7 @@ fn pod_body(set: &ReplicaSetView) -> Value {
     let mut metadata = json!({
         // The server cuts long prefixes, so that names stay valid.
         "generateName": format!("{}-", set.meta.name()),
-        "ownerReferences": [owner(set).to_reference()],
+        "ownerReferences": [owner::<V>(set).to_reference()],
     });
     for field in ["labels", "annotations", "finalizers"] {
         let value = part(&format!("/metadata/{field}"));

@@ -1,8 +1,8 @@
 //! A ReplicaSet's status from its pods.
 
 use crate::pods::{PodView, ReplicaSetStatus, ReplicaSetView, StatusCondition};
-use crate::pods::{template_labels, template_value};
-use jiff::{SignedDuration, Timestamp};
+use crate::pods::{availability, template_labels, template_value};
+use jiff::Timestamp;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,24 +14,6 @@ pub(super) type Failure = (&'static str, String);
 pub(super) struct Pods {
     pub(super) active: Vec<Arc<PodView>>,
     pub(super) terminating: usize,
-}
-
-/// Whether the pod has been ready for `min_ready`, or how long until then.
-pub(super) fn availability(pod: &PodView, min_ready: i32, now: Timestamp) -> Result<(), Duration> {
-    let Some(since) = pod.ready_since().filter(|_| pod.is_ready()) else {
-        return if pod.is_ready() && min_ready == 0 {
-            Ok(())
-        } else {
-            Err(Duration::MAX)
-        };
-    };
-    let at = since
-        .saturating_add(SignedDuration::from_secs(min_ready.into()))
-        .unwrap_or(since);
-    match Duration::try_from(at.duration_since(now)) {
-        Ok(left) if min_ready > 0 && !left.is_zero() => Err(left),
-        _ => Ok(()),
-    }
 }
 
 /// The status, and when it will change without any event.
