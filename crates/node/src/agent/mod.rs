@@ -23,6 +23,7 @@ mod report;
 pub mod resize;
 mod resizing;
 pub mod restart;
+pub mod security;
 mod server;
 pub mod state;
 pub mod status;

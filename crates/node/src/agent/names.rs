@@ -188,7 +188,7 @@ mod tests {
     #[case::without_subdomain(json!({"setHostnameAsFQDN": true}), Ok("web"))]
     #[case::overridden(json!({"hostnameOverride": "a.b", "subdomain": "db"}), Ok("a.b"))]
     #[case::too_long(json!({"hostname": "a".repeat(50), "subdomain": "db", "setHostnameAsFQDN": true}),
-        Err("(64 characters is the max, 77 characters requested)"))]
+        Err("(64 characters is the max, 76 characters requested)"))]
     fn the_kernel_is_told(#[case] spec: serde_json::Value, #[case] want: Result<&str, &str>) {
         match (pod(&spec).kernel_hostname("cluster.local"), want) {
             (Ok(name), Ok(want)) => assert_eq!(name, want),

@@ -2,11 +2,12 @@
 
 use super::demand::amount;
 use super::names;
+use super::security;
 use super::state::PodState;
 use super::view::{Container, Pod, Resources};
 use super::{Node, Shared};
 use crate::probe;
-use crate::runtime::{ContainerSpec, Limits, RuntimeError, SandboxSpec, Started};
+use crate::runtime::{ContainerSpec, Limits, RuntimeError, SandboxSpec, Security, Started};
 use crate::volumes;
 use plimsoll_quantity::Quantity;
 use std::net::IpAddr;
@@ -96,6 +97,8 @@ impl Site {
                 &self.shared.cluster_domain,
             ),
             hosts: names::hosts(pod, ip, &self.shared.cluster_domain),
+            share_processes: pod.spec.share_process_namespace,
+            limits: limits(&pod.spec.resources),
         };
         self.node
             .runtime
@@ -177,6 +180,7 @@ impl Site {
             working_dir: container.working_dir.clone(),
             mounts: Vec::new(),
             limits: birth.limits,
+            security: Security::default(),
             stdin: container.stdin,
             stdin_once: container.stdin_once,
             tty: container.tty,
@@ -190,6 +194,8 @@ impl Site {
             reason: "CreateContainerConfigError",
             message,
         };
+        spec.security =
+            security::of(&self.pod, container, self.node.spec.memory_bytes).map_err(config)?;
         spec.env = super::environment::resolve(self, container, ip)
             .await
             .map_err(config)?;

@@ -79,25 +79,22 @@ impl Cgroups {
         self.limit(node, limits)
     }
 
-    /// Makes a pod's group, unbounded.
-    pub(crate) fn add_pod(&self, pod: &Path) -> Result<(), Fault> {
-        self.make(pod, Inner::Yes)
-    }
-
-    /// Sets a pod's weight to the sum of its containers' requests.
-    pub(crate) fn weigh(&self, pod: &Path, cpu_request_milli: u64) -> Result<(), Fault> {
-        self.limit(
-            pod,
-            Limits {
-                cpu_request_milli,
-                ..Limits::default()
-            },
-        )
+    /// Makes a pod's group, with the bounds of the pod as a whole.
+    pub(crate) fn add_pod(&self, pod: &Path, limits: Limits) -> Result<(), Fault> {
+        self.make(pod, Inner::Yes)?;
+        if limits == Limits::default() {
+            return Ok(());
+        }
+        self.limit(pod, limits)
     }
 
     /// Makes a container's group.
     pub(crate) fn add_container(&self, path: &Path, limits: Limits) -> Result<(), Fault> {
         self.make(path, Inner::No)?;
+        if let Self::V2(root) = self {
+            // A container goes as a whole when it is out of memory, as upstream; not on old kernels.
+            let _absent = set(&root.join(path), "memory.oom.group", "1");
+        }
         self.limit(path, limits)
     }
 

@@ -126,6 +126,8 @@ impl ClusterNetwork {
         netlink.add_address(near, POD_GATEWAY)?;
         netlink.up(near)?;
         self.in_namespace(&netns, || {
+            // As other runtimes do: programs that are not root serve on port 80, too.
+            let _absent = fs::write("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0");
             let mut netlink = Netlink::open()?;
             netlink.up(index("lo")?)?;
             let interface = index("eth0")?;

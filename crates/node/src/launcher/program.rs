@@ -4,30 +4,28 @@ use super::birth::{Line, execute};
 use super::fault::{Doing, Fault};
 use super::rootfs::Rootfs;
 use super::sys::{self, Side};
+use crate::runtime::Security;
+use nix::errno::Errno;
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::stat::{Mode, umask};
-use nix::unistd::chdir;
+use nix::unistd::{Gid, Uid, chdir, chown, setgid, setgroups, setuid};
 use std::convert::Infallible;
 use std::fs;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-/// The usual capabilities of a container, by number: chown, dac_override, fowner, fsetid, kill,
-/// setgid, setuid, setpcap, net_bind_service, net_raw, sys_chroot, mknod, audit_write, setfcap.
-const CAPABILITIES: u64 = 1
-    | 1 << 1
-    | 1 << 3
-    | 1 << 4
-    | 1 << 5
-    | 1 << 6
-    | 1 << 7
-    | 1 << 8
-    | 1 << 10
-    | 1 << 13
-    | 1 << 18
-    | 1 << 27
-    | 1 << 29
-    | 1 << 31;
+/// What a process becomes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Program<'a> {
+    /// The command.
+    pub(crate) argv: &'a [String],
+    /// The environment.
+    pub(crate) env: &'a [(String, String)],
+    /// Where it starts.
+    pub(crate) working_dir: &'a str,
+    /// Who it runs as.
+    pub(crate) security: &'a Security,
+}
 
 /// What a container's first process needs.
 #[derive(Debug)]
@@ -38,12 +36,8 @@ pub(crate) struct Started<'a> {
     pub(crate) netns: &'a OwnedFd,
     /// Its file systems.
     pub(crate) rootfs: &'a Rootfs,
-    /// The command.
-    pub(crate) argv: &'a [String],
-    /// The environment.
-    pub(crate) env: &'a [(String, String)],
-    /// Where it starts.
-    pub(crate) working_dir: &'a str,
+    /// What it becomes.
+    pub(crate) program: Program<'a>,
 }
 
 /// What a further process in a container needs.
@@ -53,12 +47,8 @@ pub(crate) struct Joined<'a> {
     pub(crate) doors: Vec<PathBuf>,
     /// The container's namespaces, in the order to enter them.
     pub(crate) namespaces: Vec<(CloneFlags, OwnedFd)>,
-    /// The command.
-    pub(crate) argv: &'a [String],
-    /// The environment.
-    pub(crate) env: &'a [(String, String)],
-    /// Where it starts.
-    pub(crate) working_dir: &'a str,
+    /// What it becomes.
+    pub(crate) program: Program<'a>,
 }
 
 /// In the first process of a container (already in its new namespaces).
@@ -68,7 +58,7 @@ pub(crate) fn first(line: &mut Line, order: &Started<'_>) -> Result<Infallible, 
     let _absent = unshare(CloneFlags::CLONE_NEWCGROUP);
     setns(order.netns, CloneFlags::CLONE_NEWNET).doing(|| "enter the pod's network".into())?;
     order.rootfs.enter()?;
-    become_program(line, order.argv, order.env, order.working_dir)
+    become_program(line, order.program)
 }
 
 /// In an intermediate process: joins the pid namespace of another container, then forks the first
@@ -129,7 +119,7 @@ pub(crate) fn another(line: &mut Line, order: &Joined<'_>) -> Result<Infallible,
             line.announce(pid.as_raw())?;
             sys::leave(0)
         }
-        Side::Child => become_program(line, order.argv, order.env, order.working_dir),
+        Side::Child => become_program(line, order.program),
     }
 }
 
@@ -139,17 +129,62 @@ fn join_groups(doors: &[PathBuf]) -> Result<(), Fault> {
         .try_for_each(|door| fs::write(door, "0").doing(|| format!("join {}", door.display())))
 }
 
-fn become_program(
-    line: &mut Line,
-    argv: &[String],
-    env: &[(String, String)],
-    working_dir: &str,
-) -> Result<Infallible, Fault> {
-    chdir(working_dir).doing(|| format!("chdir to {working_dir:?}"))?;
+fn become_program(line: &mut Line, program: Program<'_>) -> Result<Infallible, Fault> {
+    let Program {
+        argv,
+        env,
+        working_dir,
+        security,
+    } = program;
+    if !Path::new(working_dir).exists() {
+        // As other runtimes do; where the root is read-only, the next step tells.
+        let _refused = fs::create_dir_all(working_dir);
+    }
+    // Lowering it takes a privilege that even root may lack here.
+    let _refused = fs::write(
+        "/proc/self/oom_score_adj",
+        security.oom_score_adj.to_string(),
+    );
     line.connect()?;
     umask(Mode::from_bits_truncate(0o022));
     sys::reset_signals();
-    sys::limit_capabilities(CAPABILITIES).doing(|| "limit capabilities".into())?;
-    nix::sys::prctl::set_no_new_privs().doing(|| "forbid new privileges".into())?;
+    sys::limit_bounding_set(security.capabilities);
+    become_user(security)?;
+    chdir(working_dir).doing(|| format!("chdir to {working_dir:?}"))?;
+    sys::limit_capabilities(security.capabilities).doing(|| "limit capabilities".into())?;
+    if security.no_new_privileges {
+        nix::sys::prctl::set_no_new_privs().doing(|| "forbid new privileges".into())?;
+    }
     execute(argv, env)
+}
+
+/// Takes the user and the groups on. Root without further groups stays what it is: in a user
+/// namespace nothing else exists.
+fn become_user(security: &Security) -> Result<(), Fault> {
+    let Security {
+        user,
+        group,
+        groups,
+        ..
+    } = security;
+    if *user == 0 && *group == 0 && groups.is_empty() {
+        return Ok(());
+    }
+    let (uid, gid) = (Uid::from_raw(*user), Gid::from_raw(*group));
+    if *user != 0 {
+        // Its standard streams belong to root until now, and programs open them by name.
+        for stream in 0..3 {
+            let path = format!("/proc/self/fd/{stream}");
+            let _not_ours = chown(path.as_str(), Some(uid), Some(gid));
+        }
+    }
+    let all: Vec<Gid> = groups.iter().copied().map(Gid::from_raw).collect();
+    match setgroups(&all) {
+        // A plain user's namespace has no further groups.
+        Ok(()) | Err(Errno::EPERM) => {}
+        Err(errno) => return Err(errno).doing(|| format!("join the groups {groups:?}")),
+    }
+    let only_root = "without root privileges there is only user 0 and group 0";
+    setgid(gid).doing(|| format!("run as group {group} ({only_root})"))?;
+    setuid(uid).doing(|| format!("run as user {user} ({only_root})"))
 }

@@ -1,7 +1,7 @@
 //! What the main process and the helper say to each other.
 
 use super::fault::Fault;
-use crate::runtime::{Counters, Exit, Limits, Mount, NodeSlice, SandboxSpec};
+use crate::runtime::{Counters, Exit, Limits, Mount, NodeSlice, SandboxSpec, Security};
 use serde::{Deserialize, Serialize};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -130,6 +130,7 @@ pub(crate) struct StartOrder {
     pub(crate) working_dir: String,
     pub(crate) mounts: Vec<Mount>,
     pub(crate) limits: Limits,
+    pub(crate) security: Security,
     pub(crate) stdio: Stdio,
     /// The container whose pid namespace it shares; its own if none.
     pub(crate) target: Option<u64>,

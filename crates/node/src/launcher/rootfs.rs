@@ -28,6 +28,10 @@ pub(crate) struct Rootfs {
     pub(crate) overlay: Overlay,
     /// The pod's mounts.
     pub(crate) mounts: Vec<Mount>,
+    /// Whether the kernel's files show as they are.
+    pub(crate) privileged: bool,
+    /// Whether nothing outside the mounts may be written.
+    pub(crate) read_only: bool,
 }
 
 /// How an image gets a writable layer.
@@ -80,7 +84,7 @@ impl Rootfs {
         isolate_mounts()?;
         let merged = self.overlay.mount(&self.scratch, &self.image, &self.own)?;
         let root = self.scratch.join(merged);
-        mount_proc_and_sys(&root)?;
+        mount_proc_and_sys(&root, self.privileged)?;
         mount_dev(&root)?;
         for file in ["resolv.conf", "hosts", "hostname"] {
             bind_file(
@@ -99,6 +103,9 @@ impl Rootfs {
         pivot_root(".", ".").doing(|| "change the root".into())?;
         umount2(".", MntFlags::MNT_DETACH).doing(|| "drop the old root".into())?;
         chdir("/").doing(|| "enter the root".into())?;
+        if self.read_only {
+            make_read_only(Path::new("/"))?;
+        }
         if !self.hostname.is_empty() {
             sethostname(&self.hostname).doing(|| "set the host name".into())?;
         }
@@ -131,12 +138,20 @@ pub(crate) fn bind(source: &Path, target: &Path) -> Result<(), Fault> {
         .doing(|| format!("bind {} on {}", source.display(), target.display()))
 }
 
-fn mount_proc_and_sys(root: &Path) -> Result<(), Fault> {
+fn mount_proc_and_sys(root: &Path, privileged: bool) -> Result<(), Fault> {
     let quiet = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
     mount_new("proc", &root.join("proc"), quiet, "")?;
     let sys = root.join("sys");
     // A network shared with the host does not let us mount sysfs; then there is none.
-    let _absent = mount_new("sysfs", &sys, quiet | MsFlags::MS_RDONLY, "");
+    let flags = if privileged {
+        quiet
+    } else {
+        quiet | MsFlags::MS_RDONLY
+    };
+    let _absent = mount_new("sysfs", &sys, flags, "");
+    if privileged {
+        return Ok(());
+    }
     for secret in [
         "proc/kcore",
         "proc/keys",

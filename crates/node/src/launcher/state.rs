@@ -5,10 +5,11 @@ use super::cgroup::Cgroups;
 use super::fault::{Doing, Fault};
 use super::governor::{self, Account};
 use super::network::{ClusterNetwork, PodNetwork, open_socket};
-use super::program::{self, Joined, Started};
+use super::program::{self, Joined, Program, Started};
 use super::protocol::{Answer, ExecOrder, Order, Purpose, Refusal, StartOrder};
 use super::rootfs::{Overlay, Rootfs};
-use crate::runtime::{Counters, Exit, Limits, NodeSlice, SandboxSpec};
+use super::sys::{self, Side};
+use crate::runtime::{Counters, Exit, Limits, NodeSlice, SandboxSpec, Security};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
@@ -38,6 +39,8 @@ pub(crate) struct State {
 struct Sandbox {
     spec: SandboxSpec,
     network: PodNetwork,
+    /// First process of the pid namespace that its containers share.
+    holder: Option<i32>,
 }
 
 /// A process that the main process asked for.
@@ -49,6 +52,7 @@ struct Task {
     container: u64,
     env: Vec<(String, String)>,
     working_dir: String,
+    security: Security,
     pod_uid: String,
     group: PathBuf,
     limits: Limits,
@@ -132,7 +136,7 @@ impl State {
         ] {
             fs::write(directory.join(file), text).doing(|| format!("write {file}"))?;
         }
-        self.cgroups.add_pod(&pod_group(&spec))?;
+        self.cgroups.add_pod(&pod_group(&spec), spec.limits)?;
         let network = match spec.ip {
             _ if spec.host_network => self.network.node()?,
             IpAddr::V4(address) => self.network.add_pod(address)?,
@@ -142,8 +146,14 @@ impl State {
                 )));
             }
         };
-        self.sandboxes
-            .insert(spec.uid.clone(), Sandbox { spec, network });
+        let holder = spec.share_processes.then(hold_pids).transpose()?;
+        let uid = spec.uid.clone();
+        let sandbox = Sandbox {
+            spec,
+            network,
+            holder,
+        };
+        self.sandboxes.insert(uid, sandbox);
         Ok(())
     }
 
@@ -158,6 +168,9 @@ impl State {
             self.remove(number);
         }
         if let Some(sandbox) = self.sandboxes.remove(uid) {
+            if let Some(holder) = sandbox.holder {
+                let _gone = kill(Pid::from_raw(holder), Signal::SIGKILL);
+            }
             let _gone = ClusterNetwork::remove_pod(&sandbox.network);
             self.cgroups.remove(&pod_group(&sandbox.spec));
         }
@@ -189,27 +202,17 @@ impl State {
         let pod = pod_group(&sandbox.spec);
         let group = pod.join(order.task.to_string());
         self.cgroups.add_container(&group, order.limits)?;
-        let rootfs = Rootfs {
-            scratch: self.scratch.clone(),
-            image: "image".into(),
-            own: PathBuf::from("containers").join(order.task.to_string()),
-            pod: PathBuf::from("pods").join(&order.pod_uid),
-            program: "program".into(),
-            hostname: if sandbox.spec.host_network {
-                String::new()
-            } else {
-                sandbox.spec.hostname.clone()
-            },
-            overlay: self.overlay,
-            mounts: order.mounts.clone(),
-        };
+        let rootfs = self.rootfs_of(&order, &sandbox.spec);
         let started = Started {
             doors: self.cgroups.doors(&group),
             netns: &sandbox.network.netns,
             rootfs: &rootfs,
-            argv: &order.argv,
-            env: &order.env,
-            working_dir: &order.working_dir,
+            program: Program {
+                argv: &order.argv,
+                env: &order.env,
+                working_dir: &order.working_dir,
+                security: &order.security,
+            },
         };
         let born = self.bear(&order, &started);
         let born = match born {
@@ -226,6 +229,7 @@ impl State {
             container: order.task,
             env: order.env,
             working_dir: order.working_dir,
+            security: order.security,
             pod_uid: order.pod_uid,
             group,
             limits: order.limits,
@@ -239,12 +243,36 @@ impl State {
         Ok(born)
     }
 
+    fn rootfs_of(&self, order: &StartOrder, pod: &SandboxSpec) -> Rootfs {
+        Rootfs {
+            scratch: self.scratch.clone(),
+            image: "image".into(),
+            own: PathBuf::from("containers").join(order.task.to_string()),
+            pod: PathBuf::from("pods").join(&order.pod_uid),
+            program: "program".into(),
+            hostname: if pod.host_network {
+                String::new()
+            } else {
+                pod.hostname.clone()
+            },
+            overlay: self.overlay,
+            mounts: order.mounts.clone(),
+            privileged: order.security.privileged,
+            read_only: order.security.read_only_root,
+        }
+    }
+
     /// Starts the first process of a container, in new namespaces, or beside another container's.
     fn bear(&self, order: &StartOrder, started: &Started<'_>) -> Result<Born, Fault> {
         let flags = libc::CLONE_NEWNS | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
         let target = order.target.and_then(|target| self.tasks.get(&target));
-        if let Some(target) = target.filter(|target| !target.ended) {
-            let pids = program::pids_of(target.pid)?;
+        let target = target
+            .filter(|target| !target.ended)
+            .map(|target| target.pid);
+        let sandbox = self.sandboxes.get(&order.pod_uid);
+        let shared = sandbox.and_then(|sandbox| sandbox.holder);
+        if let Some(pid) = shared.or(target) {
+            let pids = program::pids_of(pid)?;
             birth::give_birth(0, order.stdio, |line| {
                 program::first_beside(line, started, &pids, flags)
             })
@@ -256,6 +284,11 @@ impl State {
 
     /// Gives a pod the weight of its containers' requests.
     fn weigh(&self, pod_uid: &str, pod: &Path) {
+        let whole = self
+            .sandboxes
+            .get(pod_uid)
+            .map(|sandbox| sandbox.spec.limits);
+        let whole = whole.unwrap_or_default();
         let requests = self
             .tasks
             .iter()
@@ -264,8 +297,16 @@ impl State {
             })
             .map(|(_, task)| task.limits.cpu_request_milli)
             .sum();
+        let cpu_request_milli = match whole.cpu_request_milli {
+            0 => requests,
+            own => own,
+        };
+        let limits = Limits {
+            cpu_request_milli,
+            ..whole
+        };
         // Only a matter of fairness; a pod that is being removed meanwhile needs none.
-        let _gone = self.cgroups.weigh(pod, requests);
+        let _gone = self.cgroups.limit(pod, limits);
     }
 
     fn exec(&mut self, order: &ExecOrder) -> Result<Born, Refusal> {
@@ -277,9 +318,12 @@ impl State {
         let joined = Joined {
             doors: self.cgroups.doors(&container.group),
             namespaces: program::namespaces_of(container.pid)?,
-            argv: &order.argv,
-            env: &container.env,
-            working_dir: &container.working_dir,
+            program: Program {
+                argv: &order.argv,
+                env: &container.env,
+                working_dir: &container.working_dir,
+                security: &container.security,
+            },
         };
         let born = birth::give_birth(0, order.stdio, |line| program::another(line, &joined))?;
         let task = Task {
@@ -288,6 +332,7 @@ impl State {
             container: order.container,
             env: Vec::new(),
             working_dir: String::new(),
+            security: Security::default(),
             pod_uid: container.pod_uid.clone(),
             group: container.group.clone(),
             limits: container.limits,
@@ -491,7 +536,7 @@ impl State {
             let number = *number;
             let is_container = task.container == number;
             let killed = task.watchdog_killed
-                || (is_container && code == 137 && self.cgroups.oom_kills(&task.group) > 0);
+                || (is_container && code != 0 && self.cgroups.oom_kills(&task.group) > 0);
             if !is_container {
                 self.tasks.remove(&number);
             }
@@ -514,6 +559,14 @@ impl State {
         }
         ClusterNetwork::unlink_host();
         self.cgroups.remove_all();
+    }
+}
+
+/// Starts the process whose pid namespace a pod's containers share.
+fn hold_pids() -> Result<i32, Fault> {
+    match sys::fork(libc::CLONE_NEWPID).doing(|| "hold a pid namespace".into())? {
+        Side::Child => sys::hold_forever(),
+        Side::Parent(pid) => Ok(pid.as_raw()),
     }
 }
 

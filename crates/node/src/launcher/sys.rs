@@ -87,8 +87,18 @@ pub(crate) fn reset_signals() {
     let _unchanged = nix::sys::signal::SigSet::empty().thread_set_mask();
 }
 
-/// Drops every capability outside `keep` (bits by capability number) from the bounding set, and
-/// limits the process's own sets to it.
+/// Drops every capability outside `keep` (bits by capability number) from the bounding set.
+#[expect(unsafe_code, reason = "prctl has no safe wrapper for this")]
+pub(crate) fn limit_bounding_set(keep: u64) {
+    for number in 0..64_u32 {
+        if keep & (1 << number) == 0 {
+            // SAFETY: Integer arguments only. Unknown numbers answer EINVAL, which is fine.
+            unsafe { libc::prctl(libc::PR_CAPBSET_DROP, libc::c_ulong::from(number), 0, 0, 0) };
+        }
+    }
+}
+
+/// Limits the process's own sets of capabilities to `keep` (bits by capability number).
 #[expect(unsafe_code, reason = "capset has no safe wrapper")]
 pub(crate) fn limit_capabilities(keep: u64) -> Result<(), Errno> {
     const VERSION_3: u32 = 0x2008_0522;
@@ -96,12 +106,6 @@ pub(crate) fn limit_capabilities(keep: u64) -> Result<(), Errno> {
     struct Header {
         version: u32,
         pid: libc::c_int,
-    }
-    for number in 0..64_u32 {
-        if keep & (1 << number) == 0 {
-            // SAFETY: Integer arguments only. Unknown numbers answer EINVAL, which is fine.
-            unsafe { libc::prctl(libc::PR_CAPBSET_DROP, libc::c_ulong::from(number), 0, 0, 0) };
-        }
     }
     let header = Header {
         version: VERSION_3,
@@ -127,6 +131,18 @@ pub(crate) fn limit_capabilities(keep: u64) -> Result<(), Errno> {
     // SAFETY: As above; the kernel only reads `sets`.
     Errno::result(unsafe { libc::syscall(libc::SYS_capset, &raw const header, sets.as_ptr()) })?;
     Ok(())
+}
+
+/// Does nothing until it is killed: the first process of a pid namespace that containers share.
+#[expect(unsafe_code, reason = "ignoring a signal has no safe wrapper")]
+pub(crate) fn hold_forever() -> ! {
+    // SAFETY: Ignoring installs no handler. The kernel then reaps the orphans of the namespace.
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
+    // SAFETY: This process uses no descriptor any more, and never returns to code that might.
+    unsafe { libc::syscall(libc::SYS_close_range, 0, libc::c_uint::MAX, 0) };
+    loop {
+        nix::unistd::pause();
+    }
 }
 
 /// Makes the terminal the controlling one of this (new) session.

@@ -1,9 +1,11 @@
-//! Probes and lifecycle hooks of containers: HTTP, TCP, exec.
+//! Probes and lifecycle hooks of containers: HTTP, TCP, exec, gRPC.
+
+mod grpc;
+mod http;
+mod tls;
 
 use crate::agent::view::Container;
 use crate::runtime::Runtime;
-use http_body_util::{BodyExt, Empty, Limited};
-use hyper_util::rt::TokioIo;
 use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use plimsoll_api::node::Output;
@@ -52,39 +54,53 @@ pub(crate) async fn run(target: &Target<'_>, probe: &core::Probe) -> Result<(), 
     let limit = Duration::from_secs(seconds);
     let made = async {
         if let Some(action) = &probe.http_get {
-            http(target, action).await
+            http::get(target, action).await
         } else if let Some(action) = &probe.tcp_socket {
-            let address = address(target, action.host.as_deref(), &action.port)?;
+            let address = address(target, action.host.as_deref(), &action.port).await?;
             let connected = target.runtime.network().connect(address).await;
             connected
                 .map(drop)
                 .map_err(|e| format!("dial tcp {address}: connect: {e}"))
         } else if let Some(action) = &probe.exec {
             exec(target, action).await
-        } else if probe.grpc.is_some() {
-            Err("plimsoll does not make grpc probes yet".to_owned())
+        } else if let Some(action) = &probe.grpc {
+            let address = address(target, None, &IntOrString::Int(action.port)).await?;
+            let service = action.service.as_deref().unwrap_or_default();
+            grpc::check(target.runtime, address, service).await
         } else {
             Err("the probe names no action".to_owned())
         }
     };
     match tokio::time::timeout(limit, made).await {
         Ok(result) => result,
-        Err(_) => Err(timed_out(target, probe, seconds)),
+        Err(_) => Err(timed_out(target, probe, seconds).await),
     }
 }
 
-fn timed_out(target: &Target<'_>, probe: &core::Probe, seconds: u64) -> String {
+async fn timed_out(target: &Target<'_>, probe: &core::Probe, seconds: u64) -> String {
+    const LATE: &str = "context deadline exceeded (Client.Timeout exceeded while awaiting headers)";
     if probe.exec.is_some() {
         return format!("command timed out after {seconds}s");
     }
-    let url = probe.http_get.as_ref().and_then(|action| {
-        let address = address(target, action.host.as_deref(), &action.port).ok()?;
-        Some(format!(
-            "Get \"http://{address}{}\": ",
-            action.path.as_deref().unwrap_or("/")
-        ))
-    });
-    format!("{}context deadline exceeded", url.unwrap_or_default())
+    if let Some(action) = &probe.http_get
+        && let Ok(address) = address(target, action.host.as_deref(), &action.port).await
+    {
+        return format!("Get \"{}\": {LATE}", http::url(action, address));
+    }
+    if let Some(action) = &probe.tcp_socket
+        && let Ok(address) = address(target, action.host.as_deref(), &action.port).await
+    {
+        return format!("dial tcp {address}: i/o timeout");
+    }
+    if let Some(action) = &probe.grpc
+        && let Ok(address) = address(target, None, &IntOrString::Int(action.port)).await
+    {
+        return format!(
+            "timeout: failed to connect service {:?} within {seconds}s: context deadline exceeded",
+            address.to_string()
+        );
+    }
+    "context deadline exceeded".to_owned()
 }
 
 /// Runs a lifecycle hook.
@@ -92,7 +108,7 @@ pub(crate) async fn hook(target: &Target<'_>, hook: &core::LifecycleHandler) -> 
     if let Some(action) = &hook.exec {
         exec(target, action).await
     } else if let Some(action) = &hook.http_get {
-        http(target, action).await
+        http::get(target, action).await
     } else if let Some(action) = &hook.sleep {
         let seconds = u64::try_from(action.seconds).unwrap_or(0);
         tokio::time::sleep(Duration::from_secs(seconds)).await;
@@ -102,15 +118,13 @@ pub(crate) async fn hook(target: &Target<'_>, hook: &core::LifecycleHandler) -> 
     }
 }
 
-fn address(
+async fn address(
     target: &Target<'_>,
     host: Option<&str>,
     port: &IntOrString,
 ) -> Result<SocketAddr, String> {
     let ip = match host.filter(|h| !h.is_empty()) {
-        Some(host) => host
-            .parse()
-            .map_err(|_| format!("host {host:?} is not an address"))?,
+        Some(host) => resolve(host).await?,
         None => target
             .ip
             .ok_or_else(|| "the pod has no address".to_owned())?,
@@ -129,76 +143,16 @@ fn address(
     Ok(SocketAddr::new(ip, port))
 }
 
-async fn http(target: &Target<'_>, action: &core::HTTPGetAction) -> Result<(), String> {
-    if action
-        .scheme
-        .as_deref()
-        .is_some_and(|s| s.eq_ignore_ascii_case("https"))
-    {
-        return Err("plimsoll does not make https probes yet".to_owned());
+/// An address as such, or the first one that this machine's resolver knows for a name.
+async fn resolve(host: &str) -> Result<IpAddr, String> {
+    if let Ok(ip) = host.parse() {
+        return Ok(ip);
     }
-    let address = address(target, action.host.as_deref(), &action.port)?;
-    let path = action
-        .path
-        .as_deref()
-        .filter(|p| !p.is_empty())
-        .unwrap_or("/");
-    let path = if path.starts_with('/') {
-        path.to_owned()
-    } else {
-        format!("/{path}")
-    };
-    let failed = |e: &dyn std::fmt::Display| format!("Get \"http://{address}{path}\": {e}");
-    let mut request = http::Request::get(&path);
-    let mut has_host = false;
-    let mut has_agent = false;
-    for header in action.http_headers.iter().flatten() {
-        has_host |= header.name.eq_ignore_ascii_case("host");
-        has_agent |= header.name.eq_ignore_ascii_case("user-agent");
-        request = request.header(&header.name, &header.value);
-    }
-    if !has_host {
-        request = request.header(http::header::HOST, address.to_string());
-    }
-    if !has_agent {
-        request = request.header(http::header::USER_AGENT, "kube-probe/1.36");
-    }
-    let request = request
-        .header(http::header::ACCEPT, "*/*")
-        .header(http::header::CONNECTION, "close")
-        .body(Empty::<bytes::Bytes>::new())
-        .map_err(|e| failed(&e))?;
-    let connected = target.runtime.network().connect(address).await;
-    let stream = connected.map_err(|e| failed(&format!("dial tcp {address}: connect: {e}")))?;
-    let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
-    let (mut sender, connection) = handshake.map_err(|e| failed(&e))?;
-    let exchange = async {
-        let response = sender.send_request(request).await.map_err(|e| failed(&e))?;
-        let status = response.status();
-        // Read a little so that the server sees its answer taken.
-        drop(
-            Limited::new(response.into_body(), 10 * 1024)
-                .collect()
-                .await,
-        );
-        Ok::<_, String>(status)
-    };
-    let mut exchange = std::pin::pin!(exchange);
-    let status = tokio::select! {
-        biased;
-        status = &mut exchange => status?,
-        ended = connection => {
-            ended.map_err(|e| failed(&e))?;
-            exchange.await?
-        }
-    };
-    if status.is_success() || status.is_redirection() {
-        return Ok(());
-    }
-    Err(format!(
-        "HTTP probe failed with statuscode: {}",
-        status.as_u16()
-    ))
+    let unknown = || format!("lookup {host}: no such host");
+    let mut found = tokio::net::lookup_host((host, 0))
+        .await
+        .map_err(|_| unknown())?;
+    found.next().map(|address| address.ip()).ok_or_else(unknown)
 }
 
 async fn exec(target: &Target<'_>, action: &core::ExecAction) -> Result<(), String> {

@@ -85,7 +85,12 @@ impl BuiltIn {
     fn environment(&self, image: &images::Image, spec: &ContainerSpec) -> Vec<(String, String)> {
         let own = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
         let mut env: Vec<_> = image.env.iter().copied().map(own).collect();
-        env.push(own(("HOME", "/root")));
+        let home = if spec.security.user == 0 {
+            "/root"
+        } else {
+            "/"
+        };
+        env.push(own(("HOME", home)));
         if let Some(hostname) = self.hostnames.lock().get(&spec.pod_uid) {
             env.push(own(("HOSTNAME", hostname)));
         }
@@ -204,6 +209,7 @@ impl Runtime for BuiltIn {
             working_dir: spec.working_dir.clone().unwrap_or_else(|| "/".to_owned()),
             mounts: spec.mounts.clone(),
             limits: spec.limits,
+            security: spec.security.clone(),
             stdio: stdio(spec.tty, spec.stdin),
             target: match &spec.target {
                 Some(target) => Some(self.find(target)?.task),

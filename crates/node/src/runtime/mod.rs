@@ -31,6 +31,59 @@ pub struct Limits {
     pub memory_limit_bytes: Option<u64>,
 }
 
+/// Who a container runs as, and what it may do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Security {
+    /// User; 0 is the container's root.
+    pub user: u32,
+    /// Main group.
+    pub group: u32,
+    /// Further groups.
+    pub groups: Vec<u32>,
+    /// Capabilities that it may have at all: bits by capability number.
+    pub capabilities: u64,
+    /// Whether it sees the kernel's files as they are and may write them.
+    pub privileged: bool,
+    /// Whether programs in it can never gain privileges.
+    pub no_new_privileges: bool,
+    /// Whether its root is read-only.
+    pub read_only_root: bool,
+    /// How ready the kernel is to kill it for memory, -1000 to 1000.
+    pub oom_score_adj: i32,
+}
+
+/// The usual capabilities of a container, by number: chown, dac_override, fowner, fsetid, kill,
+/// setgid, setuid, setpcap, net_bind_service, net_raw, sys_chroot, mknod, audit_write, setfcap.
+pub const USUAL_CAPABILITIES: u64 = 1
+    | 1 << 1
+    | 1 << 3
+    | 1 << 4
+    | 1 << 5
+    | 1 << 6
+    | 1 << 7
+    | 1 << 8
+    | 1 << 10
+    | 1 << 13
+    | 1 << 18
+    | 1 << 27
+    | 1 << 29
+    | 1 << 31;
+
+impl Default for Security {
+    fn default() -> Self {
+        Self {
+            user: 0,
+            group: 0,
+            groups: Vec::new(),
+            capabilities: USUAL_CAPABILITIES,
+            privileged: false,
+            no_new_privileges: false,
+            read_only_root: false,
+            oom_score_adj: 0,
+        }
+    }
+}
+
 /// A node as the runtime sees it: a slice of the machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeSlice {
@@ -61,6 +114,11 @@ pub struct SandboxSpec {
     pub resolv_conf: String,
     /// Contents of `/etc/hosts`.
     pub hosts: String,
+    /// Whether its containers see each other's processes.
+    pub share_processes: bool,
+    /// Bounds of the pod as a whole, beside those of its containers. A request of 0 means the sum
+    /// of theirs.
+    pub limits: Limits,
 }
 
 /// A file or directory made visible inside a container.
@@ -97,6 +155,8 @@ pub struct ContainerSpec {
     pub mounts: Vec<Mount>,
     /// Bounds.
     pub limits: Limits,
+    /// Who it runs as, and what it may do.
+    pub security: Security,
     /// Keep stdin open.
     pub stdin: bool,
     /// Close stdin when the first attach ends.

@@ -10,7 +10,7 @@ use plimsoll_api::node::{Input, Output, Session};
 use plimsoll_clock::Clock;
 use plimsoll_node::launcher::{LauncherConfig, Rung, probe};
 use plimsoll_node::runtime::builtin::BuiltIn;
-use plimsoll_node::runtime::{ContainerSpec, Limits, NodeSlice, Runtime, SandboxSpec};
+use plimsoll_node::runtime::{ContainerSpec, Limits, NodeSlice, Runtime, SandboxSpec, Security};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 
@@ -83,6 +83,8 @@ pub fn sandbox(number: u8) -> SandboxSpec {
         host_network: false,
         resolv_conf: "nameserver 10.96.0.10\nsearch default.svc.cluster.local\n".into(),
         hosts: format!("127.0.0.1 localhost\n10.244.1.{number} pod-{number}\n"),
+        share_processes: false,
+        limits: Limits::default(),
     }
 }
 
@@ -99,6 +101,7 @@ pub fn container(number: u8, logs: &Path, command: &[&str]) -> ContainerSpec {
         working_dir: None,
         mounts: Vec::new(),
         limits: Limits::default(),
+        security: Security::default(),
         stdin: false,
         stdin_once: false,
         tty: false,
