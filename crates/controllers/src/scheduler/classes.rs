@@ -1,6 +1,6 @@
 //! Pods that are equal for placement form a class: what is found out about one holds for all.
 
-use plimsoll_engine::placement::PodFacts;
+use plimsoll_engine::placement::{PodFacts, PodSpec};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -31,8 +31,9 @@ pub(super) struct Classes {
 impl Classes {
     /// The class of a pod with these facts.
     pub(super) fn of(&mut self, mut facts: PodFacts) -> ClassId {
-        facts.name = String::new();
-        let Some(controller) = facts.group.clone() else {
+        facts.name = Arc::default();
+        facts.started = None;
+        let Some(controller) = group(&facts) else {
             return self.new_class(facts);
         };
         let variants = self.by_controller.get(&controller);
@@ -68,7 +69,7 @@ impl Classes {
         let Some(facts) = self.facts.remove(&class) else {
             return;
         };
-        let Some(controller) = &facts.group else {
+        let Some(controller) = &group(&facts) else {
             return;
         };
         if let Some(variants) = self.by_controller.get_mut(controller) {
@@ -80,17 +81,27 @@ impl Classes {
     }
 }
 
+/// What tells pods of one controller from others.
+fn group(facts: &PodFacts) -> Option<Arc<str>> {
+    let spec: &PodSpec = &facts.spec;
+    let selector = spec.default_spread.as_ref()?;
+    Some(format!("{}/{:?}", facts.namespace, selector.requirements).into())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use plimsoll_engine::placement::LabelSelector;
 
     fn pod(name: &str, owner: Option<&str>, priority: i32) -> PodFacts {
-        PodFacts {
-            name: name.into(),
-            group: owner.map(Arc::from),
+        let selector =
+            |owner: &str| LabelSelector::of_labels([(&"app".to_owned(), &owner.to_owned())]);
+        let spec = PodSpec {
+            default_spread: owner.map(selector),
             priority,
-            ..PodFacts::default()
-        }
+            ..PodSpec::default()
+        };
+        PodFacts::new("", name, spec)
     }
 
     #[test]

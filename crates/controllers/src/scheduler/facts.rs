@@ -2,13 +2,14 @@
 
 use crate::pods::{Container, ContainerRole, NodeView, PodView};
 use plimsoll_engine::placement::{
-    Effect, HostPort, NodeAffinity, NodeFacts, NodeTerm, Operator, PodFacts, PreferredTerm,
-    Requirement, Resources, Taint, Toleration, TolerationOperator,
+    Effect, HostPort, LabelSelector, NodeAffinity, NodeFacts, NodeTerm, Operator, PodFacts,
+    PodSpec, PreemptionPolicy, PreferredTerm, Requirement, Resources, Taint, Toleration,
+    TolerationOperator,
 };
 use plimsoll_quantity::Quantity;
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use std::sync::Arc;
+use std::collections::BTreeMap;
 
 /// How many pods a node runs that does not say.
 const DEFAULT_MAX_PODS: usize = 110;
@@ -42,24 +43,51 @@ pub(super) fn of_node(node: &NodeView) -> NodeFacts {
         unschedulable: node.unschedulable,
         max_pods: amount("pods").parse().unwrap_or(DEFAULT_MAX_PODS),
         allocatable,
+        ..NodeFacts::default()
     }
 }
 
 /// What placement needs of a pod.
 pub(super) fn of_pod(pod: &PodView) -> PodFacts {
     let placement = &pod.placement;
-    PodFacts {
-        namespace: pod.meta.namespace().to_owned(),
-        name: pod.meta.name().to_owned(),
+    let labels: BTreeMap<String, String> = pod
+        .meta
+        .labels
+        .iter()
+        .map(|(k, v)| (k.to_string(), v.to_string()))
+        .collect();
+    let spec = PodSpec {
         requests: requests(pod),
-        node_name: pod.node.as_ref().map(ToString::to_string),
         node_selector: placement.node_selector.clone().unwrap_or_default(),
         affinity: affinity(placement.affinity.as_deref()),
         tolerations: tolerations(placement.tolerations.as_deref()),
         host_ports: host_ports(pod),
-        group: pod.meta.controller().map(|owner| Arc::clone(&owner.uid)),
+        default_spread: pod.meta.controller().map(|_| siblings(&labels)),
+        labels,
         priority: pod.priority,
+        preemption: match placement.preemption_policy.as_deref() {
+            Some("Never") => PreemptionPolicy::Never,
+            _ => PreemptionPolicy::LowerPriority,
+        },
+        ..PodSpec::default()
+    };
+    PodFacts {
+        started: pod.started,
+        terminating: pod.meta.is_deleting(),
+        ..PodFacts::new(pod.meta.namespace(), pod.meta.name(), spec)
     }
+}
+
+/// Selects pods of the same owner, near enough: by all labels but those of one pod alone.
+fn siblings(labels: &BTreeMap<String, String>) -> LabelSelector {
+    let own = [
+        "statefulset.kubernetes.io/pod-name",
+        "apps.kubernetes.io/pod-index",
+    ];
+    let shared = labels
+        .iter()
+        .filter(|(key, _)| !own.contains(&key.as_str()));
+    LabelSelector::of_labels(shared)
 }
 
 /// Containers and sidecars add up; a plain init container runs alone, beside the sidecars started

@@ -55,7 +55,7 @@ impl Nominations {
         let on_node = self.by_node.get(node).into_iter().flatten();
         let lower = |key: &&ObjectKey| {
             let nominee = self.nominees.get(*key);
-            nominee.is_some_and(|nominee| nominee.facts.priority < priority)
+            nominee.is_some_and(|nominee| nominee.facts.spec.priority < priority)
         };
         on_node.filter(lower).cloned().collect()
     }
@@ -65,8 +65,9 @@ impl Nominations {
         if self.nominees.is_empty() {
             return;
         }
-        let counts =
-            |key: &ObjectKey, nominee: &Nominee| key != pod && nominee.facts.priority >= priority;
+        let counts = |key: &ObjectKey, nominee: &Nominee| {
+            key != pod && nominee.facts.spec.priority >= priority
+        };
         for (key, nominee) in &self.nominees {
             match (counts(key, nominee), self.counted.contains(key)) {
                 (true, false) => {
@@ -93,16 +94,15 @@ impl Nominations {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use plimsoll_engine::placement::{NodeFacts, Resources};
+    use plimsoll_engine::placement::{NodeFacts, PodSpec, Resources};
 
     fn pod(name: &str, priority: i32) -> PodFacts {
-        PodFacts {
-            namespace: "default".into(),
-            name: name.into(),
+        let spec = PodSpec {
             requests: Resources::of(100, 0),
             priority,
-            ..PodFacts::default()
-        }
+            ..PodSpec::default()
+        };
+        PodFacts::new("default", name, spec)
     }
 
     fn key(name: &str) -> ObjectKey {

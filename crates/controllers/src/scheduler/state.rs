@@ -7,7 +7,7 @@ use super::queue::{Queue, Taken};
 use crate::pods::PodView;
 use crate::runtime::ObjectKey;
 use jiff::Timestamp;
-use plimsoll_engine::placement::{Snapshot, place, render};
+use plimsoll_engine::placement::{Decision, NoPreemption, Preemption, Snapshot, decide, preempt};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use std::collections::BTreeMap;
@@ -131,33 +131,31 @@ impl State {
         }
         let wanted = facts::of_pod(&pod);
         self.nominations
-            .count_for(key, wanted.priority, &mut self.snapshot);
-        let placement = place(&wanted, &self.snapshot);
-        let nominated = self.nominations.node_of(key).filter(|node| {
-            let mut candidates = placement.candidates.iter();
-            candidates.any(|candidate| *candidate.node == ***node)
-        });
-        let choice = match nominated {
-            Some(node) => Some(Arc::clone(node)),
-            None => placement
-                .choice(self.rng.random_range(0..usize::MAX))
-                .map(Arc::from),
-        };
-        let verdict = if let Some(node) = choice {
-            // Counted at once, so that the next pod sees the room taken.
-            self.nominations.remove(key);
-            self.change().place(&node, wanted);
-            Verdict::Bind { node }
-        } else {
-            let message = render(&placement);
-            let failure = Failure {
-                generation: self.generation,
-                message: message.clone(),
-            };
-            self.failures.insert(taken.class, failure);
-            self.queue.park(key, now);
-            self.queue.settle(taken.class, now);
-            Verdict::Refuse { message }
+            .count_for(key, wanted.spec.priority, &mut self.snapshot);
+        let tie = self.rng.random();
+        let verdict = match decide(&mut self.snapshot, &wanted, tie) {
+            Decision::Fits(choice) => {
+                let node: Arc<str> = choice.node.into();
+                // Counted at once, so that the next pod sees the room taken.
+                self.nominations.remove(key);
+                self.change().place(&node, wanted);
+                Verdict::Bind { node }
+            }
+            Decision::Nowhere(failure) => {
+                let mut preemption = preempt(&mut self.snapshot, &wanted, &failure, &[], tie);
+                if matches!(preemption, Preemption::Helps(_)) {
+                    preemption = Preemption::Impossible(NoPreemption::UnderWay);
+                }
+                let message = failure.message(&preemption);
+                let failure = Failure {
+                    generation: self.generation,
+                    message: message.clone(),
+                };
+                self.failures.insert(taken.class, failure);
+                self.queue.park(key, now);
+                self.queue.settle(taken.class, now);
+                Verdict::Refuse { message }
+            }
         };
         Decided { pod, verdict }
     }

@@ -1,58 +1,13 @@
 //! Node selectors and node affinity.
 
+use super::selector::Requirement;
 use std::collections::BTreeMap;
 
-/// How a requirement compares.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Operator {
-    /// The value is one of the listed.
-    In,
-    /// The value is none of the listed; an absent label matches.
-    NotIn,
-    /// The label exists.
-    Exists,
-    /// The label does not exist.
-    DoesNotExist,
-    /// The value, as an integer, is greater.
-    Gt,
-    /// The value, as an integer, is less.
-    Lt,
-}
-
-/// One requirement on a node's label or field.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Requirement {
-    /// Label key (or `metadata.name` for a field).
-    pub key: String,
-    /// The comparison.
-    pub operator: Operator,
-    /// What is compared with.
-    pub values: Vec<String>,
-}
-
-impl Requirement {
-    fn holds(&self, value: Option<&str>) -> bool {
-        let number = |text: &str| text.parse::<i64>().ok();
-        let bound = self.values.first().and_then(|v| number(v));
-        match self.operator {
-            Operator::In => value.is_some_and(|v| self.values.iter().any(|w| w == v)),
-            Operator::NotIn => !value.is_some_and(|v| self.values.iter().any(|w| w == v)),
-            Operator::Exists => value.is_some(),
-            Operator::DoesNotExist => value.is_none(),
-            Operator::Gt => value
-                .and_then(number)
-                .zip(bound)
-                .is_some_and(|(v, b)| v > b),
-            Operator::Lt => value
-                .and_then(number)
-                .zip(bound)
-                .is_some_and(|(v, b)| v < b),
-        }
-    }
-}
+/// The one field node selectors know.
+pub(super) const NAME_FIELD: &str = "metadata.name";
 
 /// One term: all its requirements must hold. An empty term matches nothing.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodeTerm {
     /// Requirements on labels.
     pub labels: Vec<Requirement>,
@@ -72,12 +27,18 @@ impl NodeTerm {
             && self
                 .fields
                 .iter()
-                .all(|r| r.key == "metadata.name" && r.holds(Some(name)))
+                .all(|r| r.key == NAME_FIELD && r.holds(Some(name)))
+    }
+
+    /// The node names the term is limited to, if it says so.
+    fn names(&self) -> Option<&[String]> {
+        let field = self.fields.iter().find(|r| r.key == NAME_FIELD)?;
+        (field.operator == super::selector::Operator::In).then_some(&*field.values)
     }
 }
 
 /// A term that is liked, with its weight (1–100).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PreferredTerm {
     /// The weight.
     pub weight: i64,
@@ -86,10 +47,29 @@ pub struct PreferredTerm {
 }
 
 /// `spec.affinity.nodeAffinity` (the scheduling-time part).
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodeAffinity {
     /// One of these terms must match; `None` = no requirement, an empty list matches nothing.
     pub required: Option<Vec<NodeTerm>>,
     /// Terms that add to the score.
     pub preferred: Vec<PreferredTerm>,
+}
+
+impl NodeAffinity {
+    /// Whether the required part admits the node.
+    pub fn admits(&self, name: &str, labels: &BTreeMap<String, String>) -> bool {
+        self.required
+            .as_ref()
+            .is_none_or(|terms| terms.iter().any(|t| t.matches(name, labels)))
+    }
+
+    /// Whether every required term names its nodes (the pods of a DaemonSet), and this one is not
+    /// among them. Upstream does not even look at such nodes.
+    pub(super) fn names_only_others(&self, name: &str) -> bool {
+        let Some(terms) = self.required.as_ref().filter(|terms| !terms.is_empty()) else {
+            return false;
+        };
+        let named: Option<Vec<&[String]>> = terms.iter().map(NodeTerm::names).collect();
+        named.is_some_and(|lists| !lists.iter().any(|list| list.iter().any(|n| n == name)))
+    }
 }

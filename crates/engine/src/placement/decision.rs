@@ -1,133 +1,336 @@
-//! The choice, with the reasons of every other node.
+//! The choice of a node, or why there is none.
 
-use super::snapshot::{NodeState, PodFacts, Snapshot};
-use super::{filters, scores};
-use std::collections::BTreeMap;
+use super::pod::PodFacts;
+use super::ranking::{Ranking, UNFIT};
+use super::refusal::{Refusal, Refused};
+use super::rules::{Rules, SoftSpread};
+use super::scores::{down, up};
+use super::set::{NodeSet, Slot};
+use super::shape::ShapeId;
+use super::snapshot::Snapshot;
 
-/// Why a node cannot take a pod. `Display` gives the text users grep for.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
-pub enum Refusal {
-    /// The node is cordoned.
-    #[error("node(s) were unschedulable")]
-    Unschedulable,
-    /// The pod names another node.
-    #[error("node(s) didn't match the requested node name")]
-    OtherNodeNamed,
-    /// A taint is not tolerated.
-    #[error("node(s) had untolerated taint(s)")]
-    UntoleratedTaint,
-    /// The selector or the required affinity does not match.
-    #[error("node(s) didn't match Pod's node affinity/selector")]
-    NotSelected,
-    /// A host port is taken.
-    #[error("node(s) didn't have free ports for the requested pod ports")]
-    PortTaken,
-    /// The node runs as many pods as it may.
-    #[error("Too many pods")]
-    TooManyPods,
-    /// Not enough of a resource is free.
-    #[error("Insufficient {0}")]
-    Insufficient(String),
+/// The outcome for one pod.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decision {
+    /// A node takes it.
+    Fits(Choice),
+    /// No node does.
+    Nowhere(Failure),
 }
 
-/// A node that cannot take the pod.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refused {
-    /// All reasons of the rule that refused.
-    pub reasons: Vec<Refusal>,
-    /// Whether evicting pods of lower priority could help.
-    pub preemption_helps: bool,
+impl Decision {
+    /// The chosen node.
+    pub fn node(&self) -> Option<&str> {
+        match self {
+            Self::Fits(choice) => Some(&choice.node),
+            Self::Nowhere(_) => None,
+        }
+    }
 }
 
-/// A node that can take the pod.
+/// The node chosen for a pod.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Candidate {
+pub struct Choice {
     /// Its name.
     pub node: String,
     /// Its score; higher is better.
     pub score: i64,
+    /// How many nodes fit.
+    pub fitting: usize,
+    /// How many of them scored as well as the chosen one.
+    pub equals: usize,
 }
 
-/// The outcome for one pod.
+/// Why no node takes a pod.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Failure {
+    /// How many nodes there are.
+    pub nodes: usize,
+    /// A reason that holds whatever the node.
+    pub whole: Option<Refusal>,
+    /// Nodes by what they refuse with.
+    pub groups: Vec<RefusedNodes>,
+}
+
+/// Nodes that refuse with the same reasons.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Placement {
-    /// Nodes that fit, best first (ties by name).
-    pub candidates: Vec<Candidate>,
-    /// Nodes that do not, with the reasons.
-    pub refused: BTreeMap<String, Refused>,
+pub struct RefusedNodes {
+    /// The reasons.
+    pub refused: Refused,
+    /// The nodes; see [`Snapshot::names`].
+    pub nodes: NodeSet,
 }
 
-impl Placement {
-    /// The chosen node; `tie` picks among equally good ones (any number, e.g. from a seeded source).
-    pub fn choice(&self, tie: usize) -> Option<&str> {
-        let best = self.candidates.first()?.score;
-        let ties: Vec<&Candidate> = self
-            .candidates
-            .iter()
-            .take_while(|c| c.score == best)
-            .collect();
-        ties.get(tie.checked_rem(ties.len())?)
-            .map(|c| c.node.as_str())
-    }
-}
-
-/// Filters and scores every node for the pod.
-pub fn place(pod: &PodFacts, snapshot: &Snapshot) -> Placement {
-    let mut refused = BTreeMap::new();
-    let mut fitting: Vec<&NodeState> = Vec::new();
-    for node in snapshot.nodes() {
-        match filters::refuse(pod, node) {
-            Some(why) => drop(refused.insert(node.facts.name.clone(), why)),
-            None => fitting.push(node),
+impl Failure {
+    fn whole(reason: Refusal, nodes: usize) -> Self {
+        Self {
+            nodes,
+            whole: Some(reason),
+            groups: Vec::new(),
         }
     }
-    let scores = scores::score(pod, &fitting);
-    let mut candidates: Vec<Candidate> = fitting
-        .iter()
-        .zip(scores)
-        .map(|(node, score)| Candidate {
-            node: node.facts.name.clone(),
-            score,
-        })
-        .collect();
-    candidates.sort_by(|a, b| b.score.cmp(&a.score).then_with(|| a.node.cmp(&b.node)));
-    Placement {
-        candidates,
-        refused,
+
+    fn add(&mut self, refused: &Refused, slot: Slot) {
+        let known = self
+            .groups
+            .iter_mut()
+            .find(|group| group.refused == *refused);
+        match known {
+            Some(group) => group.nodes.insert(slot),
+            None => self.groups.push(RefusedNodes {
+                refused: refused.clone(),
+                nodes: [slot].into_iter().collect(),
+            }),
+        }
+    }
+
+    /// Nodes on which the removal of less important pods could help.
+    pub(super) fn preemptible(&self) -> NodeSet {
+        let mut nodes = NodeSet::default();
+        for group in self.groups.iter().filter(|g| g.refused.preemption_helps) {
+            nodes.unite(&group.nodes);
+        }
+        nodes
     }
 }
 
-/// The FailedScheduling message: reasons counted over the nodes, then what preemption could do.
-pub fn render(placement: &Placement) -> String {
-    let total = placement.refused.len() + placement.candidates.len();
-    if total == 0 {
-        return "no nodes available to schedule pods".into();
-    }
-    let mut reasons: BTreeMap<String, usize> = BTreeMap::new();
-    let mut preemption: BTreeMap<&str, usize> = BTreeMap::new();
-    for refused in placement.refused.values() {
-        for reason in &refused.reasons {
-            *reasons.entry(reason.to_string()).or_insert(0) += 1;
-        }
-        let verdict = if refused.preemption_helps {
-            "No preemption victims found for incoming pod"
-        } else {
-            "Preemption is not helpful for scheduling"
+/// Chooses a node for a pod that is not placed yet. `tie` picks among equally good ones: any
+/// number, e.g. from a seeded source.
+///
+/// All nodes are looked at. A nomination of the pod itself takes nothing from it.
+///
+/// Departs: upstream looks only at as many nodes as `percentageOfNodesToScore` says (from 100 nodes
+/// on, about half of them and ever fewer). Looking at all costs little here and finds the best.
+pub fn decide(snapshot: &mut Snapshot, pod: &PodFacts, tie: u64) -> Decision {
+    snapshot.without_nomination(pod, |snapshot| {
+        let shape = snapshot.shape_of(pod);
+        let ranking = match snapshot.take_ranking(shape) {
+            Ok(ranking) => ranking,
+            Err(reason) => {
+                return Decision::Nowhere(Failure::whole(reason, snapshot.node_count()));
+            }
         };
-        *preemption.entry(verdict).or_insert(0) += 1;
+        let decision = snapshot.choose(shape, &ranking, tie);
+        snapshot.keep_ranking(shape, ranking);
+        decision
+    })
+}
+
+/// The fitting nodes with what they score, before the best is taken.
+pub(super) struct Field {
+    pub(super) fitting: Vec<Slot>,
+    pub(super) totals: Vec<Scored>,
+    pub(super) failure: Failure,
+}
+
+/// The weighted scores of one node.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Scored {
+    pub(super) own: i64,
+    pub(super) taints: i64,
+    pub(super) node_affinity: i64,
+    pub(super) spread: i64,
+    pub(super) pod_affinity: i64,
+}
+
+impl Scored {
+    pub(super) fn total(&self) -> i64 {
+        self.own + self.taints + self.node_affinity + self.spread + self.pod_affinity
     }
-    let counted = |(text, count): (String, usize)| format!("{count} {text}");
-    let mut why: Vec<String> = reasons.into_iter().map(counted).collect();
-    why.sort();
-    let mut help: Vec<String> = preemption
-        .into_iter()
-        .map(|(text, count)| format!("{count} {text}"))
-        .collect();
-    help.sort();
-    format!(
-        "0/{total} nodes are available: {}. no new claims to deallocate, preemption: 0/{total} \
-         nodes are available: {}.",
-        why.join(", "),
-        help.join(", ")
-    )
+}
+
+impl Snapshot {
+    /// The shape of a pod. Now and then, what nobody needs any more is forgotten first.
+    pub(super) fn shape_of(&mut self, pod: &PodFacts) -> ShapeId {
+        let gone = self.neighbours.sweep();
+        self.rankings.forget(&gone);
+        self.neighbours.shape(&pod.namespace, &pod.spec)
+    }
+
+    /// Does `what` as if the pod were not nominated anywhere.
+    pub(super) fn without_nomination<T>(
+        &mut self,
+        pod: &PodFacts,
+        what: impl FnOnce(&mut Self) -> T,
+    ) -> T {
+        if !self.has_nominations() {
+            return what(self);
+        }
+        let own = self.withdraw_key(&pod.key());
+        let result = what(self);
+        if let Some((node, pod)) = own {
+            self.nominate(&node, pod);
+        }
+        result
+    }
+
+    fn choose(&mut self, shape: ShapeId, ranking: &Ranking, tie: u64) -> Decision {
+        let alone = !ranking.compares() && !self.neighbours.concerned(shape);
+        if let Some(choice) = alone.then(|| self.best_alone(ranking, tie)).flatten() {
+            return Decision::Fits(choice);
+        }
+        let field = self.field(shape, ranking);
+        let Some(best) = field.totals.iter().map(Scored::total).max() else {
+            return Decision::Nowhere(field.failure);
+        };
+        let scored = || field.fitting.iter().zip(&field.totals);
+        let equals = || scored().filter(|(_, scored)| scored.total() == best);
+        let (fitting, count) = (field.fitting.len(), equals().count());
+        let node = equals().nth(pick(tie, count)).map(|(slot, _)| *slot);
+        Decision::Fits(Choice {
+            node: self.name_of(node),
+            score: best,
+            fitting,
+            equals: count,
+        })
+    }
+
+    /// The best node where each scores by itself.
+    fn best_alone(&self, ranking: &Ranking, tie: u64) -> Option<Choice> {
+        let best = ranking
+            .own
+            .iter()
+            .copied()
+            .max()
+            .filter(|best| *best != UNFIT)?;
+        let equals = ranking.own.iter().filter(|own| **own == best).count();
+        let fitting = ranking.own.iter().filter(|own| **own != UNFIT).count();
+        let places = ranking.own.iter().enumerate();
+        let mut equal = places
+            .filter(|(_, own)| **own == best)
+            .map(|(slot, _)| slot);
+        Some(Choice {
+            node: self.name_of(equal.nth(pick(tie, equals))),
+            score: best + 100 * self.profile.weights.taints,
+            fitting,
+            equals,
+        })
+    }
+
+    pub(super) fn name_of(&self, slot: Option<Slot>) -> String {
+        let state = slot.and_then(|slot| self.state(slot));
+        state
+            .map(|state| state.facts.name.clone())
+            .unwrap_or_default()
+    }
+
+    /// Applies the rules about other pods and scores what fits.
+    pub(super) fn field(&mut self, shape: ShapeId, ranking: &Ranking) -> Field {
+        let hard_weight = self.profile.hard_pod_affinity_weight;
+        let world = (ranking, &self.live, hard_weight);
+        let rules = Rules::of(&mut self.neighbours, shape, world);
+        let mut failure = Failure {
+            nodes: self.node_count(),
+            ..Failure::default()
+        };
+        let mut fitting = Vec::new();
+        let refusing = rules.as_ref().filter(|rules| rules.refuses());
+        for slot in self.live.iter().filter(|slot| ranking.fits(*slot)) {
+            match refusing.and_then(|rules| rules.refuse(&self.neighbours, slot)) {
+                Some(why) => failure.add(&why, slot),
+                None => fitting.push(slot),
+            }
+        }
+        // Who refuses by itself is told apart only if it matters.
+        for slot in self.live.iter().filter(|_| fitting.is_empty()) {
+            if let Some(why) = ranking.refusal(slot) {
+                failure.add(why, slot);
+            }
+        }
+        let totals = self.score(shape, ranking, (rules.as_ref(), &fitting));
+        Field {
+            fitting,
+            totals,
+            failure,
+        }
+    }
+
+    fn score(
+        &mut self,
+        shape: ShapeId,
+        ranking: &Ranking,
+        of: (Option<&Rules>, &[Slot]),
+    ) -> Vec<Scored> {
+        let (rules, fitting) = of;
+        let soft = SoftSpread::of(&mut self.neighbours, shape, (ranking, &self.live), fitting);
+        let at = |list: &[i64], slot: Slot| list.get(slot).copied().unwrap_or(0);
+        let weights = self.profile.weights;
+        let most = |list: &[i64]| {
+            fitting
+                .iter()
+                .map(|slot| at(list, *slot))
+                .max()
+                .unwrap_or(0)
+        };
+        let (most_taints, most_liked) = (most(&ranking.taints), most(&ranking.liked));
+        let mut totals: Vec<Scored> = fitting
+            .iter()
+            .map(|slot| Scored {
+                own: at(&ranking.own, *slot),
+                taints: weights.taints * down(at(&ranking.taints, *slot), most_taints),
+                node_affinity: weights.node_affinity * up(at(&ranking.liked, *slot), most_liked),
+                ..Scored::default()
+            })
+            .collect();
+        if let Some(rules) = rules.filter(|rules| rules.scores()) {
+            let likings = fitting
+                .iter()
+                .map(|slot| rules.liking(&self.neighbours, *slot));
+            let likings = between(&likings.collect::<Vec<_>>());
+            for (total, liking) in totals.iter_mut().zip(likings) {
+                total.pod_affinity = weights.pod_affinity * liking;
+            }
+        }
+        if let Some(soft) = soft {
+            let uneven = fitting
+                .iter()
+                .map(|slot| soft.unevenness(&self.neighbours, *slot));
+            let even = evener(&uneven.collect::<Vec<_>>());
+            for (total, even) in totals.iter_mut().zip(even) {
+                total.spread = weights.spread * even;
+            }
+        }
+        totals
+    }
+}
+
+/// Which of `count` equals a number picks.
+pub(super) fn pick(tie: u64, count: usize) -> usize {
+    let count = u64::try_from(count.max(1)).unwrap_or(1);
+    usize::try_from(tie % count).unwrap_or(0)
+}
+
+/// InterPodAffinity: the least liked becomes 0, the most liked 100; 0 if all are alike.
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    reason = "Parity: computed in floating point and cut off"
+)]
+fn between(raw: &[i64]) -> Vec<i64> {
+    let min = raw.iter().min().copied().unwrap_or(0);
+    let max = raw.iter().max().copied().unwrap_or(0);
+    let span = max.saturating_sub(min);
+    raw.iter()
+        .map(|liking| {
+            if span == 0 {
+                return 0;
+            }
+            let share = liking.saturating_sub(min) as f64 / span as f64;
+            (100.0 * share) as i64
+        })
+        .collect()
+}
+
+/// PodTopologySpread: the evener the higher; nodes that take no part get 0.
+fn evener(raw: &[Option<i64>]) -> Vec<i64> {
+    let taking_part = || raw.iter().flatten().copied();
+    let min = taking_part().min().unwrap_or(0);
+    let max = taking_part().max().unwrap_or(0);
+    raw.iter()
+        .map(|score| match score {
+            None => 0,
+            Some(_) if max == 0 => 100,
+            Some(score) => 100 * (max + min - score) / max,
+        })
+        .collect()
 }

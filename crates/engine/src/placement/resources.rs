@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 /// An amount of each resource. Arithmetic saturates.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Resources {
     /// CPU in millicores.
     pub cpu_milli: i64,
@@ -50,8 +50,20 @@ impl Resources {
         }
     }
 
+    /// CPU and memory as scores see them: an absent request counts 100m / 200 MiB.
+    #[must_use]
+    pub fn for_score(&self) -> Self {
+        let or = |amount: i64, default: i64| if amount > 0 { amount } else { default };
+        Self::of(or(self.cpu_milli, 100), or(self.memory_bytes, 200 << 20))
+    }
+
+    /// Whether nothing is asked for.
+    pub fn is_zero(&self) -> bool {
+        self.requested().next().is_none()
+    }
+
     /// Every resource with a request, by its Kubernetes name.
-    pub(super) fn requested(&self) -> impl Iterator<Item = (&str, i64)> {
+    pub fn requested(&self) -> impl Iterator<Item = (&str, i64)> {
         [
             ("cpu", self.cpu_milli),
             ("memory", self.memory_bytes),

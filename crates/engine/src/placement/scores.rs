@@ -1,111 +1,102 @@
-//! Soft rules: which of the fitting nodes is liked best.
+//! Soft rules that look at one node alone.
 //!
 //! Weights and formulas: reference/embedded-cluster.md §16.
 
-use super::filters::Effect;
-use super::resources::Resources;
-use super::snapshot::{NodeState, PodFacts, score_requests};
+use super::node::NodeState;
+use super::pod::PodSpec;
+use super::profile::{Load, Profile, Weights};
+use super::snapshot::Images;
+use super::taints::disliked;
 
-/// The weighted sum for every fitting node, in the order given.
-pub(super) fn score(pod: &PodFacts, nodes: &[&NodeState]) -> Vec<i64> {
-    let wanted = score_requests(&pod.requests);
-    let taints = normalised_down(nodes.iter().map(|n| disliked_taints(pod, n)).collect());
-    let affinity = normalised_up(nodes.iter().map(|n| preferred(pod, n)).collect());
-    let spread = normalised_down(nodes.iter().map(|n| siblings(pod, n)).collect());
-    nodes
-        .iter()
-        .zip(taints.iter().zip(affinity.iter().zip(&spread)))
-        .map(|(node, (taint, (liked, apart)))| {
-            3 * taint
-                + 2 * liked
-                + 2 * apart
-                + least_allocated(&wanted, node)
-                + balanced(&wanted, node)
-        })
-        .collect()
+/// An image smaller than this is pulled about as fast as it is found.
+const SMALL_IMAGE: i64 = 23 << 20;
+/// What images larger than this save per container is not worth more.
+const LARGE_IMAGE: i64 = 1000 << 20;
+
+/// What one node scores by itself. The last two are compared with other nodes before they count.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct OwnScores {
+    /// NodeResourcesFit, 0–100.
+    pub(super) fit: i64,
+    /// NodeResourcesBalancedAllocation, 0–100.
+    pub(super) balanced: i64,
+    /// ImageLocality, 0–100.
+    pub(super) images: i64,
+    /// How many soft taints are not tolerated.
+    pub(super) taints: i64,
+    /// Sum of the weights of preferred terms that match.
+    pub(super) liked: i64,
 }
 
-fn disliked_taints(pod: &PodFacts, node: &NodeState) -> i64 {
-    let disliked = node
-        .facts
-        .taints
-        .iter()
-        .filter(|t| t.effect == Effect::PreferNoSchedule)
-        .filter(|taint| !pod.tolerations.iter().any(|t| t.covers(taint)))
-        .count();
-    i64::try_from(disliked).unwrap_or(i64::MAX)
+impl OwnScores {
+    /// The weighted sum of the scores that need no comparison.
+    pub(super) fn weighted(&self, weights: &Weights) -> i64 {
+        weights.fit * self.fit + weights.balanced * self.balanced + weights.images * self.images
+    }
 }
 
-fn preferred(pod: &PodFacts, node: &NodeState) -> i64 {
-    pod.affinity
+/// Scores a node that fits.
+pub(super) fn own_scores(
+    spec: &PodSpec,
+    node: &NodeState,
+    world: (&Profile, &Images, usize),
+) -> OwnScores {
+    let (profile, images, nodes) = world;
+    let has = &node.facts.allocatable;
+    let load = Load {
+        used: &node.used,
+        used_for_score: &node.used_for_score,
+    };
+    OwnScores {
+        fit: profile.fit(&spec.requests, &load, has),
+        balanced: profile.evenness(&spec.requests, &node.used, has),
+        images: locality(spec, node, images, nodes),
+        taints: i64::try_from(disliked(&spec.tolerations, &node.facts.taints)).unwrap_or(i64::MAX),
+        liked: preferred(spec, node),
+    }
+}
+
+fn preferred(spec: &PodSpec, node: &NodeState) -> i64 {
+    let matching = spec
+        .affinity
         .preferred
         .iter()
-        .filter(|p| p.term.matches(&node.facts.name, &node.facts.labels))
-        .map(|p| p.weight)
-        .sum()
+        .filter(|p| p.term.matches(&node.facts.name, &node.facts.labels));
+    matching.fold(0i64, |sum, p| sum.saturating_add(p.weight))
 }
 
-fn siblings(pod: &PodFacts, node: &NodeState) -> i64 {
-    let count = pod
-        .group
-        .as_ref()
-        .and_then(|group| node.groups.get(group))
-        .copied()
-        .unwrap_or(0);
-    i64::try_from(count).unwrap_or(i64::MAX)
-}
-
-/// The largest becomes 100.
-fn normalised_up(raw: Vec<i64>) -> Vec<i64> {
-    let max = raw.iter().copied().max().unwrap_or(0);
-    raw.into_iter()
-        .map(|v| if max > 0 { v * 100 / max } else { 0 })
-        .collect()
-}
-
-/// The largest becomes 0, zero becomes 100.
-fn normalised_down(raw: Vec<i64>) -> Vec<i64> {
-    let max = raw.iter().copied().max().unwrap_or(0);
-    raw.into_iter()
-        .map(|v| if max > 0 { 100 - v * 100 / max } else { 100 })
-        .collect()
-}
-
-/// Mean over cpu and memory of the free share after placing, 0–100.
-fn least_allocated(wanted: &Resources, node: &NodeState) -> i64 {
-    let free = |name: &str| {
-        let capacity = node.facts.allocatable.amount(name);
-        let used = node
-            .used_for_score
-            .amount(name)
-            .saturating_add(wanted.amount(name));
-        if capacity <= 0 || used > capacity {
-            0
-        } else {
-            (capacity - used) * 100 / capacity
-        }
-    };
-    i64::midpoint(free("cpu"), free("memory"))
-}
-
-/// 50 + half of how much evener the node's cpu and memory use becomes.
+/// Bytes that need not be pulled, less the more an image is on few nodes only (so that pods do not
+/// all follow the first).
 #[expect(
     clippy::cast_precision_loss,
     clippy::cast_possible_truncation,
-    reason = "a score 0–100"
+    reason = "sizes of images, wanted roughly"
 )]
-fn balanced(wanted: &Resources, node: &NodeState) -> i64 {
-    let share = |extra: i64, name: &str| {
-        let capacity = node.facts.allocatable.amount(name).max(1) as f64;
-        let used = node.used_for_score.amount(name).saturating_add(extra) as f64;
-        (used / capacity).min(1.0)
+fn locality(spec: &PodSpec, node: &NodeState, images: &Images, nodes: usize) -> i64 {
+    if node.facts.images.is_empty() || spec.images.is_empty() {
+        return 0;
+    }
+    let scaled = |image: &String| {
+        let size = *node.facts.images.get(image)?;
+        let on = images.nodes.get(image).copied().unwrap_or(0);
+        Some((size as f64 * (on as f64 / nodes.max(1) as f64)) as i64)
     };
-    // With two resources the standard deviation is half their distance.
-    let evenness = |cpu: f64, memory: f64| (1.0 - (cpu - memory).abs() / 2.0) * 100.0;
-    let before = evenness(share(0, "cpu"), share(0, "memory"));
-    let after = evenness(
-        share(wanted.cpu_milli, "cpu"),
-        share(wanted.memory_bytes, "memory"),
-    );
-    50 + f64::midpoint(0.0, 50.0 + after - before) as i64
+    let sum = spec
+        .images
+        .iter()
+        .filter_map(scaled)
+        .fold(0, i64::saturating_add);
+    let containers = i64::try_from(spec.images.len()).unwrap_or(i64::MAX);
+    let most = LARGE_IMAGE.saturating_mul(containers);
+    100 * (sum.clamp(SMALL_IMAGE, most) - SMALL_IMAGE) / (most - SMALL_IMAGE)
+}
+
+/// The largest becomes 100; if all are 0, they stay.
+pub(super) fn up(raw: i64, max: i64) -> i64 {
+    if max > 0 { raw * 100 / max } else { 0 }
+}
+
+/// The largest becomes 0, zero becomes 100.
+pub(super) fn down(raw: i64, max: i64) -> i64 {
+    if max > 0 { 100 - raw * 100 / max } else { 100 }
 }

@@ -1,211 +1,412 @@
-//! Nodes and what runs on them.
+//! The cluster as placement sees it, changed event by event.
 
-use super::affinity::NodeAffinity;
-use super::filters::{Taint, Toleration};
-use super::resources::Resources;
-use std::collections::{BTreeMap, BTreeSet};
+use super::counter::Moved;
+use super::fork::{Fork, Undo};
+use super::neighbours::Neighbours;
+use super::node::{NodeFacts, NodeState, Resident};
+use super::pod::{PodFacts, PodKey};
+use super::profile::Profile;
+use super::ranking::Rankings;
+use super::set::{NodeSet, Slot};
+use super::shape::ShapeId;
+use super::volumes::{ClaimFacts, ClaimKey, ClassFacts, VolumeFacts, Volumes};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-/// What placement needs to know of a node.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct NodeFacts {
-    /// Name.
-    pub name: String,
-    /// Labels.
-    pub labels: BTreeMap<String, String>,
-    /// Taints.
-    pub taints: Vec<Taint>,
-    /// `spec.unschedulable`.
-    pub unschedulable: bool,
-    /// What pods may use.
-    pub allocatable: Resources,
-    /// How many pods it may run.
-    pub max_pods: usize,
-}
-
-/// A port claimed on the node itself.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct HostPort {
-    /// `TCP`, `UDP` or `SCTP`.
-    pub protocol: String,
-    /// Address; `0.0.0.0` conflicts with every address.
-    pub ip: String,
-    /// Port.
-    pub port: u16,
-}
-
-impl HostPort {
-    fn conflicts(&self, other: &Self) -> bool {
-        let any = |p: &Self| p.ip.is_empty() || p.ip == "0.0.0.0";
-        self.port == other.port
-            && self.protocol == other.protocol
-            && (any(self) || any(other) || self.ip == other.ip)
-    }
-}
-
-/// What placement needs to know of a pod.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct PodFacts {
-    /// Namespace.
-    pub namespace: String,
-    /// Name.
-    pub name: String,
-    /// Sum of the containers' requests, raised to the largest init container, plus overhead.
-    pub requests: Resources,
-    /// `spec.nodeName` wish of the pod itself (a pod may name its node).
-    pub node_name: Option<String>,
-    /// `spec.nodeSelector`.
-    pub node_selector: BTreeMap<String, String>,
-    /// Node affinity.
-    pub affinity: NodeAffinity,
-    /// Tolerations.
-    pub tolerations: Vec<Toleration>,
-    /// Host ports.
-    pub host_ports: Vec<HostPort>,
-    /// Pods of one group are spread over nodes: the controlling owner's uid.
-    pub group: Option<Arc<str>>,
-    /// Priority.
-    pub priority: i32,
-}
-
-/// A node with its load.
-#[derive(Debug, Clone, Default)]
-pub struct NodeState {
-    /// The node.
-    pub facts: NodeFacts,
-    /// Requests of the pods on it.
-    pub used: Resources,
-    /// Like `used`, but a pod without a request counts 100m and 200 MiB (for scores only).
-    pub used_for_score: Resources,
-    /// How many pods run on it.
-    pub pods: usize,
-    /// Pods per group.
-    pub groups: BTreeMap<Arc<str>, usize>,
-    ports: Vec<HostPort>,
-}
-
-impl NodeState {
-    /// Whether one of the ports is taken here.
-    pub(super) fn port_conflict(&self, wanted: &[HostPort]) -> bool {
-        wanted
-            .iter()
-            .any(|w| self.ports.iter().any(|p| p.conflicts(w)))
-    }
-
-    fn add(&mut self, pod: &PodFacts) {
-        self.used.add(&pod.requests);
-        self.used_for_score.add(&score_requests(&pod.requests));
-        self.pods += 1;
-        self.ports.extend(pod.host_ports.iter().cloned());
-        if let Some(group) = &pod.group {
-            *self.groups.entry(Arc::clone(group)).or_insert(0) += 1;
-        }
-    }
-
-    fn remove(&mut self, pod: &PodFacts) {
-        self.used.subtract(&pod.requests);
-        self.used_for_score.subtract(&score_requests(&pod.requests));
-        self.pods = self.pods.saturating_sub(1);
-        for port in &pod.host_ports {
-            if let Some(at) = self.ports.iter().position(|p| p == port) {
-                self.ports.swap_remove(at);
-            }
-        }
-        let Some(group) = &pod.group else { return };
-        if let Some(count) = self.groups.get_mut(group) {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
-                self.groups.remove(group);
-            }
-        }
-    }
-}
-
-/// Requests as scores see them: an absent one counts 100m / 200 MiB.
-pub(super) fn score_requests(requests: &Resources) -> Resources {
-    let or = |amount: i64, default: i64| if amount > 0 { amount } else { default };
-    Resources::of(
-        or(requests.cpu_milli, 100),
-        or(requests.memory_bytes, 200 << 20),
-    )
-}
-
 /// All nodes with their load; changed event by event, never rebuilt.
+///
+/// What follows from it (who runs near whom, how each kind of pod ranks the nodes) is kept beside it
+/// and brought up to date by what changed. [`Snapshot::fork`] opens a what-if that
+/// [`Snapshot::revert`] takes back at the cost of what was changed in it.
 #[derive(Debug, Clone, Default)]
 pub struct Snapshot {
-    nodes: BTreeMap<String, NodeState>,
-    placed: BTreeMap<(String, String), (String, PodFacts)>,
-    waiting_for_node: BTreeMap<String, BTreeSet<(String, String)>>,
+    pub(super) profile: Profile,
+    pub(super) nodes: Vec<Option<NodeState>>,
+    pub(super) live: NodeSet,
+    by_name: BTreeMap<Arc<str>, Slot>,
+    free: Vec<Slot>,
+    placed: BTreeMap<PodKey, (Arc<str>, Resident)>,
+    nominated: BTreeMap<PodKey, (Arc<str>, PodFacts)>,
+    /// Pods whose node is not known, by the node's name.
+    homeless: BTreeMap<Arc<str>, BTreeSet<PodKey>>,
+    pub(super) neighbours: Neighbours,
+    pub(super) volumes: Volumes,
+    pub(super) images: Images,
+    pub(super) changes: Changes,
+    pub(super) rankings: Rankings,
+    pub(super) forks: Fork,
+}
+
+/// On how many nodes each image is.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Images {
+    pub(super) nodes: BTreeMap<String, usize>,
+    /// Grows with every change that can move a score.
+    pub(super) epoch: u64,
+}
+
+impl Images {
+    fn change(&mut self, facts: &NodeFacts, change: fn(usize) -> usize) {
+        if facts.images.is_empty() && self.nodes.is_empty() {
+            return;
+        }
+        for name in facts.images.keys() {
+            let count = self.nodes.entry(name.clone()).or_insert(0);
+            *count = change(*count);
+            if *count == 0 {
+                self.nodes.remove(name);
+            }
+        }
+        // The share of nodes with an image changes with every node.
+        self.epoch += 1;
+    }
+}
+
+/// Which nodes changed, in order.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Changes {
+    dropped: u64,
+    slots: VecDeque<Slot>,
+}
+
+impl Changes {
+    /// Entries kept per node.
+    const DEPTH: usize = 2;
+
+    fn note(&mut self, slot: Slot, nodes: usize) {
+        self.slots.push_back(slot);
+        if self.slots.len() > 1024 + Self::DEPTH * nodes {
+            self.slots.pop_front();
+            self.dropped += 1;
+        }
+    }
+
+    /// How many changes there have been.
+    pub(super) fn now(&self) -> u64 {
+        self.dropped + self.slots.len() as u64
+    }
+
+    /// The nodes changed since; `None` if that is no longer known.
+    pub(super) fn since(&self, then: u64) -> Option<impl Iterator<Item = Slot> + '_> {
+        let skip = usize::try_from(then.checked_sub(self.dropped)?).ok()?;
+        Some(self.slots.iter().skip(skip).copied())
+    }
 }
 
 impl Snapshot {
-    /// The nodes, by name.
-    pub fn nodes(&self) -> impl ExactSizeIterator<Item = &NodeState> {
-        self.nodes.values()
+    /// An empty snapshot for a scheduler of this configuration.
+    pub fn with_profile(profile: Profile) -> Self {
+        Self {
+            profile,
+            ..Self::default()
+        }
+    }
+
+    /// The nodes, in the order they came.
+    pub fn nodes(&self) -> impl Iterator<Item = &NodeState> {
+        self.nodes.iter().flatten()
+    }
+
+    /// How many nodes there are.
+    pub fn node_count(&self) -> usize {
+        self.by_name.len()
     }
 
     /// One node.
     pub fn node(&self, name: &str) -> Option<&NodeState> {
-        self.nodes.get(name)
+        self.state(*self.by_name.get(name)?)
+    }
+
+    /// The node a pod is counted on, whether that node is known or not.
+    pub fn node_of(&self, namespace: &str, name: &str) -> Option<&str> {
+        let placed = self.placed.get(&PodKey::new(namespace, name));
+        placed.map(|(node, _)| &**node)
+    }
+
+    /// The node that is being cleared for a pod.
+    pub fn nominated_node_of(&self, namespace: &str, name: &str) -> Option<&str> {
+        let nominated = self.nominated.get(&PodKey::new(namespace, name));
+        nominated.map(|(node, _)| &**node)
+    }
+
+    /// Names of the nodes in a set, in the order they came.
+    pub fn names(&self, set: &NodeSet) -> Vec<&str> {
+        let states = set.iter().filter_map(|slot| self.state(slot));
+        states.map(|state| &*state.facts.name).collect()
     }
 
     /// Adds a node or takes over its new facts; its load stays.
     pub fn set_node(&mut self, facts: NodeFacts) {
-        let early = self
-            .waiting_for_node
-            .remove(&facts.name)
-            .unwrap_or_default();
-        let state = self.nodes.entry(facts.name.clone()).or_default();
-        state.facts = facts;
-        for key in early {
-            if let Some((_, pod)) = self.placed.get(&key) {
-                state.add(pod);
+        let name: Arc<str> = facts.name.as_str().into();
+        let known = self.by_name.get(&name).copied();
+        let slot = known.unwrap_or_else(|| self.new_slot(&name));
+        let old = self.state(slot).map(|state| state.facts.clone());
+        if old.as_ref() == Some(&facts) && known.is_some() {
+            return;
+        }
+        let same_images = |old: &NodeFacts| known.is_some() && old.images == facts.images;
+        if !old.as_ref().is_some_and(same_images) {
+            if let Some(old) = &old {
+                self.images.change(old, |count| count.saturating_sub(1));
+            }
+            self.images.change(&facts, |count| count.saturating_add(1));
+        }
+        let relabelled = old.as_ref().is_none_or(|old| old.labels != facts.labels);
+        if known.is_some() {
+            self.forks.note(|| Undo::SetNode(old.unwrap_or_default()));
+        } else {
+            self.forks.note(|| Undo::RemoveNode(Arc::clone(&name)));
+        }
+        if relabelled {
+            self.count_residents(slot, -1);
+            self.neighbours.set_node(slot, Some(&facts.labels));
+            self.count_residents(slot, 1);
+        }
+        if let Some(state) = self.state_mut(slot) {
+            state.facts = facts;
+        }
+        self.take_in(&name, slot);
+        self.changed(slot);
+    }
+
+    fn new_slot(&mut self, name: &Arc<str>) -> Slot {
+        let slot = self.free.pop().unwrap_or(self.nodes.len());
+        if slot >= self.nodes.len() {
+            self.nodes.resize_with(slot + 1, || None);
+        }
+        if let Some(place) = self.nodes.get_mut(slot) {
+            *place = Some(NodeState::default());
+        }
+        self.live.insert(slot);
+        self.by_name.insert(Arc::clone(name), slot);
+        slot
+    }
+
+    /// Counts pods that were known before their node.
+    fn take_in(&mut self, name: &Arc<str>, slot: Slot) {
+        for key in self.homeless.remove(name).unwrap_or_default() {
+            if let Some((_, resident)) = self.placed.get(&key) {
+                let resident = resident.clone();
+                self.load(slot, resident);
+            }
+        }
+        let awaited = self.nominated.values().filter(|(node, _)| node == name);
+        let awaited: Vec<PodFacts> = awaited.map(|(_, pod)| pod.clone()).collect();
+        if let Some(state) = self.state_mut(slot) {
+            for pod in awaited {
+                state.nominate(pod);
             }
         }
     }
 
     /// Forgets a node; its pods count again should it come back.
     pub fn remove_node(&mut self, name: &str) {
-        if self.nodes.remove(name).is_none() {
+        let Some((name, slot)) = self.by_name.remove_entry(name) else {
             return;
+        };
+        let keys: Vec<PodKey> = self
+            .state(slot)
+            .map(|state| state.residents().map(|r| r.pod.key()).collect())
+            .unwrap_or_default();
+        for key in &keys {
+            self.unload(slot, key);
         }
-        let orphans: BTreeSet<_> = self
-            .placed
-            .iter()
-            .filter(|(_, (node, _))| node == name)
-            .map(|(key, _)| key.clone())
-            .collect();
-        if !orphans.is_empty() {
-            self.waiting_for_node.insert(name.to_owned(), orphans);
+        if !keys.is_empty() {
+            self.homeless
+                .insert(Arc::clone(&name), keys.into_iter().collect());
         }
+        self.neighbours.set_node(slot, None);
+        if let Some(state) = self.nodes.get_mut(slot).and_then(Option::take) {
+            self.images
+                .change(&state.facts, |count| count.saturating_sub(1));
+            self.forks.note(|| Undo::SetNode(state.facts));
+        }
+        self.live.remove(slot);
+        self.free.push(slot);
+        self.changed(slot);
     }
 
     /// Counts a pod on a node (replacing what was known of it).
     pub fn place(&mut self, node: &str, pod: PodFacts) {
-        let key = (pod.namespace.clone(), pod.name.clone());
-        self.displace(&key.0, &key.1);
-        match self.nodes.get_mut(node) {
-            Some(state) => state.add(&pod),
-            None => {
-                self.waiting_for_node
-                    .entry(node.to_owned())
-                    .or_default()
-                    .insert(key.clone());
-            }
+        let key = pod.key();
+        // In this order, so that taking back ends with the nomination.
+        self.withdraw_key(&key);
+        self.displace_key(&key);
+        let shape = self.neighbours.shape(&pod.namespace, &pod.spec);
+        let resident = Resident { pod, shape };
+        let known = self.by_name.get_key_value(node);
+        let (name, slot) = match known {
+            Some((name, slot)) => (Arc::clone(name), Some(*slot)),
+            None => (Arc::from(node), None),
+        };
+        if let Some(slot) = slot {
+            self.load(slot, resident.clone());
+        } else {
+            let waiting = self.homeless.entry(Arc::clone(&name)).or_default();
+            waiting.insert(key.clone());
         }
-        self.placed.insert(key, (node.to_owned(), pod));
+        self.volumes
+            .used(&resident.pod.namespace, &resident.pod.spec.claims);
+        self.forks.note(|| Undo::Displace(key.clone()));
+        self.placed.insert(key, (name, resident));
     }
 
     /// Stops counting a pod. Returns the node it was counted on.
     pub fn displace(&mut self, namespace: &str, name: &str) -> Option<String> {
-        let key = (namespace.to_owned(), name.to_owned());
-        let (node, pod) = self.placed.remove(&key)?;
-        if let Some(state) = self.nodes.get_mut(&node) {
-            state.remove(&pod);
+        let node = self.displace_key(&PodKey::new(namespace, name))?;
+        Some(node.to_string())
+    }
+
+    pub(super) fn displace_key(&mut self, key: &PodKey) -> Option<Arc<str>> {
+        let (node, resident) = self.placed.remove(key)?;
+        match self.by_name.get(&node).copied() {
+            Some(slot) => self.unload(slot, key),
+            None => {
+                if let Some(waiting) = self.homeless.get_mut(&node) {
+                    waiting.remove(key);
+                    if waiting.is_empty() {
+                        self.homeless.remove(&node);
+                    }
+                }
+            }
         }
-        if let Some(waiting) = self.waiting_for_node.get_mut(&node) {
-            waiting.remove(&key);
-        }
+        let pod = resident.pod;
+        self.volumes.unused(&pod.namespace, &pod.spec.claims);
+        self.forks.note(|| Undo::Place(Arc::clone(&node), pod));
         Some(node)
+    }
+
+    /// Counts a pod as about to come to a node that is being cleared for it: less important pods do
+    /// not take its room.
+    pub fn nominate(&mut self, node: &str, pod: PodFacts) {
+        let key = pod.key();
+        self.withdraw_key(&key);
+        if let Some(slot) = self.by_name.get(node).copied() {
+            if let Some(state) = self.state_mut(slot) {
+                state.nominate(pod.clone());
+            }
+            self.changed(slot);
+        }
+        self.forks.note(|| Undo::Withdraw(key.clone()));
+        self.nominated.insert(key, (node.into(), pod));
+    }
+
+    /// Takes a nomination back. Returns the node it was for.
+    pub fn withdraw(&mut self, namespace: &str, name: &str) -> Option<String> {
+        let (node, _) = self.withdraw_key(&PodKey::new(namespace, name))?;
+        Some(node.to_string())
+    }
+
+    pub(super) fn withdraw_key(&mut self, key: &PodKey) -> Option<(Arc<str>, PodFacts)> {
+        let (node, pod) = self.nominated.remove(key)?;
+        if let Some(slot) = self.by_name.get(&node).copied() {
+            if let Some(state) = self.state_mut(slot) {
+                drop(state.withdraw(key));
+            }
+            self.changed(slot);
+        }
+        self.forks
+            .note(|| Undo::Nominate(Arc::clone(&node), pod.clone()));
+        Some((node, pod))
+    }
+
+    /// Takes over a namespace's labels; `None` = it is gone. Not part of a fork.
+    pub fn set_namespace(&mut self, name: &str, labels: Option<BTreeMap<String, String>>) {
+        let _ = self.neighbours.set_namespace(name, labels);
+    }
+
+    /// Takes over a claim. Not part of a fork, like all facts of storage.
+    pub fn set_claim(&mut self, claim: ClaimFacts) {
+        self.volumes.set_claim(claim);
+    }
+
+    /// Forgets a claim.
+    pub fn remove_claim(&mut self, namespace: &str, name: &str) {
+        let key: ClaimKey = (namespace.to_owned(), name.to_owned());
+        self.volumes.remove_claim(&key);
+    }
+
+    /// Takes over a volume.
+    pub fn set_volume(&mut self, volume: VolumeFacts) {
+        self.volumes.set_volume(volume);
+    }
+
+    /// Forgets a volume.
+    pub fn remove_volume(&mut self, name: &str) {
+        self.volumes.remove_volume(name);
+    }
+
+    /// Takes over a storage class.
+    pub fn set_class(&mut self, class: ClassFacts) {
+        self.volumes.set_class(class);
+    }
+
+    /// Forgets a storage class.
+    pub fn remove_class(&mut self, name: &str) {
+        self.volumes.remove_class(name);
+    }
+
+    pub(super) fn state(&self, slot: Slot) -> Option<&NodeState> {
+        self.nodes.get(slot)?.as_ref()
+    }
+
+    fn state_mut(&mut self, slot: Slot) -> Option<&mut NodeState> {
+        self.nodes.get_mut(slot)?.as_mut()
+    }
+
+    pub(super) fn slot_of(&self, node: &str) -> Option<Slot> {
+        self.by_name.get(node).copied()
+    }
+
+    pub(super) fn has_nominations(&self) -> bool {
+        !self.nominated.is_empty()
+    }
+
+    fn changed(&mut self, slot: Slot) {
+        self.changes.note(slot, self.nodes.len());
+    }
+
+    fn load(&mut self, slot: Slot, resident: Resident) {
+        self.neighbours.moved(moved(&resident, slot, 1));
+        if let Some(state) = self.state_mut(slot) {
+            state.add(resident);
+        }
+        self.changed(slot);
+    }
+
+    fn unload(&mut self, slot: Slot, key: &PodKey) {
+        let Some(resident) = self.state_mut(slot).and_then(|state| state.remove(key)) else {
+            return;
+        };
+        self.neighbours.moved(moved(&resident, slot, -1));
+        self.changed(slot);
+    }
+
+    /// Counts all pods of a node in (+1) or out (−1), around a change of its labels.
+    fn count_residents(&mut self, slot: Slot, by: i64) {
+        let residents: Vec<(ShapeId, bool)> = self
+            .state(slot)
+            .map(NodeState::residents)
+            .into_iter()
+            .flatten()
+            .map(|resident| (resident.shape, resident.pod.terminating))
+            .collect();
+        for (shape, terminating) in residents {
+            self.neighbours.moved(Moved {
+                shape,
+                slot,
+                terminating,
+                by,
+            });
+        }
+    }
+}
+
+fn moved(resident: &Resident, slot: Slot, by: i64) -> Moved {
+    Moved {
+        shape: resident.shape,
+        slot,
+        terminating: resident.pod.terminating,
+        by,
     }
 }

@@ -1,0 +1,228 @@
+//! What each node is to pods of one shape, kept up to date node by node.
+
+use super::filters::{Wanted, admitted};
+use super::refusal::{Refusal, Refused};
+use super::scores::own_scores;
+use super::set::{NodeSet, Slot};
+use super::shape::ShapeId;
+use super::snapshot::Snapshot;
+use super::taints::untolerated;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Rankings kept at a time.
+const KEPT: usize = 256;
+/// The score of a node that does not fit, or is none.
+pub(super) const UNFIT: i64 = i64::MIN;
+
+/// The nodes as pods of one shape see them, without the rules about other pods.
+#[derive(Debug, Clone)]
+pub(super) struct Ranking {
+    pub(super) wanted: Wanted,
+    /// Weighted sum of the scores that need no comparison, or [`UNFIT`].
+    pub(super) own: Vec<i64>,
+    /// Soft taints that are not tolerated.
+    pub(super) taints: Vec<i64>,
+    /// Weights of preferred terms that match.
+    pub(super) liked: Vec<i64>,
+    /// Place in `refusals` of nodes that do not fit.
+    verdicts: Vec<usize>,
+    refusals: Vec<Refused>,
+    /// Nodes that selector and required affinity admit.
+    pub(super) admitted: NodeSet,
+    /// Nodes whose hard taints are tolerated.
+    pub(super) untainted: NodeSet,
+    /// How many nodes have soft taints that are not tolerated, or match a preferred term.
+    compared: usize,
+    changes_seen: u64,
+    volumes_seen: u64,
+    images_seen: u64,
+    used_at: u64,
+}
+
+impl Ranking {
+    /// Whether scores of nodes have to be compared with each other before they count.
+    pub(super) fn compares(&self) -> bool {
+        self.compared > 0
+    }
+
+    /// Whether a node fits by itself.
+    pub(super) fn fits(&self, slot: Slot) -> bool {
+        self.own.get(slot).is_some_and(|own| *own != UNFIT)
+    }
+
+    /// Why a node does not fit by itself.
+    pub(super) fn refusal(&self, slot: Slot) -> Option<&Refused> {
+        self.refusals.get(*self.verdicts.get(slot)?)
+    }
+
+    fn new(wanted: Wanted) -> Self {
+        Self {
+            wanted,
+            own: Vec::new(),
+            taints: Vec::new(),
+            liked: Vec::new(),
+            verdicts: Vec::new(),
+            refusals: Vec::new(),
+            admitted: NodeSet::default(),
+            untainted: NodeSet::default(),
+            compared: 0,
+            changes_seen: 0,
+            volumes_seen: 0,
+            images_seen: 0,
+            used_at: 0,
+        }
+    }
+
+    fn build(&mut self, snapshot: &Snapshot) {
+        let size = snapshot.nodes.len();
+        self.own = vec![UNFIT; size];
+        self.taints = vec![0; size];
+        self.liked = vec![0; size];
+        self.verdicts = vec![usize::MAX; size];
+        self.admitted = NodeSet::default();
+        self.untainted = NodeSet::default();
+        self.compared = 0;
+        for slot in snapshot.live.iter() {
+            self.look_at(slot, snapshot);
+        }
+    }
+
+    fn refresh(&mut self, snapshot: &Snapshot) {
+        let nodes = snapshot.nodes.len();
+        let behind = snapshot.changes.now() - self.changes_seen;
+        let changed = snapshot
+            .changes
+            .since(self.changes_seen)
+            .filter(|_| behind <= nodes as u64);
+        match changed {
+            Some(slots) => slots.for_each(|slot| self.look_at(slot, snapshot)),
+            None => self.build(snapshot),
+        }
+    }
+
+    /// Takes over a node as it is now.
+    fn look_at(&mut self, slot: Slot, snapshot: &Snapshot) {
+        if slot >= self.own.len() {
+            let size = snapshot.nodes.len();
+            self.own.resize(size, UNFIT);
+            self.taints.resize(size, 0);
+            self.liked.resize(size, 0);
+            self.verdicts.resize(size, usize::MAX);
+        }
+        let (mut own, mut taints, mut liked, mut verdict) = (UNFIT, 0, 0, usize::MAX);
+        self.admitted.remove(slot);
+        self.untainted.remove(slot);
+        if let Some(node) = snapshot.state(slot) {
+            let spec = &self.wanted.spec;
+            if admitted(spec, node) {
+                self.admitted.insert(slot);
+            }
+            if untolerated(&spec.tolerations, &node.facts.taints).is_none() {
+                self.untainted.insert(slot);
+            }
+            if let Some(refused) = self.wanted.refuse(node, &snapshot.volumes) {
+                verdict = self.numbered(refused);
+            } else {
+                let world = (&snapshot.profile, &snapshot.images, snapshot.node_count());
+                let scores = own_scores(spec, node, world);
+                own = scores.weighted(&snapshot.profile.weights);
+                (taints, liked) = (scores.taints, scores.liked);
+            }
+        }
+        let compared = |taints: i64, liked: i64| usize::from(taints != 0 || liked != 0);
+        let before = (
+            replace(&mut self.taints, slot, taints),
+            replace(&mut self.liked, slot, liked),
+        );
+        self.compared = self.compared + compared(taints, liked) - compared(before.0, before.1);
+        let _ = replace(&mut self.own, slot, own);
+        let _ = replace(&mut self.verdicts, slot, verdict);
+    }
+
+    fn numbered(&mut self, refused: Refused) -> usize {
+        let known = self.refusals.iter().position(|known| *known == refused);
+        known.unwrap_or_else(|| {
+            self.refusals.push(refused);
+            self.refusals.len() - 1
+        })
+    }
+}
+
+fn replace<T: Default>(list: &mut [T], at: usize, value: T) -> T {
+    list.get_mut(at)
+        .map(|place| std::mem::replace(place, value))
+        .unwrap_or_default()
+}
+
+/// Rankings of the shapes decided on lately.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Rankings {
+    by_shape: BTreeMap<ShapeId, Box<Ranking>>,
+    uses: u64,
+}
+
+impl Rankings {
+    pub(super) fn forget(&mut self, shapes: &[ShapeId]) {
+        for shape in shapes {
+            self.by_shape.remove(shape);
+        }
+    }
+}
+
+impl Snapshot {
+    /// Takes the shape's ranking, up to date, out of the cache; hand it back with
+    /// [`Snapshot::keep_ranking`].
+    ///
+    /// # Errors
+    /// A reason that holds whatever the node.
+    pub(super) fn take_ranking(&mut self, shape: ShapeId) -> Result<Box<Ranking>, Refusal> {
+        let known = self.rankings.by_shape.remove(&shape);
+        let (volumes, images) = (self.volumes.epoch, self.images.epoch);
+        let usable = known.filter(|ranking| {
+            let spec = &ranking.wanted.spec;
+            (spec.claims.is_empty() || ranking.volumes_seen == volumes)
+                && (spec.images.is_empty() || ranking.images_seen == images)
+        });
+        let mut ranking = if let Some(mut known) = usable {
+            known.refresh(self);
+            known
+        } else {
+            let mut new = Box::new(Ranking::new(self.wanted(shape)?));
+            new.build(self);
+            new
+        };
+        ranking.changes_seen = self.changes.now();
+        (ranking.volumes_seen, ranking.images_seen) = (volumes, images);
+        Ok(ranking)
+    }
+
+    pub(super) fn keep_ranking(&mut self, shape: ShapeId, mut ranking: Box<Ranking>) {
+        self.rankings.uses += 1;
+        ranking.used_at = self.rankings.uses;
+        if self.rankings.by_shape.len() >= KEPT {
+            let kept = self.rankings.by_shape.iter();
+            let oldest = kept.min_by_key(|(_, ranking)| ranking.used_at);
+            if let Some(oldest) = oldest.map(|(shape, _)| *shape) {
+                self.rankings.by_shape.remove(&oldest);
+            }
+        }
+        self.rankings.by_shape.insert(shape, ranking);
+    }
+
+    /// What pods of the shape want of a node by itself.
+    ///
+    /// # Errors
+    /// A reason that holds whatever the node.
+    pub(super) fn wanted(&self, shape: ShapeId) -> Result<Wanted, Refusal> {
+        let known = self.neighbours.shapes.get(shape);
+        let (namespace, spec) = known
+            .map(|shape| (Arc::clone(&shape.namespace), Arc::clone(&shape.spec)))
+            .unwrap_or_default();
+        let storage = match &*spec.claims {
+            [] => None,
+            claims => Some(self.volumes.storage(&namespace, claims)?),
+        };
+        Ok(Wanted { spec, storage })
+    }
+}

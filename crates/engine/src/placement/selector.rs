@@ -1,0 +1,89 @@
+//! Requirements on labels, for selectors of nodes, of pods and of namespaces.
+
+use std::collections::BTreeMap;
+
+/// How a requirement compares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Operator {
+    /// The value is one of the listed.
+    In,
+    /// The value is none of the listed; an absent label matches.
+    NotIn,
+    /// The label exists.
+    Exists,
+    /// The label does not exist.
+    DoesNotExist,
+    /// The value, as an integer, is greater (nodes only).
+    Gt,
+    /// The value, as an integer, is less (nodes only).
+    Lt,
+}
+
+/// One requirement on a label or field.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Requirement {
+    /// Label key (or `metadata.name` for a field).
+    pub key: String,
+    /// The comparison.
+    pub operator: Operator,
+    /// What is compared with.
+    pub values: Vec<String>,
+}
+
+impl Requirement {
+    /// `key` has exactly this value.
+    pub fn equals(key: &str, value: &str) -> Self {
+        Self {
+            key: key.to_owned(),
+            operator: Operator::In,
+            values: vec![value.to_owned()],
+        }
+    }
+
+    /// Whether a label with this value (`None` = absent) satisfies the requirement.
+    pub fn holds(&self, value: Option<&str>) -> bool {
+        let number = |text: &str| text.parse::<i64>().ok();
+        let bound = || self.values.first().and_then(|v| number(v));
+        let listed = |value: &str| self.values.iter().any(|v| v == value);
+        match self.operator {
+            Operator::In => value.is_some_and(listed),
+            Operator::NotIn => !value.is_some_and(listed),
+            Operator::Exists => value.is_some(),
+            Operator::DoesNotExist => value.is_none(),
+            Operator::Gt => value
+                .and_then(number)
+                .zip(bound())
+                .is_some_and(|(v, b)| v > b),
+            Operator::Lt => value
+                .and_then(number)
+                .zip(bound())
+                .is_some_and(|(v, b)| v < b),
+        }
+    }
+}
+
+/// A label selector: all requirements must hold, so an empty one selects everything.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LabelSelector {
+    /// `matchLabels` and `matchExpressions` alike.
+    pub requirements: Vec<Requirement>,
+}
+
+impl LabelSelector {
+    /// Selects what carries all these labels.
+    pub fn of_labels<'a>(labels: impl IntoIterator<Item = (&'a String, &'a String)>) -> Self {
+        Self {
+            requirements: labels
+                .into_iter()
+                .map(|(key, value)| Requirement::equals(key, value))
+                .collect(),
+        }
+    }
+
+    /// Whether these labels are selected.
+    pub fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
+        self.requirements
+            .iter()
+            .all(|r| r.holds(labels.get(&r.key).map(String::as_str)))
+    }
+}
