@@ -29,5 +29,6 @@ pub mod resources;
 pub mod schema;
 pub mod selector;
 pub mod status;
+pub mod storage;
 pub mod usage;
 pub mod validation;

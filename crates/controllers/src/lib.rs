@@ -24,3 +24,4 @@ pub mod scheduler;
 pub mod serviceaccount;
 pub mod statefulset;
 pub mod supervisor;
+pub mod volumes;

@@ -5,12 +5,13 @@ use crate::runtime::{Recorder, Writer};
 use kube::Client;
 use plimsoll_clock::Clock;
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
 
 /// Names that [`Options::without`] takes.
-pub const CONTROLLERS: [&str; 14] = [
+pub const CONTROLLERS: [&str; 16] = [
     "deployment",
     "replicaset",
     "statefulset",
@@ -25,6 +26,8 @@ pub const CONTROLLERS: [&str; 14] = [
     "protection",
     "ipaddress",
     "disruption",
+    "volumes",
+    "ephemeral",
 ];
 
 /// What to run and with which settings.
@@ -39,6 +42,9 @@ pub struct Options {
     pub node_grace: Option<Duration>,
     /// Terminated pods above this number are deleted, oldest first (upstream: 12,500; 0 = keep).
     pub terminated_pods: usize,
+    /// Directory of the volumes that are made for claims. `None` as in virtual time: volumes are
+    /// made, but no directories.
+    pub volumes: Option<PathBuf>,
 }
 
 impl Default for Options {
@@ -48,6 +54,7 @@ impl Default for Options {
             root_ca: None,
             node_grace: Some(Duration::from_secs(50)),
             terminated_pods: 12_500,
+            volumes: None,
         }
     }
 }
@@ -141,6 +148,8 @@ pub fn start_all(context: &Context) -> JoinSet<()> {
             "protection" => drop(tasks.spawn(crate::protection::control(context))),
             "ipaddress" => drop(tasks.spawn(crate::ipaddress::control(context))),
             "disruption" => drop(tasks.spawn(crate::disruption::control(context))),
+            "volumes" => drop(tasks.spawn(crate::volumes::control(context))),
+            "ephemeral" => drop(tasks.spawn(crate::volumes::ephemeral::control(context))),
             "podgc" => drop(tasks.spawn(crate::podgc::control(context))),
             _ => drop(tasks.spawn(crate::nodelifecycle::control(context))),
         }

@@ -4,8 +4,6 @@ use plimsoll_api::kind::Kind;
 
 /// Kinds that wait for their controller or their check.
 const STORED_ONLY: &[(&str, &str)] = &[
-    ("", "PersistentVolume"),
-    ("", "PersistentVolumeClaim"),
     ("apps", "DaemonSet"),
     ("batch", "CronJob"),
     ("batch", "Job"),

@@ -34,3 +34,5 @@ mod scope;
 mod services;
 #[cfg(test)]
 mod upkeep;
+#[cfg(test)]
+mod volumes;
