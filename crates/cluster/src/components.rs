@@ -19,7 +19,7 @@ pub struct Component {
 }
 
 /// Everything that can run in the process, with the part of `--without` that leaves it out.
-pub const COMPONENTS: [(&str, Component); 7] = [
+pub const COMPONENTS: [(&str, Component); 8] = [
     (
         "",
         Component {
@@ -32,6 +32,13 @@ pub const COMPONENTS: [(&str, Component); 7] = [
         Component {
             name: "plimsoll-controller-manager",
             label: "kube-controller-manager",
+        },
+    ),
+    (
+        "controllers",
+        Component {
+            name: "plimsoll-storage-provisioner",
+            label: "storage-provisioner",
         },
     ),
     (

@@ -7,5 +7,6 @@
 pub mod components;
 pub mod definitions;
 mod plane;
+pub mod storage;
 
 pub use plane::{ControlPlane, Parts, StartError};

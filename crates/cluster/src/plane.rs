@@ -45,6 +45,9 @@ pub enum StartError {
     /// The definitions of this program's own kinds could not be made.
     #[error("the definitions of custom resources could not be made")]
     Define(#[source] kube::Error),
+    /// The storage classes could not be made.
+    #[error("the storage classes could not be made")]
+    Classes(#[source] kube::Error),
 }
 
 /// A running control plane. Dropping it stops its tasks.
@@ -92,6 +95,9 @@ impl ControlPlane {
             server.add_local_group(Arc::new(metrics));
         }
         if runs("controllers") {
+            crate::storage::classes(&context.client)
+                .await
+                .map_err(StartError::Classes)?;
             let aggregated = server.clone();
             tasks.spawn(async move { aggregated.aggregate_roles().await });
             let filled = server.clone();

@@ -153,6 +153,8 @@ pub(crate) struct Shared {
     pub(crate) cluster_dns: IpAddr,
     pub(crate) cluster_domain: String,
     pub(crate) state_dir: PathBuf,
+    pub(crate) attachments: crate::volumes::Attachments,
+    pub(crate) refresher: crate::volumes::Refresher,
 }
 
 /// One node while it is run.
@@ -230,6 +232,8 @@ impl Agents {
             cluster_dns: config.cluster_dns,
             cluster_domain: config.cluster_domain,
             state_dir: config.state_dir,
+            attachments: crate::volumes::Attachments::default(),
+            refresher: crate::volumes::Refresher::default(),
         });
         let agents = Self {
             shared,

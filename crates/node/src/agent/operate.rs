@@ -75,7 +75,7 @@ impl Site {
             volumes::prepare(&self, ip)
                 .await
                 .map_err(|e| StartFailure {
-                    reason: "FailedMount",
+                    reason: e.reason(),
                     message: e.to_string(),
                 })?;
         }
@@ -121,7 +121,7 @@ impl Site {
             tracing::warn!(pod = %self.pod.full_name(), %error, "sandbox not removed");
         }
         if self.node.runtime.runs_processes() {
-            volumes::remove(&self.directory());
+            volumes::remove(&self);
         }
     }
 

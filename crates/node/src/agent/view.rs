@@ -172,6 +172,10 @@ pub struct Volume {
     pub empty_dir: Option<Box<core::EmptyDirVolumeSource>>,
     /// A path of the host.
     pub host_path: Option<Box<core::HostPathVolumeSource>>,
+    /// What a claim is bound to.
+    pub persistent_volume_claim: Option<Box<core::PersistentVolumeClaimVolumeSource>>,
+    /// A claim made for the pod; only that there is one matters here.
+    pub ephemeral: Option<serde::de::IgnoredAny>,
     /// Keys of a ConfigMap.
     pub config_map: Option<Box<core::ConfigMapVolumeSource>>,
     /// Keys of a Secret.

@@ -440,6 +440,7 @@ impl Worker {
             Message::Gone => self.gone = true,
             Message::Pod(pod) => {
                 let before = std::mem::replace(&mut self.site.pod, pod);
+                self.refresh_volumes(&before);
                 self.state.grow(&self.site.pod);
                 if before.metadata.generation != self.site.pod.metadata.generation {
                     self.asked_for_resize(&before);
@@ -465,6 +466,17 @@ impl Worker {
             Message::Resized { index, result } => self.resized(index, result),
             Message::Granted => self.request_resize(),
             Message::Asked { index, id } => self.asked(index, &id),
+        }
+    }
+
+    /// Lets files made of the pod's own fields follow it.
+    fn refresh_volumes(&self, before: &Pod) {
+        let (old, new) = (&before.metadata, &self.pod().metadata);
+        let same = old.labels == new.labels
+            && old.annotations == new.annotations
+            && old.generation == new.generation;
+        if !same {
+            self.site.shared.refresher.pod_changed(&self.site);
         }
     }
 

@@ -64,8 +64,29 @@ fn replace(directory: &Path, files: &Files, mode: Option<i32>) -> io::Result<()>
             symlink(Path::new("..data").join(top), &link)?;
         }
     }
+    remove_stale_names(directory, files)?;
     if let Some(old) = old {
         drop(fs::remove_dir_all(directory.join(old)));
+    }
+    Ok(())
+}
+
+/// Removes the names that lead to what is no longer in the set.
+fn remove_stale_names(directory: &Path, files: &Files) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let top = |path: &String| {
+            Path::new(path)
+                .components()
+                .next()
+                .map(Component::as_os_str)
+                == Some(&name)
+        };
+        let leads_here = fs::read_link(entry.path()).is_ok_and(|to| to.starts_with("..data"));
+        if leads_here && !files.keys().any(top) {
+            fs::remove_file(entry.path())?;
+        }
     }
     Ok(())
 }
@@ -104,6 +125,20 @@ mod tests {
             .permissions()
             .mode();
         assert_eq!(bits & 0o777, 0o600);
+    }
+
+    #[test]
+    fn what_is_no_longer_in_the_set_is_gone() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = || File {
+            bytes: vec![],
+            mode: None,
+        };
+        let both = Files::from([("a".into(), file()), ("b/c".into(), file())]);
+        write(directory.path(), &both, None).unwrap();
+        write(directory.path(), &Files::from([("a".into(), file())]), None).unwrap();
+        assert!(directory.path().join("a").exists());
+        assert!(fs::symlink_metadata(directory.path().join("b")).is_err());
     }
 
     #[rstest::rstest]

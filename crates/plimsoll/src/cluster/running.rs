@@ -40,6 +40,9 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+/// Where the volumes of a cluster in memory are: never among those of a durable one on the same
+/// directory.
+const PASSING_VOLUMES: &str = "volumes-in-memory-only";
 /// Where pods find the DNS.
 const DNS: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 10);
 /// Where pods find the API server.
@@ -104,6 +107,8 @@ pub(crate) struct Running {
     pki: Pki,
     stop: CancellationToken,
     serving: tokio::task::JoinHandle<()>,
+    /// Volumes that go with the cluster.
+    passing: Option<PathBuf>,
 }
 
 impl Running {
@@ -150,6 +155,9 @@ impl Running {
             pki,
             stop,
             serving,
+            passing: settings
+                .ephemeral
+                .then(|| settings.dir.join(PASSING_VOLUMES)),
         };
         kubeconfig::write_alone(&running.admin_kubeconfig, &running.entry())?;
         running.populate(&settings, runtime, address).await?;
@@ -260,6 +268,7 @@ impl Running {
             serving,
             mut plane,
             store,
+            passing,
             ..
         } = self;
         tracing::info!("stopping");
@@ -277,6 +286,9 @@ impl Running {
             .await
             .ok();
         store.close().await;
+        if let Some(dir) = passing {
+            discard(&dir);
+        }
         tracing::info!("stopped");
     }
 }
@@ -345,6 +357,26 @@ fn open_store(settings: &Settings) -> Result<Store> {
     Ok(Store::open(options)?)
 }
 
+/// The directory of the volumes made for claims. Those of a cluster in memory go with it.
+fn volumes(settings: &Settings) -> PathBuf {
+    if !settings.ephemeral {
+        return settings.dir.join("volumes");
+    }
+    let dir = settings.dir.join(PASSING_VOLUMES);
+    discard(&dir);
+    dir
+}
+
+/// Removes what pods wrote; users of their own may have made some of it out of our reach.
+fn discard(dir: &Path) {
+    match std::fs::remove_dir_all(dir) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            tracing::warn!(dir = %dir.display(), %error, "old volumes are left");
+        }
+        _ => {}
+    }
+}
+
 /// What is stored outlives a stop, and so does what autoscalers remember.
 fn autoscaling(settings: &Settings) -> horizontal::Options {
     let memory = horizontal::MemoryPlace::in_namespace("kube-system");
@@ -374,6 +406,7 @@ async fn start_plane(
         without: settings.without.clone(),
         controllers: plimsoll_controllers::supervisor::Options {
             root_ca: Some(pki.ca().into()),
+            volumes: Some(volumes(settings)),
             ..Default::default()
         },
         horizontal: autoscaling(settings),
