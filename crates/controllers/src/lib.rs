@@ -4,6 +4,7 @@
 //! Everything here knows only `kube::Client`, so the same reconcilers run against the embedded API
 //! server, against a real cluster and in virtual time.
 
+pub mod cronjob;
 pub mod deployment;
 pub mod disruption;
 pub mod endpoints;
@@ -11,6 +12,7 @@ pub mod endpointslice;
 pub mod garbage;
 pub mod horizontal;
 pub mod ipaddress;
+pub mod job;
 pub mod namespace;
 pub mod nodelifecycle;
 pub mod podgc;
@@ -24,4 +26,5 @@ pub mod scheduler;
 pub mod serviceaccount;
 pub mod statefulset;
 pub mod supervisor;
+pub mod ttl;
 pub mod volumes;

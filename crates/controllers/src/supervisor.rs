@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 /// Names that [`Options::without`] takes.
-pub const CONTROLLERS: [&str; 16] = [
+pub const CONTROLLERS: [&str; 19] = [
     "deployment",
     "replicaset",
     "statefulset",
@@ -28,6 +28,9 @@ pub const CONTROLLERS: [&str; 16] = [
     "disruption",
     "volumes",
     "ephemeral",
+    "job",
+    "cronjob",
+    "ttl-after-finished",
 ];
 
 /// What to run and with which settings.
@@ -150,6 +153,9 @@ pub fn start_all(context: &Context) -> JoinSet<()> {
             "disruption" => drop(tasks.spawn(crate::disruption::control(context))),
             "volumes" => drop(tasks.spawn(crate::volumes::control(context))),
             "ephemeral" => drop(tasks.spawn(crate::volumes::ephemeral::control(context))),
+            "job" => drop(tasks.spawn(crate::job::control(context))),
+            "cronjob" => drop(tasks.spawn(crate::cronjob::control(context))),
+            "ttl-after-finished" => drop(tasks.spawn(crate::ttl::control(context))),
             "podgc" => drop(tasks.spawn(crate::podgc::control(context))),
             _ => drop(tasks.spawn(crate::nodelifecycle::control(context))),
         }

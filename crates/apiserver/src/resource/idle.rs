@@ -5,8 +5,6 @@ use plimsoll_api::kind::Kind;
 /// Kinds that wait for their controller or their check.
 const STORED_ONLY: &[(&str, &str)] = &[
     ("apps", "DaemonSet"),
-    ("batch", "CronJob"),
-    ("batch", "Job"),
     ("networking.k8s.io", "Ingress"),
     ("networking.k8s.io", "NetworkPolicy"),
 ];

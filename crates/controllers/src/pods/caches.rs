@@ -5,6 +5,7 @@ use super::{
     ReplicaSetView, ReplicationControllerView, Selector, ServiceAccountView, ServiceView,
     StatefulSetView, VolumeView,
 };
+use crate::job::JobCaches;
 use crate::revisions::RevisionView;
 use crate::runtime::{Cache, Cached, Index, Meta};
 use kube::Client;
@@ -44,6 +45,8 @@ pub struct Caches {
     pub revisions_by_controller: Index<RevisionView>,
     /// ControllerRevisions without a managing controller, by namespace.
     pub orphaned_revisions: Index<RevisionView>,
+    /// Jobs.
+    pub jobs: JobCaches,
     /// Services.
     pub services: Cache<ServiceView>,
     /// Namespaces.
@@ -83,6 +86,7 @@ impl Caches {
             replica_sets_by_label: replica_sets.index(by_label),
             replica_sets,
             deployments: Cache::start(client.clone(), seed ^ 3),
+            jobs: JobCaches::start(client, seed ^ 0x0b),
             services: Cache::start(client.clone(), seed ^ 4),
             namespaces: Cache::start(client.clone(), seed ^ 5),
             service_accounts: Cache::start(client.clone(), seed ^ 6),
@@ -118,6 +122,7 @@ impl Caches {
             revisions_by_controller: revisions.index(by_controller),
             orphaned_revisions: revisions.index(orphaned),
             revisions,
+            jobs: JobCaches::empty(),
             services: Cache::empty(),
             namespaces: Cache::empty(),
             service_accounts: Cache::empty(),
@@ -137,6 +142,7 @@ impl Caches {
         self.stateful_sets.ready().await;
         self.replication_controllers.ready().await;
         self.revisions.ready().await;
+        self.jobs.all.ready().await;
         self.services.ready().await;
         self.namespaces.ready().await;
         self.service_accounts.ready().await;

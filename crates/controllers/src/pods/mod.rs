@@ -3,6 +3,7 @@
 //! A view keeps what some controller reads and nothing else; ten thousand pods take about ten
 //! mebibytes. Parts that only the scheduler looks into stay undecoded text.
 
+mod attempt;
 mod availability;
 mod budget;
 mod caches;
@@ -20,9 +21,11 @@ mod workload;
 
 pub(crate) use availability::availability;
 pub(crate) use doomed::Doomed;
+pub(crate) use pod::null_as_empty;
 pub(crate) use template::{hash, sorted};
 pub(crate) use workload::{template_labels, template_value};
 
+pub use attempt::{Attempt, Exit};
 pub use budget::{Bound, BudgetCondition, BudgetStatus, BudgetView};
 pub use caches::{Caches, label_key};
 pub use namespace::{NamespaceView, ServiceAccountView};

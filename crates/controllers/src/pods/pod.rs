@@ -1,5 +1,6 @@
 //! A pod as controllers, the scheduler and the autoscalers see it.
 
+use super::attempt::Attempt;
 use crate::runtime::{Cached, Meta, wire};
 use jiff::Timestamp;
 use k8s_openapi::NamespaceResourceScope;
@@ -174,6 +175,8 @@ pub struct PodView {
     pub restarts: i32,
     /// What the horizontal autoscaler decides from.
     pub facts: Arc<Facts>,
+    /// What its Job decides from; of pods that a Job controls.
+    pub attempt: Option<Box<Attempt>>,
 }
 
 impl PodView {
@@ -229,8 +232,10 @@ impl Cached for PodView {
             horizontal_status(&status),
         );
         let restarts = status.container_statuses.iter().map(|s| s.restart_count);
+        let attempt = attempt(&meta, &status);
         Self {
             meta,
+            attempt,
             facts: Arc::new(facts),
             node: text(spec.node_name),
             scheduler: spec
@@ -265,6 +270,15 @@ impl Cached for PodView {
     fn meta(&self) -> &Meta {
         &self.meta
     }
+}
+
+fn attempt(meta: &Meta, status: &StatusWire) -> Option<Box<Attempt>> {
+    let owner = meta.controller()?;
+    let of_a_job = &*owner.kind == "Job" && owner.api_version.starts_with("batch/");
+    of_a_job.then(|| {
+        let (main, init) = (&status.container_statuses, &status.init_container_statuses);
+        Box::new(Attempt::of(main, init, &status.conditions))
+    })
 }
 
 /// Text that is not empty.
@@ -451,6 +465,8 @@ struct StatusWire {
     nominated_node_name: Option<String>,
     #[serde(deserialize_with = "null_as_empty")]
     container_statuses: Vec<ContainerStatusWire>,
+    #[serde(deserialize_with = "null_as_empty")]
+    init_container_statuses: Vec<ContainerStatusWire>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -458,20 +474,35 @@ struct StatusWire {
 pub(super) struct ConditionWire {
     #[serde(rename = "type")]
     pub(super) kind: String,
-    status: String,
+    pub(super) status: String,
     reason: Option<String>,
-    last_transition_time: Option<Timestamp>,
+    pub(super) last_transition_time: Option<Timestamp>,
     pub(super) last_heartbeat_time: Option<Timestamp>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-struct ContainerStatusWire {
-    restart_count: i32,
+pub(super) struct ContainerStatusWire {
+    pub(super) name: String,
+    pub(super) restart_count: i32,
+    pub(super) state: ContainerStateWire,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct ContainerStateWire {
+    pub(super) terminated: Option<TerminatedWire>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct TerminatedWire {
+    pub(super) exit_code: i32,
+    pub(super) finished_at: Option<Timestamp>,
 }
 
 /// Go writes empty lists as `null`.
-pub(super) fn null_as_empty<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+pub(crate) fn null_as_empty<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: serde::Deserializer<'de>,
     T: Default + Deserialize<'de>,

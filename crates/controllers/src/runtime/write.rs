@@ -74,6 +74,8 @@ impl WriteError {
 pub struct Deletion {
     /// Only the object with this uid.
     pub uid: Option<Arc<str>>,
+    /// Only while it has this resourceVersion.
+    pub revision: Option<u64>,
     /// Seconds to end gracefully; the object's own if absent.
     pub grace_seconds: Option<u32>,
     /// What happens to dependents; the server's default if absent.
@@ -85,6 +87,7 @@ impl Deletion {
     pub fn of(uid: &Arc<str>) -> Self {
         Self {
             uid: Some(Arc::clone(uid)),
+            revision: None,
             grace_seconds: None,
             propagation: Some(PropagationPolicy::Background),
         }
@@ -96,7 +99,7 @@ impl Deletion {
             propagation_policy: self.propagation.clone(),
             preconditions: self.uid.as_ref().map(|uid| Preconditions {
                 uid: Some(uid.to_string()),
-                resource_version: None,
+                resource_version: self.revision.map(|revision| revision.to_string()),
             }),
             ..DeleteParams::default()
         }

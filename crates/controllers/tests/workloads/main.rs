@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod autoscaling;
 #[cfg(test)]
+mod cronjobs;
+#[cfg(test)]
 mod custom;
 mod deletion;
 #[cfg(test)]
@@ -16,6 +18,8 @@ mod election;
 mod explaining;
 #[cfg(test)]
 mod faults;
+#[cfg(test)]
+mod jobs;
 #[cfg(test)]
 mod memory;
 #[cfg(test)]

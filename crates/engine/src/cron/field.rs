@@ -102,6 +102,8 @@ impl Notation {
             return Err(CronError::Range {
                 field: self.name,
                 text: range.to_owned(),
+                first,
+                last,
                 least: self.least,
                 most: self.most,
             });

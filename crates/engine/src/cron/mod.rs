@@ -19,8 +19,11 @@
 
 mod calendar;
 mod field;
+mod schedule;
+mod wording;
 mod zone;
 
+pub use schedule::Schedule;
 pub use zone::{UnknownZone, zone};
 
 use field::Field;
@@ -50,6 +53,9 @@ pub enum CronError {
     /// An unknown `@name`.
     #[error("unknown schedule {0:?}; known are @yearly, @monthly, @weekly, @daily and @hourly")]
     Name(String),
+    /// `@every` with no length of time.
+    #[error("{0:?} is no length of time such as 1h30m")]
+    Length(String),
     /// `TZ=` before the fields.
     #[error("the time zone is a field of its own, not part of the schedule")]
     Zone,
@@ -68,6 +74,10 @@ pub enum CronError {
         field: &'static str,
         /// As written.
         text: String,
+        /// Where it begins.
+        first: u8,
+        /// Where it ends.
+        last: u8,
         /// The field's smallest value.
         least: u8,
         /// Its largest.
