@@ -10,9 +10,10 @@ use std::process::Command;
 const ARROWS: &[(&str, &[&str])] = &[
     ("quantity", &[]),
     ("clock", &[]),
+    ("cron", &[]),
     ("cel", &["quantity"]),
-    ("engine", &["quantity"]),
-    ("api", &["quantity"]),
+    ("engine", &["cron", "quantity"]),
+    ("api", &["cron", "quantity"]),
     ("apiserver", &["api", "cel", "clock", "quantity"]),
     ("controllers", &["api", "clock", "engine", "quantity"]),
     ("sources", &["api", "clock", "engine", "quantity"]),

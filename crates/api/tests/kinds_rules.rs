@@ -200,3 +200,136 @@ fn job(spec: Value) -> Value {
 fn jobs(#[case] spec: Value, #[case] want: &str) {
     assert_eq!(told("batch/jobs", job(spec), None), want);
 }
+
+#[rstest]
+#[case::indexes(json!([{"succeededIndexes": "0,2-4", "succeededCount": 4}]), "")]
+#[case::none(json!([]),
+    "spec.successPolicy.rules: Required value: at least one rules must be specified when the successPolicy is specified")]
+#[case::empty(json!([{}]),
+    "spec.successPolicy.rules[0]: Required value: at least one of succeededCount or succeededIndexes must be specified")]
+#[case::order(json!([{"succeededIndexes": "3,2"}]),
+    "spec.successPolicy.rules[0].succeededIndexes: Invalid value: \"3,2\": error parsing succeededIndexes: non-increasing order, previous: 3, current: 2")]
+#[case::large(json!([{"succeededIndexes": "0-5"}]),
+    "spec.successPolicy.rules[0].succeededIndexes: Invalid value: \"0-5\": error parsing succeededIndexes: too large index: \"5\"")]
+#[case::rubbish(json!([{"succeededIndexes": "x"}]),
+    "spec.successPolicy.rules[0].succeededIndexes: Invalid value: \"x\": error parsing succeededIndexes: cannot convert string to integer for index: \"x\"")]
+#[case::more_than_named(json!([{"succeededIndexes": "0,2-4", "succeededCount": 5}]),
+    "spec.successPolicy.rules[0].succeededCount: Invalid value: 5: must be less than or equal to 4 (the number of indexes in the specified succeededIndexes field)")]
+#[case::more_than_all(json!([{"succeededCount": 6}]),
+    "spec.successPolicy.rules[0].succeededCount: Invalid value: 6: must be less than or equal to 5 (the number of specified completions)")]
+fn partial_success(#[case] rules: Value, #[case] want: &str) {
+    let spec = json!({
+        "completionMode": "Indexed", "completions": 5, "successPolicy": {"rules": rules},
+    });
+    assert_eq!(told("batch/jobs", job(spec), None), want);
+}
+
+#[rstest]
+#[case::parallelism(json!({}), json!({"parallelism": 3}), "")]
+#[case::completions(json!({}), json!({"completions": 3}),
+    "spec.completions: Invalid value: 3: field is immutable")]
+#[case::in_tandem(json!({"completionMode": "Indexed"}), json!({"completions": 3, "parallelism": 3}), "")]
+#[case::not_in_tandem(json!({"completionMode": "Indexed"}), json!({"completions": 3}),
+    "spec.completions: Invalid value: 3: can only be modified in tandem with spec.parallelism")]
+#[case::mode(json!({}), json!({"completionMode": "Indexed"}),
+    "spec.completionMode: Invalid value: \"Indexed\": field is immutable")]
+#[case::where_pods_run(json!({"suspend": true}), json!({"template": {"spec": {
+    "nodeSelector": {"a": "b"}, "tolerations": [{"key": "k", "operator": "Exists"}],
+    "affinity": {"nodeAffinity": {}}}}}), "")]
+fn job_updates(#[case] base: Value, #[case] change: Value, #[case] want: &str) {
+    let whole = |change: &Value| {
+        let mut spec = json!({"completions": 1, "parallelism": 1});
+        json_patch::merge(&mut spec, &base);
+        json_patch::merge(&mut spec, change);
+        job(spec)
+    };
+    assert_eq!(
+        told("batch/jobs", whole(&change), Some(whole(&json!({})))),
+        want
+    );
+}
+
+#[rstest]
+#[case::runs(json!({}), json!({"nodeSelector": {"a": "b"}}), false)]
+#[case::suspended(json!({"suspend": true}), json!({"nodeSelector": {"a": "b"}}), true)]
+#[case::resources(json!({"suspend": true}),
+    json!({"containers": [{"name": "c", "image": "i", "resources": {"requests": {"cpu": "1"}}}]}), true)]
+#[case::image(json!({"suspend": true}), json!({"containers": [{"name": "c", "image": "j"}]}), false)]
+#[case::pod_affinity(json!({"suspend": true}), json!({"affinity": {"podAntiAffinity": {
+    "requiredDuringSchedulingIgnoredDuringExecution": [{"topologyKey": "k"}]}}}), false)]
+fn templates_of_jobs_at_rest_may_change(
+    #[case] base: Value,
+    #[case] change: Value,
+    #[case] allowed: bool,
+) {
+    let mut changed = base.clone();
+    json_patch::merge(&mut changed, &json!({"template": {"spec": change}}));
+    let told = told("batch/jobs", job(changed), Some(job(base)));
+    let refused =
+        told.starts_with("spec.template: Invalid value: ") && told.ends_with("field is immutable");
+    assert_eq!((told.is_empty(), refused), (allowed, !allowed), "{told}");
+}
+
+fn cron_job(spec: Value) -> Value {
+    let mut whole = json!({
+        "schedule": "* * * * *",
+        "jobTemplate": {"spec": {"template": {"spec": {
+            "restartPolicy": "Never", "containers": [{"name": "c", "image": "i"}],
+        }}}},
+    });
+    json_patch::merge(&mut whole, &spec);
+    json!({"spec": whole})
+}
+
+#[rstest]
+#[case::fine(json!({"schedule": "*/5 8-18 * * MON-FRI", "timeZone": "Europe/Berlin"}), "")]
+#[case::daily(json!({"schedule": "@daily"}), "")]
+#[case::every(json!({"schedule": "@every 1h30m"}), "")]
+#[case::never(json!({"schedule": "0 0 31 2 *"}), "")]
+#[case::empty(json!({"schedule": ""}), "spec.schedule: Required value")]
+#[case::fields(json!({"schedule": "* * *"}),
+    "spec.schedule: Invalid value: \"* * *\": expected exactly 5 fields, found 3: [* * *]")]
+#[case::above(json!({"schedule": "70 * * * *"}),
+    "spec.schedule: Invalid value: \"70 * * * *\": end of range (70) above maximum (59): 70")]
+#[case::below(json!({"schedule": "* * 0 * *"}),
+    "spec.schedule: Invalid value: \"* * 0 * *\": beginning of range (0) below minimum (1): 0")]
+#[case::backwards(json!({"schedule": "* 5-1 * * *"}),
+    "spec.schedule: Invalid value: \"* 5-1 * * *\": beginning of range (5) beyond end of range (1): 5-1")]
+#[case::step(json!({"schedule": "*/0 * * * *"}),
+    "spec.schedule: Invalid value: \"*/0 * * * *\": step of range should be a positive number: */0")]
+#[case::slashes(json!({"schedule": "*/1/2 * * * *"}),
+    "spec.schedule: Invalid value: \"*/1/2 * * * *\": too many slashes: */1/2")]
+#[case::hyphens(json!({"schedule": "1-2-3 * * * *"}),
+    "spec.schedule: Invalid value: \"1-2-3 * * * *\": too many hyphens: 1-2-3")]
+#[case::word(json!({"schedule": "x * * * *"}),
+    "spec.schedule: Invalid value: \"x * * * *\": failed to parse int from x: strconv.Atoi: parsing \"x\": invalid syntax")]
+#[case::descriptor(json!({"schedule": "@often"}),
+    "spec.schedule: Invalid value: \"@often\": unrecognized descriptor: @often")]
+#[case::length(json!({"schedule": "@every x"}),
+    "spec.schedule: Invalid value: \"@every x\": failed to parse duration @every x: time: invalid duration \"x\"")]
+#[case::zone_in_schedule(json!({"schedule": "TZ=UTC * * * * *"}),
+    "spec.schedule: Invalid value: \"TZ=UTC * * * * *\": cannot use TZ or CRON_TZ in schedule, use timeZone field instead")]
+#[case::no_zone(json!({"timeZone": ""}),
+    "spec.timeZone: Invalid value: \"\": timeZone must be nil or non-empty string")]
+#[case::local_zone(json!({"timeZone": "Local"}),
+    "spec.timeZone: Invalid value: \"Local\": timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones")]
+#[case::unknown_zone(json!({"timeZone": "Mars"}),
+    "spec.timeZone: Invalid value: \"Mars\": unknown time zone Mars")]
+#[case::policy(json!({"concurrencyPolicy": "Queue"}),
+    "spec.concurrencyPolicy: Unsupported value: \"Queue\": supported values: \"Allow\", \"Forbid\", \"Replace\"")]
+#[case::selector(json!({"jobTemplate": {"spec": {"selector": {"matchLabels": {"a": "b"}}}}}),
+    "spec.jobTemplate.spec.selector: Invalid value: {\"matchLabels\":{\"a\":\"b\"}}: `selector` will be auto-generated")]
+#[case::manual(json!({"jobTemplate": {"spec": {"manualSelector": true}}}),
+    "spec.jobTemplate.spec.manualSelector: Unsupported value: true: supported values: \"false\", \"nil\"")]
+fn cron_jobs(#[case] spec: Value, #[case] want: &str) {
+    assert_eq!(told("batch/cronjobs", cron_job(spec), None), want);
+}
+
+#[rstest]
+#[case::kept(json!({"schedule": "TZ=UTC 0 * * * *"}), "")]
+#[case::with_the_field(json!({"schedule": "TZ=UTC 0 * * * *", "timeZone": "UTC"}),
+    "spec.schedule: Invalid value: \"TZ=UTC 0 * * * *\": cannot use both timeZone field and TZ or CRON_TZ in schedule")]
+fn a_zone_in_an_old_schedule_may_stay(#[case] change: Value, #[case] want: &str) {
+    let old = cron_job(json!({"schedule": "TZ=UTC * * * * *"}));
+    assert_eq!(told("batch/cronjobs", cron_job(change), Some(old)), want);
+}

@@ -1,4 +1,5 @@
 //! crate
-pub mod cron;
+pub use plimsoll_cron as cron;
+
 pub mod horizontal;
 pub mod placement;

@@ -1,10 +1,11 @@
 //! Jobs and CronJobs.
 
 use super::object::{self, Lives, metadata};
-use super::scope::{Errors, Scope, same};
+use super::scope::{Errors, Scope};
 use super::workload::template;
-use crate::names;
-use serde_json::Value;
+use crate::status::FieldError;
+use crate::{meta, names};
+use serde_json::{Value, json};
 
 /// Suffixes of created objects must still fit into a label.
 const MAX_CRON_JOB_NAME: usize = 52;
@@ -23,27 +24,44 @@ pub(super) fn job(new: &Value, old: Option<&Value>) -> Errors {
     }
     job_spec(&spec, &mut errors);
     if let Some(old) = old {
-        let before = Scope::root(old).at("spec");
-        for key in [
-            "completions",
-            "selector",
-            "completionMode",
-            "backoffLimitPerIndex",
-            "managedBy",
-            "podFailurePolicy",
-            "successPolicy",
-        ] {
-            let elastic = key == "completions" && spec.at("completionMode").text() == "Indexed";
-            if !elastic {
-                spec.at(key).unchanged(&before.at(key), &mut errors);
-            }
-        }
-        let suspended = before.at("suspend").value == &Value::Bool(true);
-        if !suspended && !same(spec.at("template").value, before.at("template").value) {
-            errors.push(spec.at("template").invalid("field is immutable"));
-        }
+        super::job_update::update(new, old, &mut errors);
+    } else {
+        generated_selector(new, &mut errors);
+        host_name(new, &mut errors);
     }
     errors
+}
+
+/// A selector that the server makes must select by what it makes, and by nothing else.
+fn generated_selector(job: &Value, errors: &mut Errors) {
+    let selector = Scope::root(job).path(&["spec", "selector"]);
+    let manual = Scope::root(job).path(&["spec", "manualSelector"]);
+    let (name, uid) = (meta::name(job), meta::uid(job));
+    if manual.value == &Value::Bool(true) || uid.is_empty() || !selector.present() {
+        return;
+    }
+    let made = json!({
+        "batch.kubernetes.io/controller-uid": uid, "batch.kubernetes.io/job-name": name,
+        "controller-uid": uid, "job-name": name,
+    });
+    if !object::selects(selector.value, &made) {
+        errors.push(selector.invalid("`selector` not auto-generated"));
+    }
+}
+
+/// Pods of an indexed Job are named after it and their index.
+fn host_name(job: &Value, errors: &mut Errors) {
+    let spec = Scope::root(job).at("spec");
+    let completions = spec.at("completions").integer().unwrap_or_default();
+    if spec.at("completionMode").text() != "Indexed" || completions < 1 {
+        return;
+    }
+    let name = Scope::root(job).path(&["metadata", "name"]);
+    let host = format!("{}-{}", name.text(), completions - 1);
+    if !name.text().is_empty() && names::is_dns_label(&host).is_err() {
+        let why = format!("will not able to create pod with invalid DNS label: {host}");
+        errors.push(name.invalid(why));
+    }
 }
 
 fn job_spec(spec: &Scope<'_>, errors: &mut Errors) {
@@ -70,7 +88,7 @@ fn job_spec(spec: &Scope<'_>, errors: &mut Errors) {
     template(&spec.at("template"), errors);
     let policy = spec.path(&["template", "spec", "restartPolicy"]);
     if policy.text() == "Always" {
-        let shown = crate::status::FieldError::required(
+        let shown = FieldError::required(
             policy.path.clone(),
             "valid values: \"OnFailure\", \"Never\"",
         );
@@ -86,18 +104,8 @@ pub(super) fn cron_job(new: &Value, old: Option<&Value>) -> Errors {
         errors.push(name.invalid("must be no more than 52 characters"));
     }
     let spec = root.at("spec");
-    let schedule = spec.at("schedule");
-    if schedule.require(&mut errors) {
-        let fields = schedule.text().split_whitespace().count();
-        let is_macro = schedule.text().starts_with('@');
-        if !is_macro && fields != 5 {
-            let why = format!(
-                "expected exactly 5 fields, found {fields}: {:?}",
-                schedule.text()
-            );
-            errors.push(schedule.invalid(why));
-        }
-    }
+    let before = old.map(|old| Scope::root(old).at("spec"));
+    super::schedule::schedule(&spec, before.as_ref(), &mut errors);
     spec.at("startingDeadlineSeconds").not_negative(&mut errors);
     spec.at("concurrencyPolicy")
         .one_of(&["Allow", "Forbid", "Replace"], &mut errors);
@@ -105,10 +113,19 @@ pub(super) fn cron_job(new: &Value, old: Option<&Value>) -> Errors {
         .not_negative(&mut errors);
     spec.at("failedJobsHistoryLimit").not_negative(&mut errors);
     let job_template = spec.at("jobTemplate").at("spec");
-    if job_template.at("manualSelector").value == &Value::Bool(true) {
-        let why = "must be unset or false";
-        errors.push(job_template.at("manualSelector").invalid(why));
-    }
     job_spec(&job_template, &mut errors);
+    let selector = job_template.at("selector");
+    if selector.present() {
+        errors.push(selector.invalid("`selector` will be auto-generated"));
+    }
+    let manual = job_template.at("manualSelector");
+    if manual.value == &Value::Bool(true) {
+        let path = manual.path.clone();
+        errors.push(FieldError::not_supported(
+            path,
+            manual.value,
+            &["nil", "false"],
+        ));
+    }
     errors
 }

@@ -27,7 +27,16 @@ pub(super) fn policies(spec: &Scope<'_>, errors: &mut Errors) {
             errors.push(spec.at(key).invalid(why));
         }
     }
+    let most = spec.at("maxFailedIndexes");
+    let completions = spec.at("completions").integer();
+    if completions.is_some_and(|completions| most.integer().is_some_and(|most| most > completions))
+    {
+        errors.push(most.invalid("must be less than or equal to completions"));
+    }
     failure(spec, indexed, errors);
+    if indexed {
+        super::success_policy::policy(spec, errors);
+    }
     replacement(spec, errors);
     let manager = spec.at("managedBy");
     if manager.present() {

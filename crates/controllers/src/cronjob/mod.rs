@@ -256,14 +256,10 @@ impl CronJobs {
         let Some(job) = self.create(cron_job, &about, &name, &body).await? else {
             return Ok(());
         };
-        status.active.push(ActiveJob {
-            api_version: API_VERSION.to_owned(),
-            kind: "Job".to_owned(),
-            namespace: job.meta.namespace().to_owned(),
-            name,
-            uid: job.meta.uid.to_string(),
-            resource_version: job.meta.resource_version(),
-        });
+        // It may have been created, and have ended, before the status could be written.
+        if !job.is_finished() && !status.runs(&job.meta.uid) {
+            status.active.push(active(&job));
+        }
         status.last_schedule_time = Some(due.at);
         self.write(Arc::clone(cron_job), &status).await.map(drop)
     }
@@ -298,6 +294,18 @@ impl CronJobs {
                 Err(error)
             }
         }
+    }
+}
+
+/// A running Job as the status names it.
+fn active(job: &JobView) -> ActiveJob {
+    ActiveJob {
+        api_version: API_VERSION.to_owned(),
+        kind: "Job".to_owned(),
+        namespace: job.meta.namespace().to_owned(),
+        name: job.meta.name().to_owned(),
+        uid: job.meta.uid.to_string(),
+        resource_version: job.meta.resource_version(),
     }
 }
 

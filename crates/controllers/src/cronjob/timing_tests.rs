@@ -54,7 +54,7 @@ fn many_missed_starts_are_noticed(#[case] now: &str, #[case] many: bool) {
 
 #[rstest]
 #[case::in_time(json!({"startingDeadlineSeconds": 20}), "2026-01-01T01:00:20Z", Some(false))]
-#[case::out_of_reach(json!({"startingDeadlineSeconds": 20}), "2026-01-01T01:00:21Z", None)]
+#[case::too_late(json!({"startingDeadlineSeconds": 20}), "2026-01-01T01:00:21Z", Some(true))]
 #[case::fewer_missed(json!({"startingDeadlineSeconds": 200}), "2026-01-01T09:00:00Z", Some(false))]
 fn a_deadline_limits_the_reach(
     #[case] mut spec: Value,

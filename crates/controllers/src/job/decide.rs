@@ -172,8 +172,9 @@ fn restarted_too_often(seen: &Seen<'_>) -> bool {
     restarts >= seen.job.spec.backoff_limit.max(1)
 }
 
-/// How long until the deadline; zero when it has passed. A Job that is being resumed has its start
-/// yet to come.
+/// How long until the deadline; zero when it has passed.
+///
+/// Departs: a Job that is being resumed has its start yet to come.
 fn until_deadline(seen: &Seen<'_>) -> Option<Duration> {
     let spec = &seen.job.spec;
     let rests = spec.suspended || seen.job.status.holds("Suspended").is_some();

@@ -11,11 +11,19 @@ mod account;
 mod backoff;
 mod body;
 mod caches;
+#[cfg(test)]
+mod counting_tests;
 mod decide;
+#[cfg(test)]
+mod decide_tests;
 mod indexes;
 mod pace;
 mod policy;
+#[cfg(test)]
+mod policy_tests;
 mod seen;
+#[cfg(test)]
+mod testing;
 mod tracking;
 mod view;
 mod watch;
@@ -143,8 +151,9 @@ impl Jobs {
             .collect()
     }
 
-    /// The failures so far, newly ended pods included. After a restart, they are made out anew
-    /// from the pods that are left.
+    /// The failures so far, newly ended pods included.
+    ///
+    /// Departs: after a restart, they are made out anew from the pods that are left.
     fn record(&self, seen: &Seen<'_>, tally: &Tally) -> Record {
         let known = self.records.lock().get(&seen.job.meta.uid).copied();
         let before = known.unwrap_or_else(|| {

@@ -1,5 +1,7 @@
 //! Looks at a Job at once if it has had rest, else a second after the last look: hundreds of pods
 //! that end together are counted together.
+//!
+//! Departs: upstream waits a second each time.
 
 use super::watch::Work;
 use crate::runtime::{ObjectKey, Queue};

@@ -30,7 +30,9 @@ pub use budget::{Bound, BudgetCondition, BudgetStatus, BudgetView};
 pub use caches::{Caches, label_key};
 pub use namespace::{NamespaceView, ServiceAccountView};
 pub use node::{ImageNames, NodeView, Taint};
-pub use pod::{Condition, Container, ContainerRole, Phase, Placement, PodClaim, PodView, Port};
+pub use pod::{
+    Condition, Container, ContainerRole, Phase, Placement, PodClaim, PodView, PodWire, Port,
+};
 pub use replication::ReplicationControllerView;
 pub use selector::{Requirement, Selector, SelectorError};
 pub use service::{ServicePort, ServiceView, TargetPort};

@@ -186,4 +186,8 @@ async fn a_start_missed_by_more_than_the_deadline_is_gone() {
     .await;
     tokio::time::sleep(Duration::from_secs(600)).await;
     assert_eq!(rig.count(&rig.jobs()).await, 0);
+    assert_eq!(
+        rig.events("MissSchedule").await,
+        ["Missed scheduled time to start a job: Thu, 01 Jan 1970 01:00:00 +0000"]
+    );
 }

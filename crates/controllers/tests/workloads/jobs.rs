@@ -334,3 +334,140 @@ async fn pods_of_a_deleted_job_wait_for_nobody() {
     })
     .await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn hundreds_of_pods_are_counted_together() {
+    let rig = Rig::start().await;
+    rig.job(json!({"parallelism": 500, "completions": 500}))
+        .await;
+    let pods = rig.until_running(500).await;
+    let before = rig.work().await.metadata.resource_version.unwrap();
+    for pod in &pods {
+        rig.end_pod(pod, 0).await;
+    }
+    let took = rig.until_condition("Complete", "CompletionsReached").await;
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    assert_eq!(rig.work_status().await["succeeded"], 500);
+    let writes = rig.server.store().revision() - before.parse::<u64>().unwrap();
+    // Two for each pod (its end, its finalizer), and few for the Job.
+    assert!((1000..1100).contains(&writes), "{writes}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_policy_ends_the_job_or_looks_away() {
+    let rig = Rig::start().await;
+    rig.job(json!({
+        "parallelism": 2, "completions": 2, "backoffLimit": 0,
+        "podFailurePolicy": {"rules": [
+            {"action": "FailJob", "onExitCodes": {"operator": "In", "values": [42]}},
+            {"action": "Ignore", "onExitCodes": {"operator": "In", "values": [7]}},
+        ]},
+    }))
+    .await;
+    let pods = rig.until_running(2).await;
+    rig.end_pod(&pods[0], 7).await;
+    let pods = rig.until_running(2).await;
+    assert_eq!(rig.work_status().await["failed"], Value::Null);
+    rig.end_pod(&pods[1], 42).await;
+    rig.until_condition("Failed", "PodFailurePolicy").await;
+    let name = pods[1].metadata.name.as_deref().unwrap();
+    let message = format!(
+        "Container c for pod default/{name} failed with exit code 42 matching FailJob rule at \
+         index 0"
+    );
+    assert_eq!(condition(&rig.work().await, "Failed").2, message);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_index_has_its_own_limit_and_hands_its_failures_on() {
+    let rig = Rig::start().await;
+    rig.job(json!({
+        "completions": 2, "parallelism": 2, "completionMode": "Indexed", "backoffLimitPerIndex": 1,
+    }))
+    .await;
+    let count = "batch.kubernetes.io/job-index-failure-count";
+    for failures in ["0", "1"] {
+        let pods = rig.until_running(2).await;
+        let first = pods.iter().find(|pod| index(pod) == 0).unwrap();
+        assert_eq!(
+            first.metadata.annotations.as_ref().unwrap()[count],
+            failures
+        );
+        rig.end_pod(first, 1).await;
+    }
+    rig.see("the index fails", async || {
+        rig.work_status().await["failedIndexes"] == "0"
+    })
+    .await;
+    let rest = rig.until_running(1).await;
+    rig.end_pod(&rest[0], 0).await;
+    rig.until_condition("Failed", "FailedIndexes").await;
+    let status = rig.work_status().await;
+    assert_eq!(
+        (&status["failed"], &status["succeeded"]),
+        (&json!(2), &json!(1))
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn partial_success_is_enough() {
+    let rig = Rig::start().await;
+    rig.job(json!({
+        "completions": 3, "parallelism": 3, "completionMode": "Indexed",
+        "successPolicy": {"rules": [{"succeededIndexes": "1"}]},
+    }))
+    .await;
+    let pods = rig.until_running(3).await;
+    rig.end_pod(&pods[1], 0).await;
+    rig.until_condition("Complete", "SuccessPolicy").await;
+    assert_eq!(rig.work_status().await["completedIndexes"], "1");
+    assert!(rig.running().await.is_empty());
+    assert_eq!(
+        condition(&rig.work().await, "Complete").2,
+        "Matched rules at index 0"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_manager_keeps_its_jobs() {
+    let rig = Rig::start().await;
+    rig.job(json!({"managedBy": "example.com/other"})).await;
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    assert_eq!(rig.count(&rig.pods()).await, 0);
+    assert_eq!(rig.work_status().await, json!({}));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_selector_by_hand_takes_orphans_in() {
+    let rig = Rig::start().await;
+    let orphan = json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": "stray", "namespace": "default", "labels": {"of": "work"}},
+        "spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "i"}]},
+    });
+    rig.create(&rig.pods(), orphan).await;
+    rig.job(json!({
+        "manualSelector": true, "selector": {"matchLabels": {"of": "work"}},
+        "template": {"metadata": {"labels": {"of": "work"}}},
+    }))
+    .await;
+    rig.see("it is taken in", async || {
+        is_tracked(&rig.pods().get("stray").await.unwrap())
+    })
+    .await;
+    let stray = rig.pods().get("stray").await.unwrap();
+    rig.end_pod(&stray, 0).await;
+    rig.until_condition("Complete", "CompletionsReached").await;
+    assert_eq!(rig.count(&rig.pods()).await, 1);
+    // Left alone, its pods are nobody's.
+    let orphaning = DeleteParams {
+        propagation_policy: Some(kube::api::PropagationPolicy::Orphan),
+        ..DeleteParams::default()
+    };
+    rig.jobs().delete("work", &orphaning).await.unwrap();
+    rig.see("it goes", async || {
+        rig.jobs().get_opt("work").await.unwrap().is_none()
+    })
+    .await;
+    assert_eq!(rig.count(&rig.pods()).await, 1);
+}

@@ -12,6 +12,7 @@ mod controller;
 mod crash;
 mod demo;
 mod explain;
+mod jobs;
 mod kubectl;
 mod kubelets;
 mod lab1;
@@ -78,6 +79,7 @@ const EACH_KUBECTL: &[(&str, WithKubectl)] = &[
     ("streams", streams::all),
     ("bad_input", bad_input::all),
     ("explain", explain::all),
+    ("jobs", jobs::whole),
     ("lifecycle::objects_survive_a_restart", lifecycle::durable),
     ("safekeeping", safekeeping::keeps),
     ("controller", controller::follows),

@@ -8,7 +8,7 @@
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use plimsoll_engine::cron::{Cron, CronError, zone};
+use plimsoll_cron::{Cron, CronError, Schedule, zone};
 use proptest::prelude::*;
 use rstest::rstest;
 
@@ -293,4 +293,46 @@ fn covers(text: &str, time: jiff::civil::DateTime) -> bool {
         && matches(fields[1], time.hour(), 23)
         && matches(fields[3], time.month(), 12)
         && on
+}
+
+#[rstest]
+#[case::every("@every 1h30m", "2026-01-01T00:00:00.5Z", "2026-01-01T01:30:00Z")]
+#[case::fractions("@every 1.5m", "2026-01-01T00:00:00Z", "2026-01-01T00:01:30Z")]
+#[case::at_least_a_second("@every 100ms", "2026-01-01T00:00:00Z", "2026-01-01T00:00:01Z")]
+#[case::times("@hourly", "2026-01-01T00:00:00Z", "2026-01-01T01:00:00Z")]
+fn schedules_go_on(#[case] text: &str, #[case] after: &str, #[case] want: &str) {
+    let schedule: Schedule = text.parse().unwrap();
+    assert_eq!(schedule.next(&TimeZone::UTC, at(after)), Some(at(want)));
+}
+
+#[rstest]
+#[case::nothing("@every ")]
+#[case::no_unit("@every 5")]
+#[case::no_number("@every h")]
+#[case::another_unit("@every 5d")]
+#[case::huge("@every 99999999999h")]
+fn no_length_of_time(#[case] text: &str) {
+    let length = text.strip_prefix("@every ").unwrap().trim();
+    let error = text.parse::<Schedule>().unwrap_err();
+    let names = [
+        CronError::Length(length.to_owned()),
+        CronError::Name(text.trim().to_owned()),
+    ];
+    assert!(names.contains(&error), "{error:?}");
+}
+
+proptest! {
+    #[test]
+    fn the_last_of_a_schedule_is_the_last_that_next_finds(
+        minutes in 1_i64..50, now in instants(), back in 1_i64..100_000,
+    ) {
+        let after = now.checked_sub(jiff::SignedDuration::from_secs(back)).unwrap();
+        for text in [format!("@every {minutes}m"), format!("*/{minutes} * * * *")] {
+            let schedule: Schedule = text.parse().unwrap();
+            let next = |time: &Timestamp| schedule.next(&TimeZone::UTC, *time);
+            let times = std::iter::successors(next(&after), next);
+            let last = times.take_while(|time| *time <= now).last();
+            prop_assert_eq!(schedule.last_between(&TimeZone::UTC, after, now), last, "{}", text);
+        }
+    }
 }

@@ -7,7 +7,7 @@
 //! happens twice.
 //!
 //! ```
-//! use plimsoll_engine::cron::{Cron, zone};
+//! use plimsoll_cron::{Cron, zone};
 //!
 //! let weekdays: Cron = "0 8 * * MON-FRI".parse()?;
 //! let berlin = zone("Europe/Berlin")?;
