@@ -2,7 +2,9 @@
 
 use super::object::{self, Lives, metadata};
 use super::scope::{Errors, Scope, same};
+use super::volume;
 use crate::names;
+use crate::status::FieldError;
 use serde_json::Value;
 
 const MODES: [&str; 4] = [
@@ -24,9 +26,8 @@ pub(super) fn claim(new: &Value, old: Option<&Value>) -> Errors {
                 .required("at least 1 access mode is required"),
         );
     }
-    for mode in spec.items("accessModes") {
-        mode.one_of(&MODES, &mut errors);
-    }
+    access_modes(&spec, &mut errors);
+    class_name(&spec, &mut errors);
     object::selector(&spec.at("selector"), &mut errors);
     let storage = spec.path(&["resources", "requests", "storage"]);
     let named = Scope {
@@ -43,18 +44,40 @@ pub(super) fn claim(new: &Value, old: Option<&Value>) -> Errors {
     spec.at("volumeMode")
         .one_of(&["Block", "Filesystem"], &mut errors);
     if let Some(old) = old {
-        update(&spec, &Scope::root(old).at("spec"), &mut errors);
+        update(&Scope::root(new), &Scope::root(old), &mut errors);
     }
     errors
 }
 
+fn access_modes(spec: &Scope<'_>, errors: &mut Errors) {
+    let modes = spec.items("accessModes");
+    for mode in &modes {
+        mode.one_of(&MODES, errors);
+    }
+    if modes.len() > 1 && modes.iter().any(|mode| mode.text() == "ReadWriteOncePod") {
+        let why = "may not use ReadWriteOncePod with other access modes";
+        errors.push(spec.at("accessModes").forbidden(why));
+    }
+}
+
+fn class_name(spec: &Scope<'_>, errors: &mut Errors) {
+    let name = spec.at("storageClassName");
+    if !name.is_empty() {
+        name.name(names::is_dns_subdomain, errors);
+    }
+}
+
 fn update(new: &Scope<'_>, old: &Scope<'_>, errors: &mut Errors) {
+    let bound = new.path(&["status", "phase"]).text() == "Bound";
+    let has = old.path(&["status", "capacity", "storage"]).quantity();
+    let (new, old) = (&new.at("spec"), &old.at("spec"));
     let rest = |spec: &Scope<'_>| {
         let mut value = spec.value.clone();
         if let Some(map) = value.as_object_mut() {
-            for key in ["resources", "volumeAttributesClassName"] {
-                map.shift_remove(key);
+            if bound {
+                map.shift_remove("resources");
             }
+            map.shift_remove("volumeAttributesClassName");
             // The binder fills these in once.
             for key in ["volumeName", "storageClassName"] {
                 if old.at(key).is_empty() {
@@ -68,8 +91,10 @@ fn update(new: &Scope<'_>, old: &Scope<'_>, errors: &mut Errors) {
         errors.push(new.forbidden(UPDATE));
     }
     let size = |spec: &Scope<'_>| spec.path(&["resources", "requests", "storage"]).quantity();
+    // What was asked for in vain may be asked for no more; what is there cannot shrink.
     if let (Some(now), Some(before)) = (size(new), size(old))
         && now < before
+        && has.is_none_or(|has| now <= has)
     {
         let field = new.path(&["resources", "requests", "storage"]);
         errors.push(field.forbidden("field can not be less than status.capacity"));
@@ -80,12 +105,51 @@ pub(super) fn volume(new: &Value, old: Option<&Value>) -> Errors {
     let mut errors = metadata(new, old, Lives::InCluster, names::is_dns_subdomain);
     let spec = Scope::root(new).at("spec");
     spec.at("accessModes").require(&mut errors);
-    for mode in spec.items("accessModes") {
-        mode.one_of(&MODES, &mut errors);
+    access_modes(&spec, &mut errors);
+    class_name(&spec, &mut errors);
+    capacity(&spec.at("capacity"), &mut errors);
+    sources(&spec, &mut errors);
+    affinity(&spec, &mut errors);
+    let mode = spec.at("volumeMode");
+    if mode.present() {
+        mode.one_of(&["Block", "Filesystem"], &mut errors);
     }
-    if spec.path(&["capacity", "storage"]).quantity().is_none() {
-        errors.push(spec.at("capacity").required(""));
+    if let Some(old) = old {
+        volume_update(&spec, &Scope::root(old).at("spec"), &mut errors);
     }
+    let policy = spec.at("persistentVolumeReclaimPolicy");
+    policy.one_of(&["Delete", "Recycle", "Retain"], &mut errors);
+    if policy.text() == "Recycle" && spec.path(&["hostPath", "path"]).text() == "/" {
+        errors.push(policy.forbidden("may not be 'recycle' for a hostPath mount of '/'"));
+    }
+    errors
+}
+
+fn capacity(capacity: &Scope<'_>, errors: &mut Errors) {
+    if capacity.is_empty() {
+        errors.push(capacity.required(""));
+        return;
+    }
+    let entries = capacity.entries();
+    if entries.len() != 1 || capacity.at("storage").quantity().is_none() {
+        errors.push(FieldError::not_supported(
+            capacity.path.clone(),
+            capacity.value,
+            &["storage"],
+        ));
+    }
+    for (_, amount) in entries {
+        if amount
+            .quantity()
+            .is_some_and(|size| size.is_zero() || size.is_negative())
+        {
+            errors.push(amount.invalid("must be greater than zero"));
+        }
+    }
+}
+
+/// What a volume is made of: one thing.
+fn sources(spec: &Scope<'_>, errors: &mut Errors) {
     let sources: Vec<&str> = spec
         .value
         .as_object()
@@ -104,51 +168,95 @@ pub(super) fn volume(new: &Value, old: Option<&Value>) -> Errors {
             }
         }
     }
-    let mode = spec.at("volumeMode");
-    if mode.present() {
-        mode.one_of(&["Block", "Filesystem"], &mut errors);
+    if spec.at("hostPath").present() {
+        volume::host_path(&spec.at("hostPath"), errors);
     }
-    if let Some(old) = old {
-        let before = Scope::root(old).at("spec");
-        let changed = |key: &&str| {
-            let spare = NOT_SOURCES.contains(key);
-            !spare
-                && before.at(key).value.is_object()
-                && !same(spec.at(key).value, before.at(key).value)
-        };
-        let known = before.value.as_object().into_iter().flatten();
-        if known.map(|(key, _)| key.as_str()).any(|key| changed(&key)) {
-            let why = "spec.persistentvolumesource is immutable after creation";
-            errors.push(spec.at("persistentvolumesource").forbidden(why));
+    let local = spec.at("local");
+    if local.present() {
+        if local.at("path").require(errors) {
+            volume::no_backsteps(&local.at("path"), errors);
         }
-        spec.at("volumeMode")
-            .unchanged(&before.at("volumeMode"), &mut errors);
+        if spec.at("nodeAffinity").is_empty() {
+            let why = "Local volume requires node affinity";
+            errors.push(spec.at("nodeAffinity").required(why));
+        }
     }
-    let policy = spec.at("persistentVolumeReclaimPolicy");
-    policy.one_of(&["Delete", "Recycle", "Retain"], &mut errors);
-    errors
+    if spec.at("csi").present() {
+        for field in ["driver", "volumeHandle"] {
+            spec.at("csi").at(field).require(errors);
+        }
+    }
+}
+
+fn affinity(spec: &Scope<'_>, errors: &mut Errors) {
+    let affinity = spec.at("nodeAffinity");
+    if !affinity.present() {
+        return;
+    }
+    let required = affinity.at("required");
+    if !required.present() {
+        errors.push(required.required("must specify required node constraints"));
+    } else if required.at("nodeSelectorTerms").is_empty() {
+        let why = "must have at least one node selector term";
+        errors.push(required.at("nodeSelectorTerms").required(why));
+    }
+}
+
+fn volume_update(spec: &Scope<'_>, before: &Scope<'_>, errors: &mut Errors) {
+    let changed = |key: &&str| {
+        let spare = NOT_SOURCES.contains(key);
+        !spare
+            && before.at(key).value.is_object()
+            && !same(spec.at(key).value, before.at(key).value)
+    };
+    let known = before.value.as_object().into_iter().flatten();
+    if known.map(|(key, _)| key.as_str()).any(|key| changed(&key)) {
+        let why = "spec.persistentvolumesource is immutable after creation";
+        errors.push(spec.at("persistentvolumesource").forbidden(why));
+    }
+    spec.at("volumeMode")
+        .unchanged(&before.at("volumeMode"), errors);
+    if before.at("nodeAffinity").present() {
+        spec.at("nodeAffinity")
+            .unchanged(&before.at("nodeAffinity"), errors);
+    }
 }
 
 pub(super) fn class(new: &Value, old: Option<&Value>) -> Errors {
     let mut errors = metadata(new, old, Lives::InCluster, names::is_dns_subdomain);
     let root = Scope::root(new);
-    root.at("provisioner").require(&mut errors);
+    let provisioner = root.at("provisioner");
+    if provisioner.require(&mut errors) {
+        provisioner.name(names::is_qualified_name, &mut errors);
+    }
+    let parameters = root.at("parameters");
+    if parameters.value.get("").is_some() {
+        errors.push(FieldError::invalid(
+            parameters.path.clone(),
+            &"".into(),
+            "field can not be empty.",
+        ));
+    }
+    for topology in root.items("allowedTopologies") {
+        for expression in topology.items("matchLabelExpressions") {
+            expression.at("key").require(&mut errors);
+            expression.at("values").require(&mut errors);
+        }
+    }
     root.at("reclaimPolicy")
         .one_of(&["Delete", "Retain"], &mut errors);
     root.at("volumeBindingMode")
         .one_of(&["Immediate", "WaitForFirstConsumer"], &mut errors);
     if let Some(old) = old {
         let before = Scope::root(old);
-        for key in [
-            "parameters",
-            "provisioner",
-            "reclaimPolicy",
-            "volumeBindingMode",
-        ] {
+        for key in ["parameters", "provisioner", "reclaimPolicy"] {
             if !same(root.at(key).value, before.at(key).value) {
                 let why = format!("updates to {key} are forbidden.");
                 errors.push(root.at(key).forbidden(&why));
             }
+        }
+        for key in ["volumeBindingMode", "allowedTopologies"] {
+            root.at(key).unchanged(&before.at(key), &mut errors);
         }
     }
     errors
