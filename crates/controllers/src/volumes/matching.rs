@@ -94,3 +94,97 @@ pub fn unsuited(volume: &VolumeView, claim: &ClaimView) -> Option<&'static str> 
         None
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::Cached;
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    fn decode<V: Cached>(object: Value) -> V {
+        V::from_wire(serde_json::from_value::<V::Wire>(object).unwrap())
+    }
+
+    fn claim(mebibytes: u32, modes: &[&str]) -> ClaimView {
+        decode(json!({
+            "metadata": {"name": "c", "namespace": "n", "uid": "u"},
+            "spec": {"storageClassName": "k", "accessModes": modes,
+                "resources": {"requests": {"storage": format!("{mebibytes}Mi")}}},
+        }))
+    }
+
+    fn volume(name: &str, mebibytes: u32, change: Value) -> Arc<VolumeView> {
+        let mut object = json!({
+            "metadata": {"name": name},
+            "spec": {"storageClassName": "k", "accessModes": ["ReadWriteOnce"],
+                "capacity": {"storage": format!("{mebibytes}Mi")}},
+            "status": {"phase": "Available"},
+        });
+        for (key, value) in change.as_object().unwrap() {
+            object["spec"][key] = value.clone();
+        }
+        Arc::new(decode(object))
+    }
+
+    fn chosen(claim: &ClaimView, volumes: &[Arc<VolumeView>], choice: Choice<'_>) -> String {
+        let found = best(claim, volumes, choice);
+        found.map_or_else(String::new, |volume| volume.meta.name().to_owned())
+    }
+
+    #[test]
+    fn exact_access_modes_come_before_size() {
+        let more = json!({"accessModes": ["ReadWriteOnce", "ReadWriteMany"]});
+        let volumes = [volume("more", 1, more), volume("exact", 9, json!({}))];
+        let wanted = claim(1, &["ReadWriteOnce"]);
+        assert_eq!(chosen(&wanted, &volumes, Choice::Any), "exact");
+        let wanted = claim(1, &["ReadWriteMany"]);
+        assert_eq!(chosen(&wanted, &volumes, Choice::Any), "more");
+    }
+
+    #[test]
+    fn what_was_set_aside_comes_first_even_if_larger() {
+        let own = json!({"claimRef": {"namespace": "n", "name": "c"}});
+        let others = json!({"claimRef": {"namespace": "n", "name": "d"}});
+        let volumes = [
+            volume("free", 1, json!({})),
+            volume("others", 1, others),
+            volume("own", 9, own),
+        ];
+        let wanted = claim(1, &["ReadWriteOnce"]);
+        for choice in [Choice::Any, Choice::SetAside] {
+            assert_eq!(chosen(&wanted, &volumes, choice), "own");
+        }
+        assert_eq!(chosen(&wanted, &volumes[..2], Choice::SetAside), "");
+    }
+
+    #[test]
+    fn a_chosen_node_must_be_reached() {
+        let on = |zone: &str| {
+            json!({"nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions":
+                [{"key": "zone", "operator": "In", "values": [zone]}]}]}}})
+        };
+        let volumes = [volume("a", 1, on("a")), volume("b", 2, on("b"))];
+        let place = Place {
+            name: "node".into(),
+            labels: BTreeMap::from([("zone".into(), "b".into())]),
+        };
+        let wanted = claim(1, &["ReadWriteOnce"]);
+        assert_eq!(chosen(&wanted, &volumes, Choice::Reaching(&place)), "b");
+    }
+
+    proptest! {
+        #[test]
+        fn the_smallest_that_is_large_enough(wanted in 1..50_u32, sizes in proptest::collection::vec(1..100_u32, 0..20)) {
+            let volumes: Vec<_> = sizes
+                .iter()
+                .enumerate()
+                .map(|(at, size)| volume(&format!("v{at:02}"), *size, json!({})))
+                .collect();
+            let found = best(&claim(wanted, &["ReadWriteOnce"]), &volumes, Choice::Any);
+            let found = found.map(|volume| volume.capacity.value() >> 20);
+            let want = sizes.iter().copied().filter(|size| *size >= wanted).min();
+            prop_assert_eq!(found, want.map(i64::from));
+        }
+    }
+}

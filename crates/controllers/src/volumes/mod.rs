@@ -19,6 +19,7 @@ pub mod ephemeral;
 mod growth;
 pub mod matching;
 pub mod provision;
+mod reclaiming;
 mod shell;
 mod store;
 pub mod volume;
