@@ -35,6 +35,7 @@ pub(super) fn mount(site: &Site, container: &Container, attempt: u32) -> Result<
         source,
         target: PathBuf::from(target),
         read_only: false,
+        memory: None,
     })
 }
 

@@ -22,6 +22,7 @@ mod clock;
 mod fault;
 pub(crate) mod governor;
 mod helper;
+mod memory;
 mod netlink;
 mod network;
 mod probe;

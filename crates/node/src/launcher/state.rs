@@ -4,6 +4,7 @@ use super::birth::{self, Born};
 use super::cgroup::Cgroups;
 use super::fault::{Doing, Fault};
 use super::governor::{self, Account};
+use super::memory;
 use super::network::{ClusterNetwork, PodNetwork, open_socket};
 use super::program::{self, Joined, Program, Started};
 use super::protocol::{Answer, ExecOrder, Order, Purpose, Refusal, StartOrder};
@@ -174,6 +175,7 @@ impl State {
             let _gone = ClusterNetwork::remove_pod(&sandbox.network);
             self.cgroups.remove(&pod_group(&sandbox.spec));
         }
+        memory::remove(&self.pod_directory(uid));
         let _gone = fs::remove_dir_all(self.pod_directory(uid));
     }
 
@@ -194,11 +196,13 @@ impl State {
         self.scratch.join("pods").join(uid)
     }
 
-    fn start(&mut self, order: StartOrder) -> Result<Born, Refusal> {
+    fn start(&mut self, mut order: StartOrder) -> Result<Born, Refusal> {
+        let directory = self.pod_directory(&order.pod_uid);
         let sandbox = self
             .sandboxes
             .get(&order.pod_uid)
             .ok_or_else(|| Refusal::NoSuchSandbox(order.pod_uid.clone()))?;
+        memory::provide(&directory, &mut order.mounts)?;
         let pod = pod_group(&sandbox.spec);
         let group = pod.join(order.task.to_string());
         self.cgroups.add_container(&group, order.limits)?;

@@ -130,6 +130,20 @@ pub struct Mount {
     pub target: PathBuf,
     /// Whether writes are refused.
     pub read_only: bool,
+    /// Where it is a part of a volume in memory, which the runtime makes; `source` is not used then.
+    #[serde(default)]
+    pub memory: Option<InMemory>,
+}
+
+/// A part of a pod's volume in memory.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InMemory {
+    /// The volume.
+    pub name: String,
+    /// The most it holds, in bytes.
+    pub size_bytes: Option<u64>,
+    /// Path inside it; empty for the whole.
+    pub inside: String,
 }
 
 /// What to run.

@@ -1,7 +1,7 @@
 //! What claims are bound to.
 
 use super::attach::{Sharing, User};
-use super::{VolumeError, directory, host_path};
+use super::{VolumeError, directory, host_path, ownership};
 use crate::agent::view::Volume;
 use crate::agent::{ClusterError, Site};
 use k8s_openapi::api::core::v1::HostPathVolumeSource;
@@ -116,23 +116,26 @@ pub(super) async fn link(site: &Site, volume: &Volume) -> Result<(), VolumeError
         let why = format!("failed to find bound PV {name:?} for PVC UID {uid:?}");
         return Err(unusable(why));
     }
-    if persistent
-        .metadata
-        .annotations
-        .get(PROVISIONED_BY)
-        .map(String::as_str)
-        == Some(LOCAL_PROVISIONER)
-    {
+    let made_by = persistent.metadata.annotations.get(PROVISIONED_BY);
+    let is_local = made_by.is_some_and(|name| name == LOCAL_PROVISIONER);
+    if is_local {
         let sharing = Sharing::of(&persistent.spec.access_modes);
         let attached = &site.shared.attachments;
         attached
             .attach(&claim.spec.volume_name, sharing, user(site))
             .map_err(VolumeError::Attach)?;
     }
-    mount(site, volume, &persistent.spec).map_err(|why| VolumeError::SetUp {
+    let failed = |why| VolumeError::SetUp {
         volume: claim.spec.volume_name.clone(),
         why,
-    })
+    };
+    mount(site, volume, &persistent.spec).map_err(failed)?;
+    // Paths of the host that somebody offers belong to the host.
+    if !is_local && persistent.spec.host_path.is_some() {
+        return Ok(());
+    }
+    let linked = directory(site, &volume.name);
+    ownership::give_all(site, &linked).await.map_err(failed)
 }
 
 fn user(site: &Site) -> User {

@@ -1,7 +1,8 @@
 //! Volumes made of what the API holds: ConfigMaps, Secrets, fields of the pod, tokens.
 
 use super::directory;
-use super::files::{self, File, Files};
+use super::files::{self, Access, File, Files};
+use super::ownership;
 use crate::agent::Site;
 use crate::agent::environment::{field_value, keys, resource_value};
 use crate::agent::view::{Container, Volume};
@@ -70,7 +71,11 @@ pub(super) async fn update(
     if mounted.files.get(&volume.name) == Some(&files) {
         return Ok(());
     }
-    files::write(&directory(site, &volume.name), &files, mode)?;
+    let access = Access {
+        mode,
+        group: ownership::group(site),
+    };
+    files::write(&directory(site, &volume.name), &files, access)?;
     mounted.files.insert(volume.name.clone(), files);
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! Files of a volume, replaced all at once: `..data` points to the present set, and every name
 //! points through it.
 
+use super::ownership;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
@@ -17,8 +18,17 @@ pub(super) struct File {
 /// Files by their path in the volume.
 pub(super) type Files = BTreeMap<String, File>;
 
+/// Who may read the files of a volume.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Access {
+    /// Permission bits, where a file does not say.
+    pub(super) mode: Option<i32>,
+    /// The group that may read them in any case.
+    pub(super) group: Option<u32>,
+}
+
 /// Writes the files into the volume's directory.
-pub(super) fn write(directory: &Path, files: &Files, mode: Option<i32>) -> Result<(), String> {
+pub(super) fn write(directory: &Path, files: &Files, access: Access) -> Result<(), String> {
     for path in files.keys() {
         let inside = Path::new(path)
             .components()
@@ -27,10 +37,10 @@ pub(super) fn write(directory: &Path, files: &Files, mode: Option<i32>) -> Resul
             return Err(format!("path {path:?} must stay inside the volume"));
         }
     }
-    replace(directory, files, mode).map_err(|e| format!("cannot write files: {e}"))
+    replace(directory, files, access).map_err(|e| format!("cannot write files: {e}"))
 }
 
-fn replace(directory: &Path, files: &Files, mode: Option<i32>) -> io::Result<()> {
+fn replace(directory: &Path, files: &Files, access: Access) -> io::Result<()> {
     let old = fs::read_link(directory.join("..data")).ok();
     let number: Option<u64> = old
         .as_ref()
@@ -46,9 +56,16 @@ fn replace(directory: &Path, files: &Files, mode: Option<i32>) -> io::Result<()>
         fs::write(&target, &file.bytes)?;
         let bits = file
             .mode
-            .or(mode)
+            .or(access.mode)
             .and_then(|m| u32::try_from(m).ok())
             .unwrap_or(0o644);
+        let bits = match access.group {
+            Some(group) => {
+                ownership::give(&target, group)?;
+                bits | 0o440
+            }
+            None => bits,
+        };
         fs::set_permissions(&target, fs::Permissions::from_mode(bits & 0o777))?;
     }
     let fresh = directory.join("..data_tmp");
@@ -101,6 +118,13 @@ pub(super) fn open_to_all(directory: &Path) -> Result<(), String> {
 mod tests {
     use super::*;
 
+    fn access(mode: i32) -> Access {
+        Access {
+            mode: Some(mode),
+            group: None,
+        }
+    }
+
     #[test]
     fn a_second_write_replaces_the_files_behind_the_same_names() {
         let directory = tempfile::tempdir().unwrap();
@@ -110,7 +134,7 @@ mod tests {
         };
         for text in ["one", "two"] {
             let files = Files::from([("a".into(), file(text)), ("b/c".into(), file("x"))]);
-            write(directory.path(), &files, Some(0o600)).unwrap();
+            write(directory.path(), &files, access(0o600)).unwrap();
             assert_eq!(
                 fs::read_to_string(directory.path().join("a")).unwrap(),
                 text
@@ -135,8 +159,13 @@ mod tests {
             mode: None,
         };
         let both = Files::from([("a".into(), file()), ("b/c".into(), file())]);
-        write(directory.path(), &both, None).unwrap();
-        write(directory.path(), &Files::from([("a".into(), file())]), None).unwrap();
+        write(directory.path(), &both, Access::default()).unwrap();
+        write(
+            directory.path(),
+            &Files::from([("a".into(), file())]),
+            Access::default(),
+        )
+        .unwrap();
         assert!(directory.path().join("a").exists());
         assert!(fs::symlink_metadata(directory.path().join("b")).is_err());
     }
@@ -154,6 +183,6 @@ mod tests {
                 mode: None,
             },
         )]);
-        assert!(write(directory.path(), &files, None).is_err());
+        assert!(write(directory.path(), &files, Access::default()).is_err());
     }
 }

@@ -8,8 +8,9 @@ mod claim;
 mod content;
 mod files;
 mod host_path;
+mod ownership;
 mod refresh;
-mod sub_path;
+pub(crate) mod sub_path;
 
 pub(crate) use attach::Attachments;
 pub(crate) use refresh::Refresher;
@@ -17,9 +18,10 @@ pub(crate) use refresh::Refresher;
 use crate::agent::Site;
 use crate::agent::environment::expand;
 use crate::agent::view::{Container, Volume};
-use crate::runtime::Mount;
+use crate::runtime::{InMemory, Mount};
 use content::Mounted;
 use k8s_openapi::api::core::v1 as core;
+use plimsoll_quantity::Quantity;
 use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -115,7 +117,8 @@ async fn make(
     std::fs::create_dir_all(&directory)
         .map_err(|e| format!("cannot make {}: {e}", directory.display()))?;
     if volume.empty_dir.is_some() {
-        return files::open_to_all(&directory);
+        files::open_to_all(&directory)?;
+        return ownership::give_all(site, &directory).await;
     }
     content::update(site, volume, ip, mounted).await
 }
@@ -146,7 +149,12 @@ pub(crate) fn mounts(
             (_, Some(text)) if !text.is_empty() => expand(text, env),
             (_, _) => String::new(),
         };
-        let source = sub_path::resolve(&root, &inside).map_err(|why| {
+        let memory = in_memory(site, volume, &inside);
+        let source = match &memory {
+            Some(_) => Ok(PathBuf::new()),
+            None => sub_path::resolve(&root, &inside),
+        };
+        let source = source.map_err(|why| {
             let name = &container.name;
             format!(
                 "failed to prepare subPath for volumeMount {:?} of container {name:?}: {why}",
@@ -157,10 +165,28 @@ pub(crate) fn mounts(
             source,
             target: PathBuf::from(&mount.mount_path),
             read_only: mount.read_only == Some(true) || is_read_only(volume),
+            memory,
         });
     }
     mounts.sort_by_key(|mount| mount.target.components().count());
     Ok(mounts)
+}
+
+/// The part of a volume in memory, if it is one: as large as it may be, or as its node.
+fn in_memory(site: &Site, volume: &Volume, inside: &str) -> Option<InMemory> {
+    let source = volume.empty_dir.as_ref()?;
+    if source.medium.as_deref() != Some("Memory") {
+        return None;
+    }
+    let node = site.node.spec.memory_bytes;
+    let limit = source.size_limit.as_ref();
+    let limit = limit.and_then(|limit| limit.0.parse::<Quantity>().ok());
+    let limit = limit.and_then(|limit| u64::try_from(limit.value()).ok());
+    Some(InMemory {
+        name: volume.name.clone(),
+        size_bytes: Some(limit.filter(|limit| *limit > 0).unwrap_or(node).min(node)),
+        inside: inside.to_owned(),
+    })
 }
 
 /// Whether no container may write to the volume.

@@ -62,10 +62,13 @@ impl Refresher {
             wake,
             task: task.abort_handle(),
         };
-        self.0
-            .pods
-            .lock()
-            .insert(site.pod.metadata.uid.clone(), kept);
+        let uid = &site.pod.metadata.uid;
+        let mut pods = self.0.pods.lock();
+        pods.insert(uid.clone(), kept);
+        // Once more: something may have changed after it was read and before it was followed.
+        if let Some(kept) = pods.get(uid) {
+            kept.wake.send_modify(|_| {});
+        }
     }
 
     /// Takes note of a pod's new labels, annotations or resources.

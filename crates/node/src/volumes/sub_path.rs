@@ -7,7 +7,7 @@ use std::path::{Component, Path, PathBuf};
 ///
 /// Containers write to volumes, so what is there is not trusted: a symbolic link that leads out of
 /// the volume is refused.
-pub(super) fn resolve(root: &Path, inside: &str) -> Result<PathBuf, String> {
+pub(crate) fn resolve(root: &Path, inside: &str) -> Result<PathBuf, String> {
     if inside.is_empty() {
         return Ok(root.to_owned());
     }
