@@ -201,3 +201,25 @@ fn volumes_of_pods(#[case] source: Value, #[case] want: &str) {
     );
     assert_eq!(told("pods", pod, None), want);
 }
+
+#[rstest]
+#[case::fine(json!({"subPath": "a/b"}), "")]
+#[case::absolute(json!({"subPath": "/a"}),
+    "spec.containers[0].volumeMounts[0].subPath: Invalid value: \"/a\": must be a relative path")]
+#[case::back_step(json!({"subPathExpr": "$(A)/../b"}),
+    "spec.containers[0].volumeMounts[0].subPathExpr: Invalid value: \"$(A)/../b\": must not contain '..'")]
+#[case::both(json!({"subPath": "a", "subPathExpr": "b"}),
+    "spec.containers[0].volumeMounts[0].subPathExpr: Invalid value: \"b\": subPathExpr and subPath are mutually exclusive")]
+fn mounts_of_containers(#[case] change: Value, #[case] want: &str) {
+    let mut mount = json!({"name": "v", "mountPath": "/v"});
+    json_patch::merge(&mut mount, &change);
+    let pod = object(
+        Some("n"),
+        json!({"spec": {
+            "containers": [{"name": "c", "image": "i", "volumeMounts": [mount]}],
+            "volumes": [{"name": "v", "emptyDir": {}}],
+        }}),
+        json!({}),
+    );
+    assert_eq!(told("pods", pod, None), want);
+}

@@ -328,13 +328,16 @@ fn mounts(container: &Scope<'_>, volumes: &BTreeSet<String>, errors: &mut Errors
         if path.require(errors) && !paths.insert(path.text()) {
             errors.push(path.invalid("must be unique"));
         }
-        if mount
-            .at("subPath")
-            .text()
-            .split('/')
-            .any(|part| part == "..")
-        {
-            errors.push(mount.at("subPath").invalid("must not contain '..'"));
+        for key in ["subPath", "subPathExpr"] {
+            let inside = mount.at(key);
+            if inside.text().starts_with('/') {
+                errors.push(inside.invalid("must be a relative path"));
+            }
+            super::volume::no_backsteps(&inside, errors);
+        }
+        if !mount.at("subPath").is_empty() && !mount.at("subPathExpr").is_empty() {
+            let why = "subPathExpr and subPath are mutually exclusive";
+            errors.push(mount.at("subPathExpr").invalid(why));
         }
     }
 }
