@@ -80,7 +80,7 @@ fn source(volume: &Scope<'_>, errors: &mut Errors) {
     for kind in ["configMap", "secret"] {
         keys(&volume.at(kind), errors);
     }
-    fields(&volume.at("downwardAPI"), errors);
+    pod_fields(&volume.at("downwardAPI"), errors);
     projected(&volume.at("projected"), errors);
 }
 
@@ -125,7 +125,7 @@ fn keys(source: &Scope<'_>, errors: &mut Errors) {
 }
 
 /// The fields of the pod that are to appear.
-fn fields(source: &Scope<'_>, errors: &mut Errors) {
+fn pod_fields(source: &Scope<'_>, errors: &mut Errors) {
     for item in source.items("items") {
         if item.at("path").require(errors) {
             relative(&item.at("path"), errors);
@@ -160,7 +160,7 @@ fn projected(volume: &Scope<'_>, errors: &mut Errors) {
             }
             keys(&part.at(kind), errors);
         }
-        fields(&part.at("downwardAPI"), errors);
+        pod_fields(&part.at("downwardAPI"), errors);
         let token = part.at("serviceAccountToken");
         if token.present() {
             let seconds = token.at("expirationSeconds");
