@@ -16,6 +16,7 @@ mod jobs;
 mod kubectl;
 mod kubelets;
 mod lab1;
+mod lab5_storage;
 mod lifecycle;
 mod metrics;
 mod run;
@@ -76,6 +77,7 @@ const TRANSCRIPTS: &[(&str, &str)] = &[
 /// Tests for every kubectl.
 const EACH_KUBECTL: &[(&str, WithKubectl)] = &[
     ("lab1", lab1::whole),
+    ("lab5_storage", lab5_storage::whole),
     ("streams", streams::all),
     ("bad_input", bad_input::all),
     ("explain", explain::all),
