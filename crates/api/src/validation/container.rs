@@ -1,5 +1,6 @@
 //! Containers: names, images, ports, environment, resources, probes, mounts.
 
+use super::lifecycle;
 use super::scope::{Errors, Scope};
 use crate::names;
 use serde_json::Value;
@@ -26,6 +27,7 @@ pub(super) fn containers(spec: &Scope<'_>, volumes: &BTreeSet<String>, errors: &
             }
             let is_init = list == "initContainers";
             one(&container, is_init, errors);
+            lifecycle::container(spec, &container, errors);
             mounts(&container, volumes, errors);
             if !is_init {
                 ports_on_host(&container, &mut host_ports, errors);

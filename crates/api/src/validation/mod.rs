@@ -13,6 +13,7 @@ mod devices;
 mod flow_control;
 mod job_policy;
 mod job_update;
+mod lifecycle;
 mod limits;
 mod network;
 mod network_policy;

@@ -3,7 +3,7 @@
 use super::container;
 use super::object::{self, Lives};
 use super::scope::{Errors, Scope, same};
-use super::{placement, security, volume};
+use super::{lifecycle, placement, security, volume};
 use crate::names;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -61,6 +61,7 @@ pub(super) fn spec(spec: &Scope<'_>, errors: &mut Errors) {
     placement::claims(spec, errors);
     security::contexts(spec, errors);
     security::names_of(spec, errors);
+    lifecycle::pod(spec, errors);
 }
 
 /// What only a pod that is being made must meet.

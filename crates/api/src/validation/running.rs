@@ -34,8 +34,14 @@ pub fn resize(new: &Value, old: &Value) -> Vec<FieldError> {
             let kept = ["requests", "limits"]
                 .iter()
                 .all(|side| same(&others(container, side), &others(&before, side)));
-            if !kept {
+            let stays = |key: &str| same(container.at(key).value, before.at(key).value);
+            if !kept || !stays("resizePolicy") {
                 errors.push(new.forbidden("only cpu and memory resources are mutable"));
+            }
+            let runs_on = list == "containers" || container.at("restartPolicy").text() == "Always";
+            if !runs_on && !stays("resources") {
+                let why = "only cpu and memory resources for sidecar containers are mutable";
+                errors.push(new.forbidden(why));
             }
         }
     }
@@ -106,6 +112,19 @@ mod tests {
         "spec: Forbidden: only cpu and memory resources are mutable")]
     fn resizes(#[case] resources: Value, #[case] want: &str) {
         assert_eq!(texts(&resize(&pod(&resources), &pod(&json!({})))), want);
+    }
+
+    #[test]
+    fn of_init_containers_only_sidecars_are_resized() {
+        let pod = |policy: &str, cpu: &str| {
+            json!({"spec": {"initContainers": [{"name": "i", "restartPolicy": policy,
+                "resources": {"requests": {"cpu": cpu}}}]}})
+        };
+        assert_eq!(texts(&resize(&pod("Always", "2"), &pod("Always", "1"))), "");
+        assert_eq!(
+            texts(&resize(&pod("Never", "2"), &pod("Never", "1"))),
+            "spec: Forbidden: only cpu and memory resources for sidecar containers are mutable"
+        );
     }
 
     #[rstest]

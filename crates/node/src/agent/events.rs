@@ -62,8 +62,10 @@ impl Recorder {
         (reason, message): (&'static str, String),
     ) {
         let init = |name: &str| pod.spec.init_containers.iter().any(|c| c.name == name);
+        let ephemeral = |name: &str| pod.spec.ephemeral_containers.iter().any(|c| c.name == name);
         let field_path = match container {
             Some(name) if init(name) => format!("spec.initContainers{{{name}}}"),
+            Some(name) if ephemeral(name) => format!("spec.ephemeralContainers{{{name}}}"),
             Some(name) => format!("spec.containers{{{name}}}"),
             None => String::new(),
         };
@@ -81,7 +83,12 @@ impl Recorder {
     }
 
     /// About a node.
-    pub(crate) fn node(&self, node: &str, reason: &'static str, message: String) {
+    pub(crate) fn node(
+        &self,
+        node: &str,
+        (severity, reason): (Severity, &'static str),
+        message: String,
+    ) {
         drop(self.0.send(Event {
             kind: "Node",
             namespace: "default".to_owned(),
@@ -89,7 +96,7 @@ impl Recorder {
             uid: node.to_owned(),
             field_path: String::new(),
             node: node.to_owned(),
-            severity: "Normal",
+            severity: severity.name(),
             reason,
             message,
         }));

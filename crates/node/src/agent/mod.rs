@@ -11,6 +11,7 @@ pub mod demand;
 mod dial;
 pub mod environment;
 mod events;
+mod evicting;
 mod ledger;
 mod mailbox;
 pub mod names;
@@ -18,6 +19,7 @@ mod node;
 mod operate;
 mod outcome;
 pub mod plan;
+pub mod pressure;
 mod probing;
 mod report;
 pub mod resize;
@@ -168,6 +170,8 @@ pub(crate) struct Node {
     /// When and why its runtime broke down.
     pub(crate) broken: std::sync::OnceLock<(jiff::Timestamp, String)>,
     pub(crate) pool: Mutex<Pool>,
+    /// What it is short of.
+    pub(crate) pressure: Mutex<pressure::Pressure>,
     /// What its pods hold of it.
     pub(crate) ledger: Mutex<Ledger<mailbox::Outbox<Message>>>,
     pub(crate) stop: CancellationToken,
@@ -191,6 +195,8 @@ struct Roster {
 pub struct Agents {
     shared: Arc<Shared>,
     roster: Arc<Mutex<Roster>>,
+    /// When nodes count as short of something; `None` where nobody looks.
+    thresholds: Arc<Mutex<Option<pressure::Thresholds>>>,
     stop: CancellationToken,
 }
 
@@ -210,6 +216,7 @@ impl Agents {
     /// A node with an unusable address range, or one that its runtime cannot make.
     pub async fn start(config: Config) -> Result<Self, AgentError> {
         let agents = Self::start_silent(config).await?;
+        agents.set_thresholds(pressure::Thresholds::default());
         agents.spawn(node::keep_alive(agents.clone()));
         Ok(agents)
     }
@@ -238,6 +245,7 @@ impl Agents {
         let agents = Self {
             shared,
             roster: Arc::default(),
+            thresholds: Arc::default(),
             stop,
         };
         for spec in config.nodes {
@@ -279,6 +287,7 @@ impl Agents {
             since: self.shared.clock.now(),
             broken: std::sync::OnceLock::new(),
             pool: Mutex::new(pool),
+            pressure: Mutex::default(),
             ledger: Mutex::new(Ledger::new(
                 Amounts {
                     cpu_milli: spec.cpu_milli,

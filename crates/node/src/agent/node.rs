@@ -1,5 +1,7 @@
 //! The Node objects and leases of the agents.
 
+use super::events::Severity;
+use super::pressure::Signal;
 use super::status::time;
 use super::{Agents, Node, Shared};
 use serde_json::{Value, json};
@@ -26,7 +28,9 @@ pub(crate) async fn register(shared: Arc<Shared>, node: Arc<Node>) {
         pause = (pause * 2).min(Duration::from_secs(5));
     }
     let message = format!("Node {} status is now: NodeReady", node.name);
-    shared.events.node(&node.name, "NodeReady", message);
+    shared
+        .events
+        .node(&node.name, (Severity::Normal, "NodeReady"), message);
     renew(&shared, &node).await;
     let why = node.runtime.breakdown().await;
     break_down(&shared, &node, why).await;
@@ -37,7 +41,18 @@ async fn break_down(shared: &Shared, node: &Node, why: String) {
     tracing::error!(node = %node.name, %why, "the container runtime has broken down");
     let message = format!("Node {} status is now: NodeNotReady: {why}", node.name);
     drop(node.broken.set((shared.clock.now(), why)));
-    shared.events.node(&node.name, "NodeNotReady", message);
+    shared
+        .events
+        .node(&node.name, (Severity::Normal, "NodeNotReady"), message);
+    write_status(shared, node).await;
+}
+
+/// Writes the node's status, because it has changed.
+pub(crate) async fn show(shared: Arc<Shared>, node: Arc<Node>) {
+    write_status(&shared, &node).await;
+}
+
+async fn write_status(shared: &Shared, node: &Node) {
     let path = format!("/api/v1/nodes/{}/status", node.name);
     let body = json!({ "status": status(shared, node) });
     while let Err(error) = shared.cluster.merge(&path, &body).await {
@@ -180,23 +195,30 @@ fn status(shared: &Shared, node: &Node) -> Value {
         }
     };
     let [holds, reason, message] = &ready;
-    let condition = |kind: &str, holds: &str, reason: &str, message: &str| {
+    let condition = |kind: &str, since, holds: &str, (reason, message): (&str, &str)| {
         json!({
             "type": kind, "status": holds, "reason": reason, "message": message,
-            "lastHeartbeatTime": now,
-            "lastTransitionTime": time(if kind == "Ready" { since } else { node.since }),
+            "lastHeartbeatTime": now, "lastTransitionTime": time(since),
         })
     };
+    let pressure = node.pressure.lock();
+    let short = |signal: Signal| {
+        let shows = pressure.shows(signal);
+        let holds = if shows { "True" } else { "False" };
+        let since = pressure.since(signal).unwrap_or(node.since);
+        condition(signal.condition(), since, holds, signal.claim(shows))
+    };
+    let pids = (
+        "KubeletHasSufficientPID",
+        "kubelet has sufficient PID available",
+    );
     json!({
         "capacity": resources, "allocatable": resources,
         "conditions": [
-            condition("MemoryPressure", "False", "KubeletHasSufficientMemory",
-                "kubelet has sufficient memory available"),
-            condition("DiskPressure", "False", "KubeletHasNoDiskPressure",
-                "kubelet has no disk pressure"),
-            condition("PIDPressure", "False", "KubeletHasSufficientPID",
-                "kubelet has sufficient PID available"),
-            condition("Ready", holds, reason, message),
+            short(Signal::Memory),
+            short(Signal::Disk),
+            condition("PIDPressure", node.since, "False", pids),
+            condition("Ready", since, holds, (reason.as_str(), message.as_str())),
         ],
         "addresses": addresses(node),
         "daemonEndpoints": {

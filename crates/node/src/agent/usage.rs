@@ -68,6 +68,7 @@ impl Sampler {
             }
             self.failing = failed;
             let now = self.agents.shared.clock.now();
+            self.agents.relieve(&read, now);
             let round = self.round(&read, now);
             if self.samples.send(round).await.is_err() {
                 return;

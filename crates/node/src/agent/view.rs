@@ -92,6 +92,8 @@ pub struct PodSpec {
     pub set_hostname_as_fqdn: bool,
     /// Host name instead of any other.
     pub hostname_override: Option<String>,
+    /// What it puts up with.
+    pub tolerations: Vec<core::Toleration>,
     /// User, groups and the like for all containers.
     pub security_context: Option<Box<core::PodSecurityContext>>,
 }
@@ -303,6 +305,12 @@ impl Pod {
         self.spec.dns_config = None;
         self.spec.host_aliases = Vec::new();
         self.spec.security_context = None;
+        // Only a wildcard or the taint of memory pressure matters to a node.
+        self.spec.tolerations.retain(|t| {
+            let key = t.key.as_deref().unwrap_or_default();
+            key.is_empty() || key == "node.kubernetes.io/memory-pressure"
+        });
+        self.spec.tolerations.shrink_to_fit();
         let PodSpec {
             containers,
             init_containers,

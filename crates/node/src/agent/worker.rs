@@ -44,6 +44,8 @@ pub(crate) enum Message {
     },
     /// The node has set aside what the pod waited for.
     Granted,
+    /// The node gives the pod up.
+    Evict(PodFailure),
     /// A container was asked to end, after its hook.
     Asked { index: usize, id: String },
 }
@@ -135,6 +137,9 @@ impl Worker {
         if self.state.over {
             return;
         }
+        if let Some(why) = super::evicting::refusal(&self.site.node, self.pod()) {
+            return self.reject("Evicted", &why);
+        }
         let wanted = super::demand::of_pod(self.pod());
         let uid = &self.pod().metadata.uid;
         let admitted = self.site.node.ledger.lock().admit(uid, wanted);
@@ -149,12 +154,26 @@ impl Worker {
             } => "OutOfmemory",
             Shortage { .. } => "OutOfpods",
         };
-        self.event(None, Severity::Warning, (reason, message.clone()));
+        self.reject(reason, &message);
+    }
+
+    fn reject(&mut self, reason: &'static str, message: &str) {
+        self.event(None, Severity::Warning, (reason, message.to_owned()));
         self.state.failed = Some(PodFailure {
             reason,
             message: format!("Pod was rejected: {message}"),
             at: FailedAt::Admission,
         });
+    }
+
+    /// The node is short of something, and this pod has to go.
+    fn evict(&mut self, failure: PodFailure) {
+        if self.state.failed.is_none() && !self.state.over {
+            let what = (failure.reason, failure.message.clone());
+            self.event(None, Severity::Warning, what);
+            self.report.dirty = true;
+            self.state.failed = Some(failure);
+        }
     }
 
     /// Gives back what the node has set aside for the pod, and passes it on.
@@ -465,6 +484,7 @@ impl Worker {
             }
             Message::Resized { index, result } => self.resized(index, result),
             Message::Granted => self.request_resize(),
+            Message::Evict(failure) => self.evict(failure),
             Message::Asked { index, id } => self.asked(index, &id),
         }
     }

@@ -2,7 +2,8 @@
 //! against the real API server in virtual time.
 
 use crate::agent_cluster::{POD, World, condition, is_ready};
-use plimsoll_node::runtime::simulated::Steady;
+use jiff::Timestamp;
+use plimsoll_node::runtime::simulated::{PodKey, Steady, UsageModel};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
@@ -289,4 +290,65 @@ async fn one_container_can_make_all_of_them_begin_anew() {
         .await;
     let last = &pod["status"]["containerStatuses"][1]["lastState"]["terminated"];
     assert_eq!(last["exitCode"], 7);
+}
+
+/// Uses whatever the pod's name says, in MiB, where it is a number.
+#[derive(Debug)]
+struct ByName;
+
+impl UsageModel for ByName {
+    fn usage(&self, pod: PodKey<'_>, _container: &str, _now: Timestamp) -> (u64, u64) {
+        let mebibytes = pod.name.trim_start_matches('m').parse::<u64>();
+        (1, mebibytes.unwrap_or(1) << 20)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_short_of_memory_evicts_the_pod_beyond_its_request_and_says_so() {
+    let world = World::start(Arc::new(ByName)).await;
+    world.create(json!({})).await;
+    world.until("ready", is_ready).await;
+    // The node has 8 GiB. The larger pod keeps its promise, the smaller one does not.
+    beside(&world, "m5000", sized("app", "1", "5Gi")).await;
+    beside(&world, "m3150", json!({"name": "app", "image": "nginx"})).await;
+    let path = "/api/v1/namespaces/default/pods/m3150";
+    let mut pod = Value::Null;
+    for _ in 0..1000 {
+        pod = world.api.get(path).await.unwrap();
+        if pod["status"]["phase"] == "Failed" {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let status = &pod["status"];
+    assert_eq!(status["reason"], "Evicted", "{status}");
+    assert_eq!(
+        status["message"],
+        "The node was low on resource: memory. Threshold quantity: 100Mi, available: 41Mi. \
+         Container app was using 3150Mi, request is 0, has larger consumption of memory. "
+    );
+    let target = condition(&pod, "DisruptionTarget");
+    assert_eq!(target["status"], "True");
+    assert_eq!(target["reason"], "TerminationByKubelet");
+    let node: Value = world.api.get("/api/v1/nodes/n1").await.unwrap();
+    let pressure = condition(&node, "MemoryPressure");
+    assert_eq!(pressure["status"], "True");
+    assert_eq!(pressure["reason"], "KubeletHasInsufficientMemory");
+    // Nobody without a promise is taken on meanwhile.
+    beside(&world, "late", json!({"name": "app", "image": "nginx"})).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let late: Value = world
+        .api
+        .get("/api/v1/namespaces/default/pods/late")
+        .await
+        .unwrap();
+    assert_eq!(
+        late["status"]["message"],
+        "Pod was rejected: The node had condition: [MemoryPressure]. "
+    );
+    // The others stay, and the pressure is over five minutes later.
+    tokio::time::sleep(Duration::from_secs(310)).await;
+    assert!(is_ready(&world.api.get(POD).await.unwrap()));
+    let node: Value = world.api.get("/api/v1/nodes/n1").await.unwrap();
+    assert_eq!(condition(&node, "MemoryPressure")["status"], "False");
 }

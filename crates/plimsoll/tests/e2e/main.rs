@@ -19,6 +19,7 @@ mod lab1;
 mod lab5_storage;
 mod lifecycle;
 mod metrics;
+mod podlife;
 mod run;
 mod safekeeping;
 mod streams;
@@ -82,6 +83,7 @@ const EACH_KUBECTL: &[(&str, WithKubectl)] = &[
     ("bad_input", bad_input::all),
     ("explain", explain::all),
     ("jobs", jobs::whole),
+    ("podlife", podlife::whole),
     ("lifecycle::objects_survive_a_restart", lifecycle::durable),
     ("safekeeping", safekeeping::keeps),
     ("controller", controller::follows),

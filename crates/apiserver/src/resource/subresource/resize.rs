@@ -93,45 +93,47 @@ fn copy_version(new: &mut Value, asked: &Value) {
 
 /// Takes over `resources` and `resizePolicy` container by container.
 fn resize(new: &mut Value, asked: &Value) -> Vec<FieldError> {
-    let wanted = meta::list(asked, &["spec", "containers"]).to_vec();
-    let containers = meta::object_mut(new, &["spec"]).get_mut("containers");
     let mut errors = Vec::new();
-    let containers = containers
-        .and_then(Value::as_array_mut)
-        .into_iter()
-        .flatten();
-    for (index, container) in containers.enumerate() {
-        let name = meta::text(container, &["name"]).to_owned();
-        let Some(other) = wanted.iter().find(|c| meta::text(c, &["name"]) == name) else {
-            let field = format!("spec.containers[{index}]");
-            errors.push(FieldError::forbidden(
-                field,
-                "containers may not be removed by a resize",
-            ));
-            continue;
-        };
-        for list in ["requests", "limits"] {
-            let lost = meta::at(container, &["resources", list])
-                .and_then(Value::as_object)
-                .into_iter()
-                .flatten()
-                .any(|(resource, _)| meta::at(other, &["resources", list, resource]).is_none());
-            if lost {
-                let field = format!("spec.containers[{index}].resources.{list}");
-                errors.push(FieldError::forbidden(
-                    field,
-                    format!("resource {list} cannot be removed"),
-                ));
-            }
-        }
-        let container = meta::as_object(container);
-        for key in ["resources", "resizePolicy"] {
-            if let Some(value) = other.get(key) {
-                container.insert(key.into(), value.clone());
-            }
+    for list in ["containers", "initContainers"] {
+        let wanted = meta::list(asked, &["spec", list]);
+        let containers = meta::object_mut(new, &["spec"]).get_mut(list);
+        let containers = containers
+            .and_then(Value::as_array_mut)
+            .into_iter()
+            .flatten();
+        for (index, container) in containers.enumerate() {
+            let field = format!("spec.{list}[{index}]");
+            resize_one(container, wanted, &field, &mut errors);
         }
     }
     errors
+}
+
+fn resize_one(container: &mut Value, wanted: &[Value], field: &str, errors: &mut Vec<FieldError>) {
+    let name = meta::text(container, &["name"]).to_owned();
+    let Some(other) = wanted.iter().find(|c| meta::text(c, &["name"]) == name) else {
+        let why = "containers may not be removed by a resize";
+        errors.push(FieldError::forbidden(field.to_owned(), why));
+        return;
+    };
+    for side in ["requests", "limits"] {
+        let lost = meta::at(container, &["resources", side])
+            .and_then(Value::as_object)
+            .into_iter()
+            .flatten()
+            .any(|(resource, _)| meta::at(other, &["resources", side, resource]).is_none());
+        if lost {
+            let field = format!("{field}.resources.{side}");
+            let why = format!("resource {side} cannot be removed");
+            errors.push(FieldError::forbidden(field, why));
+        }
+    }
+    let container = meta::as_object(container);
+    for key in ["resources", "resizePolicy"] {
+        if let Some(value) = other.get(key) {
+            container.insert(key.into(), value.clone());
+        }
+    }
 }
 
 fn add_ephemeral(new: &mut Value, asked: &Value) -> Vec<FieldError> {

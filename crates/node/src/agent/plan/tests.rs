@@ -184,3 +184,79 @@ fn a_pod_that_is_over_does_not_wait_for_its_ephemeral_containers() {
     let stop = plan(&pod, &state, at(6));
     assert!(matches!(stop, Action::Stop { index: 2, .. }), "{stop:?}");
 }
+
+#[test]
+fn a_program_that_cannot_start_shows_why_and_is_then_held_back() {
+    let pod = pod("Always");
+    let mut state = up(&pod);
+    state.containers[0].last = Some(Box::new(ended(128, 5)));
+    state.containers[0].backoff.raise(at(5), at(5));
+    state.containers[0].run = Run::Waiting {
+        reason: "RunContainerError",
+        message: "no such program".into(),
+        until: Some(at(7)),
+    };
+    assert_eq!(plan(&pod, &state, at(6)), Action::Wait(Some(at(7))));
+    assert_eq!(
+        plan(&pod, &state, at(7)),
+        Action::Hold {
+            index: 0,
+            until: at(15)
+        }
+    );
+    assert_eq!(plan(&pod, &state, at(15)), Action::Start(0));
+}
+
+#[test]
+fn a_container_may_want_all_others_to_begin_anew() {
+    let mut pod = pod("Never");
+    pod.spec.containers[0].restart_policy_rules = serde_json::from_value(json!([
+        {"action": "RestartAllContainers", "exitCodes": {"operator": "In", "values": [3]}},
+    ]))
+    .unwrap();
+    let mut state = up(&pod);
+    state.containers[0].ended(ended(3, 5));
+    assert_eq!(plan(&pod, &state, at(5)), Action::RestartAll(0));
+    state.restart_all(at(5), None);
+    assert_eq!(plan(&pod, &state, at(5)), Action::Start(0));
+    state.containers[0].ended(ended(4, 6));
+    assert_eq!(plan(&pod, &state, at(6)), Action::RemoveSandbox);
+}
+
+#[test]
+fn sidecars_end_after_the_main_container_the_last_one_first() {
+    let pod: Pod = serde_json::from_value(json!({
+        "metadata": {"name": "web", "namespace": "default", "uid": "u1"},
+        "spec": {"restartPolicy": "Never", "containers": [{"name": "app"}], "initContainers": [
+            {"name": "a", "restartPolicy": "Always"}, {"name": "b", "restartPolicy": "Always"}]},
+    }))
+    .unwrap();
+    let mut state = up(&pod);
+    for container in &mut state.containers {
+        container.running(live(0));
+        container.started = true;
+    }
+    state.containers[2].ended(ended(0, 5));
+    for (index, next) in [(1, 0), (0, 1)] {
+        let stop = plan(&pod, &state, at(5));
+        assert!(
+            matches!(stop, Action::Stop { index: i, .. } if i == index),
+            "{stop:?}"
+        );
+        state.containers[index].ended(ended(143, 5));
+        assert_eq!(state.containers[next].is_running(), index == 1);
+    }
+    assert_eq!(plan(&pod, &state, at(5)), Action::RemoveSandbox);
+}
+
+#[rstest::rstest]
+#[case::a_long_grace(30, 40)]
+#[case::none_at_all(0, 12)]
+fn a_program_gets_two_seconds_at_least(#[case] grace: i64, #[case] want: i64) {
+    let mut stop = crate::agent::state::Stop::new(at(10), at(10 + grace));
+    assert_eq!(stop.deadline, at(want));
+    stop.hurry(at(11));
+    assert_eq!(stop.deadline, at(12));
+    stop.asked(at(20));
+    assert_eq!(stop.deadline, at(22));
+}

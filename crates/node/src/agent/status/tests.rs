@@ -115,3 +115,131 @@ fn a_pod_without_requests_is_best_effort_and_equal_limits_guarantee() {
     pod.spec.containers[0].resources.requests = [("cpu".into(), "500m".into())].into();
     assert_eq!(qos(&pod), "Burstable");
 }
+
+/// A pod with an init container, a sidecar and a main container that never restarts.
+fn with_sidecar() -> Pod {
+    serde_json::from_value(json!({
+        "metadata": {"name": "web", "namespace": "default", "uid": "u1"},
+        "spec": {"restartPolicy": "Never", "containers": [{"name": "app"}],
+            "initContainers": [{"name": "init"}, {"name": "side", "restartPolicy": "Always"}]},
+    }))
+    .unwrap()
+}
+
+fn runs() -> Live {
+    Live {
+        id: "simulated://1".into(),
+        image_id: "simulated:nginx".into(),
+        since: at(1),
+    }
+}
+
+/// What three containers have come to: exit codes, or `None` while they run.
+#[rstest::rstest]
+#[case::the_sidecar_starts([Some(0), None], "Pending")]
+#[case::init_failed_but_the_sidecar_runs([Some(1), None], "Pending")]
+#[case::init_failed([Some(1), Some(0)], "Failed")]
+fn before_the_main_container(#[case] codes: [Option<i32>; 2], #[case] want: &str) {
+    let pod = with_sidecar();
+    let mut state = PodState::new(&pod, at(0));
+    for (container, code) in state.containers.iter_mut().zip(codes) {
+        container.running(runs());
+        if let Some(code) = code {
+            container.ended(ended(code));
+        }
+    }
+    assert_eq!(phase(&pod, &state), want);
+}
+
+#[rstest::rstest]
+#[case::all_run(None, None, "Running")]
+#[case::the_sidecar_still_runs(Some(0), None, "Running")]
+#[case::a_failure_waits_for_it_too(Some(2), None, "Running")]
+#[case::all_has_ended(Some(0), Some(143), "Succeeded")]
+#[case::all_has_ended_badly(Some(2), Some(143), "Failed")]
+fn after_the_main_container(
+    #[case] main: Option<i32>,
+    #[case] side: Option<i32>,
+    #[case] want: &str,
+) {
+    let pod = with_sidecar();
+    let mut state = PodState::new(&pod, at(0));
+    for (container, code) in state.containers.iter_mut().zip([Some(0), side, main]) {
+        container.running(runs());
+        if let Some(code) = code {
+            container.ended(ended(code));
+        }
+    }
+    assert_eq!(phase(&pod, &state), want);
+    assert_eq!(is_terminal(&pod, &state), want != "Running");
+}
+
+#[test]
+fn a_rejected_pod_shows_why_and_no_containers() {
+    let pod = pod("Always");
+    let mut state = PodState::new(&pod, at(0));
+    state.failed = Some(crate::agent::state::PodFailure {
+        reason: "OutOfcpu",
+        message: "Pod was rejected: no".into(),
+        at: FailedAt::Admission,
+    });
+    let shown = status(&pod, &state, "10.0.0.1".parse().unwrap(), &[]);
+    assert_eq!(shown["phase"], "Failed");
+    assert_eq!(shown["reason"], "OutOfcpu");
+    assert!(shown["containerStatuses"].is_null());
+}
+
+#[test]
+fn an_evicted_pod_shows_its_reason_when_it_has_ended() {
+    let pod = pod("Always");
+    let mut state = up(&pod);
+    state.failed = Some(crate::agent::state::PodFailure {
+        reason: "Evicted",
+        message: "The node was low on resource: memory. ".into(),
+        at: FailedAt::Life(Some(0)),
+    });
+    let shown = status(&pod, &state, "10.0.0.1".parse().unwrap(), &[]);
+    assert_eq!(shown["phase"], "Running");
+    assert!(shown["reason"].is_null());
+    assert_eq!(
+        condition(&shown, "DisruptionTarget")["reason"],
+        "TerminationByKubelet"
+    );
+    state.containers[0].ended(ended(137));
+    let shown = status(&pod, &state, "10.0.0.1".parse().unwrap(), &[]);
+    assert_eq!(shown["phase"], "Failed");
+    assert_eq!(shown["reason"], "Evicted");
+    assert_eq!(condition(&shown, "Ready")["reason"], "PodFailed");
+}
+
+#[test]
+fn a_resize_shows_as_pending_and_then_in_progress() {
+    let before = pod("Always");
+    let mut after = before.clone();
+    after.metadata.generation = Some(4);
+    after.spec.containers[0].resources.requests = [("cpu".into(), "200m".into())].into();
+    let mut state = up(&after);
+    let mut resize = Resize::of(&before);
+    resize.pending = Some(crate::agent::resize::Pending {
+        reason: "Deferred",
+        message: "not now".into(),
+    });
+    state.resize = Some(Box::new(resize));
+    let shown = status(&after, &state, "10.0.0.1".parse().unwrap(), &[]);
+    let pending = condition(&shown, "PodResizePending");
+    assert_eq!(
+        (&pending["status"], &pending["reason"]),
+        (&json!("True"), &json!("Deferred"))
+    );
+    assert_eq!(pending["observedGeneration"], 4);
+    let container = &shown["containerStatuses"][0];
+    assert_eq!(container["allocatedResources"]["cpu"], "100m");
+    let seen = seen_conditions(&shown);
+    state.resize.as_mut().unwrap().grant(&after);
+    let shown = status(&after, &state, "10.0.0.1".parse().unwrap(), &seen);
+    assert_eq!(condition(&shown, "PodResizeInProgress")["status"], "True");
+    let container = &shown["containerStatuses"][0];
+    assert_eq!(container["allocatedResources"]["cpu"], "200m");
+    assert_eq!(container["resources"]["requests"]["cpu"], "100m");
+    assert_eq!(passed(&shown, &seen), ["PodResizePending"]);
+}
