@@ -34,8 +34,8 @@ impl Agents {
         for node in self.nodes() {
             let used = read.nodes.get(&node.name).map_or(0, |n| n.memory_bytes);
             let memory = Reading::memory(&thresholds, node.spec.memory_bytes, used);
-            let real = node.runtime.runs_processes();
-            let on_disk = real.then(|| *disk.get_or_insert_with(|| self.disk(&thresholds)));
+            let has_files = node.runtime.runs_processes();
+            let on_disk = has_files.then(|| *disk.get_or_insert_with(|| self.disk(&thresholds)));
             let readings = [Some(memory), on_disk.flatten()];
             for reading in readings.into_iter().flatten() {
                 self.observe(&node, reading, (&thresholds, now));

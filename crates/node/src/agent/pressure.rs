@@ -185,7 +185,8 @@ impl Pressure {
             (Signal::Disk, self.shows(Signal::Disk)),
         ]
         .into_iter()
-        .filter_map(|(signal, refused)| refused.then(|| signal.condition()))
+        .filter(|(_, refused)| *refused)
+        .map(|(signal, _)| signal.condition())
         .collect();
         let refused = !shown.is_empty() && priority < CRITICAL;
         refused.then(|| format!("The node had condition: [{}]. ", shown.join(", ")))
