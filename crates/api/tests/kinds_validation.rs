@@ -182,6 +182,42 @@ fn a_selector_never_changes() {
     json!({"spec": {"ports": [{"port": 80, "name": "a"}, {"port": 81}]}}),
     "spec.ports[1].name: Required value"
 )]
+#[case::health_without_a_balancer(
+    json!({"spec": {"healthCheckNodePort": 30_001}}),
+    "spec.healthCheckNodePort: Invalid value: 30001: may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'"
+)]
+#[case::a_class_without_a_balancer(
+    json!({"spec": {"loadBalancerClass": "example.com/x"}}),
+    "spec.loadBalancerClass: Forbidden: may only be used when `type` is 'LoadBalancer'"
+)]
+#[case::source_ranges_without_a_balancer(
+    json!({"spec": {"loadBalancerSourceRanges": ["10.0.0.0/8"]}}),
+    "spec.loadBalancerSourceRanges: Forbidden: may only be used when `type` is 'LoadBalancer'"
+)]
+#[case::a_source_range_that_is_none(
+    json!({"spec": {"type": "LoadBalancer", "loadBalancerSourceRanges": ["10.0.0.0"]}}),
+    "spec.loadBalancerSourceRanges[0]: Invalid value: \"10.0.0.0\": must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"
+)]
+#[case::the_kubelets_port(
+    json!({"spec": {"type": "LoadBalancer", "ports": [{"port": 10_250}]}}),
+    "spec.ports[0].port: Invalid value: 10250: may not expose port 10250 externally since it is used by kubelet"
+)]
+#[case::an_external_loopback(
+    json!({"spec": {"externalIPs": ["127.0.0.1"]}}),
+    "spec.externalIPs[0]: Invalid value: \"127.0.0.1\": may not be in the loopback range (127.0.0.0/8, ::1/128)"
+)]
+#[case::an_external_link_local(
+    json!({"spec": {"externalIPs": ["169.254.1.1"]}}),
+    "spec.externalIPs[0]: Invalid value: \"169.254.1.1\": may not be in the link-local range (169.254.0.0/16, fe80::/10)"
+)]
+#[case::an_unknown_distribution(
+    json!({"spec": {"trafficDistribution": "PreferFar"}}),
+    "spec.trafficDistribution: Unsupported value: \"PreferFar\": supported values: \"PreferClose\", \"PreferSameNode\", \"PreferSameZone\""
+)]
+#[case::a_family_twice(
+    json!({"spec": {"ipFamilies": ["IPv4", "IPv4"]}}),
+    "spec.ipFamilies[1]: Duplicate value: \"IPv4\""
+)]
 fn a_service_is_refused(#[case] patch: Value, #[case] message: &str) {
     assert_eq!(validate(SERVICES, &service(patch), None), [message]);
 }

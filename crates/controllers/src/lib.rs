@@ -24,6 +24,7 @@ pub mod revisions;
 pub mod runtime;
 pub mod scheduler;
 pub mod serviceaccount;
+pub mod servicelb;
 pub mod statefulset;
 pub mod supervisor;
 pub mod ttl;

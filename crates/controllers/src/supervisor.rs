@@ -5,19 +5,22 @@ use crate::runtime::{Recorder, Writer};
 use kube::Client;
 use plimsoll_clock::Clock;
 use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
 
 /// Names that [`Options::without`] takes.
-pub const CONTROLLERS: [&str; 19] = [
+pub const CONTROLLERS: [&str; 21] = [
     "deployment",
     "replicaset",
     "statefulset",
     "replicationcontroller",
     "endpointslice",
     "endpoints",
+    "endpointslicemirroring",
+    "servicelb",
     "garbage",
     "namespace",
     "serviceaccount",
@@ -48,6 +51,9 @@ pub struct Options {
     /// Directory of the volumes that are made for claims. `None` as in virtual time: volumes are
     /// made, but no directories.
     pub volumes: Option<PathBuf>,
+    /// First of the host's loopback addresses that Services of type LoadBalancer get. `None` leaves
+    /// them to somebody else.
+    pub load_balancers: Option<Ipv4Addr>,
 }
 
 impl Default for Options {
@@ -58,6 +64,7 @@ impl Default for Options {
             node_grace: Some(Duration::from_secs(50)),
             terminated_pods: 12_500,
             volumes: None,
+            load_balancers: None,
         }
     }
 }
@@ -145,6 +152,10 @@ pub fn start_all(context: &Context) -> JoinSet<()> {
             }
             "endpointslice" => drop(tasks.spawn(crate::endpointslice::control(context))),
             "endpoints" => drop(tasks.spawn(crate::endpoints::control(context))),
+            "servicelb" => drop(tasks.spawn(crate::servicelb::control(context))),
+            "endpointslicemirroring" => {
+                drop(tasks.spawn(crate::endpointslice::mirroring::control(context)));
+            }
             "garbage" => drop(tasks.spawn(crate::garbage::control(context))),
             "namespace" => drop(tasks.spawn(crate::namespace::control(context))),
             "serviceaccount" => drop(tasks.spawn(crate::serviceaccount::control(context))),

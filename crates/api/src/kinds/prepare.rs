@@ -165,7 +165,28 @@ pub(super) fn service_update(new: &mut Value, old: &Value) {
     }
     if kind == "NodePort" || kind == "LoadBalancer" {
         keep_node_ports(spec, old);
+    }
+    if asks_for_health(spec) {
         keep_if_unset(spec, old, "healthCheckNodePort");
+    } else {
+        drop_if_kept(spec, old, "healthCheckNodePort");
+    }
+    if kind != "LoadBalancer" && old_kind == "LoadBalancer" {
+        drop_if_kept(spec, old, "allocateLoadBalancerNodePorts");
+        drop_if_kept(spec, old, "loadBalancerClass");
+    }
+}
+
+/// Whether load balancers need a port at which nodes tell how many endpoints they have.
+fn asks_for_health(spec: &Map<String, Value>) -> bool {
+    let is = |key: &str, value: &str| spec.get(key).is_some_and(|v| v == value);
+    is("type", "LoadBalancer") && is("externalTrafficPolicy", "Local")
+}
+
+/// Removes what a Service no longer can have, unless the client set it anew.
+fn drop_if_kept(spec: &mut Map<String, Value>, old: &Value, key: &str) {
+    if spec.get(key) == meta::at(old, &["spec", key]) {
+        spec.shift_remove(key);
     }
 }
 

@@ -23,6 +23,7 @@ pub(super) fn endpoints(new: &Value, old: Option<&Value>) -> Errors {
         for list in ["addresses", "notReadyAddresses"] {
             for address in subset.items(list) {
                 ip(&address.at("ip"), &mut errors);
+                label(&address.at("hostname"), &mut errors);
             }
         }
         let ports = subset.items("ports");
@@ -36,6 +37,13 @@ pub(super) fn endpoints(new: &Value, old: Option<&Value>) -> Errors {
         }
     }
     errors
+}
+
+/// A DNS label where there is one.
+fn label(field: &Scope<'_>, errors: &mut Errors) {
+    if !field.is_empty() {
+        field.name(names::is_dns_label, errors);
+    }
 }
 
 fn ip(address: &Scope<'_>, errors: &mut Errors) {
@@ -85,6 +93,7 @@ pub(super) fn slice(new: &Value, old: Option<&Value>) -> Errors {
             MOST_ADDRESSES,
             &mut errors,
         );
+        label(&endpoint.at("hostname"), &mut errors);
         if endpoint.at("addresses").is_empty() {
             let why = "must contain at least 1 address";
             errors.push(endpoint.at("addresses").required(why));
@@ -99,6 +108,7 @@ pub(super) fn slice(new: &Value, old: Option<&Value>) -> Errors {
     }
     let mut seen = std::collections::BTreeSet::new();
     for port in root.items("ports") {
+        label(&port.at("name"), &mut errors);
         if !seen.insert(port.at("name").text()) {
             errors.push(port.at("name").duplicate());
         }

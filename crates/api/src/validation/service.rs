@@ -1,11 +1,18 @@
 //! Services.
 
 use super::object::{self, Lives};
+use super::prefix::Prefix;
 use super::scope::{Errors, Scope};
 use crate::names;
 use crate::status::FieldError;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+/// What is said of a text that is no address.
+const ADDRESS: &str = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
+/// The port of node agents.
+const KUBELET: i64 = 10_250;
 
 pub(super) fn service(new: &Value, old: Option<&Value>) -> Errors {
     let mut errors = object::metadata(new, old, Lives::InNamespace, names::is_dns_1035_label);
@@ -36,6 +43,14 @@ pub(super) fn service(new: &Value, old: Option<&Value>) -> Errors {
     let internal = spec.at("internalTrafficPolicy");
     if internal.present() {
         internal.one_of(&["Cluster", "Local"], &mut errors);
+    }
+    health_port(&spec, kind, &mut errors);
+    balancer(&spec, kind, &mut errors);
+    families(&spec, &mut errors);
+    let distribution = spec.at("trafficDistribution");
+    if distribution.present() {
+        let known = ["PreferClose", "PreferSameNode", "PreferSameZone"];
+        distribution.one_of(&known, &mut errors);
     }
     if let Some(old) = old {
         update(&spec, &Scope::root(old).at("spec"), &mut errors);
@@ -74,15 +89,94 @@ fn by_type(spec: &Scope<'_>, kind: &str, errors: &mut Errors) {
     }
     for ip in spec.items("clusterIPs") {
         let text = ip.text();
-        if text != "None" && text.parse::<std::net::IpAddr>().is_err() {
+        if text != "None" && text.parse::<IpAddr>().is_err() {
             errors
                 .push(ip.invalid("must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"));
         }
     }
     for ip in spec.items("externalIPs") {
-        if ip.text().parse::<std::net::IpAddr>().is_err() {
-            errors
-                .push(ip.invalid("must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"));
+        match ip.text().parse::<IpAddr>() {
+            Ok(address) => errors.extend(special(address).map(|why| ip.invalid(why))),
+            Err(_) => errors.push(ip.invalid(ADDRESS)),
+        }
+    }
+}
+
+/// Why an address cannot be one that others reach a Service at.
+fn special(address: IpAddr) -> Option<&'static str> {
+    if address.is_unspecified() {
+        return Some("may not be unspecified (0.0.0.0 or ::)");
+    }
+    if address.is_loopback() {
+        return Some("may not be in the loopback range (127.0.0.0/8, ::1/128)");
+    }
+    let (link_local, multicast) = match address {
+        IpAddr::V4(ip) => (ip.is_link_local(), matches!(ip.octets(), [224, 0, 0, _])),
+        IpAddr::V6(ip) => {
+            let [first, ..] = ip.segments();
+            (first & 0xffc0 == 0xfe80, first & 0xff0f == 0xff02)
+        }
+    };
+    if link_local {
+        return Some("may not be in the link-local range (169.254.0.0/16, fe80::/10)");
+    }
+    multicast.then_some("may not be in the link-local multicast range (224.0.0.0/24, ff02::/16)")
+}
+
+/// Where load balancers ask for a Service's health.
+fn health_port(spec: &Scope<'_>, kind: &str, errors: &mut Errors) {
+    let port = spec.at("healthCheckNodePort");
+    if port.integer().is_none_or(|number| number == 0) {
+        return;
+    }
+    port.port(errors);
+    if kind != "LoadBalancer" || spec.at("externalTrafficPolicy").text() != "Local" {
+        errors.push(port.invalid(
+            "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'",
+        ));
+    }
+}
+
+/// What only load balancers have.
+fn balancer(spec: &Scope<'_>, kind: &str, errors: &mut Errors) {
+    const ONLY: &str = "may only be used when `type` is 'LoadBalancer'";
+    let ranges = spec.at("loadBalancerSourceRanges");
+    if kind != "LoadBalancer" {
+        let fields = [
+            ranges,
+            spec.at("allocateLoadBalancerNodePorts"),
+            spec.at("loadBalancerClass"),
+        ];
+        let set = fields
+            .iter()
+            .filter(|field| field.present() && !field.is_empty());
+        errors.extend(set.map(|field| field.forbidden(ONLY)));
+        return;
+    }
+    for port in spec.items("ports") {
+        if port.at("port").integer() == Some(KUBELET) {
+            let why = "may not expose port 10250 externally since it is used by kubelet";
+            errors.push(port.at("port").invalid(why));
+        }
+    }
+    for range in spec.items("loadBalancerSourceRanges") {
+        if Prefix::parse(range.text().trim()).is_none() {
+            errors.push(range.invalid(Prefix::WANTED));
+        }
+    }
+}
+
+fn families(spec: &Scope<'_>, errors: &mut Errors) {
+    let policy = spec.at("ipFamilyPolicy");
+    if policy.present() {
+        let known = ["PreferDualStack", "RequireDualStack", "SingleStack"];
+        policy.one_of(&known, errors);
+    }
+    let mut seen = BTreeSet::new();
+    for family in spec.items("ipFamilies") {
+        family.one_of(&["IPv4", "IPv6"], errors);
+        if !seen.insert(family.text()) {
+            errors.push(family.duplicate());
         }
     }
 }
@@ -154,6 +248,18 @@ fn update(new: &Scope<'_>, old: &Scope<'_>, errors: &mut Errors) {
         return;
     }
     let (was, is) = (old.at("clusterIP").text(), new.at("clusterIP").text());
+    let (old_health, health) = (old.at("healthCheckNodePort"), new.at("healthCheckNodePort"));
+    let asked = |port: &Scope<'_>| port.integer().filter(|number| *number != 0);
+    if let (Some(before), Some(now)) = (asked(&old_health), asked(&health))
+        && before != now
+    {
+        errors.push(health.invalid("field is immutable"));
+    }
+    let (old_class, class) = (old.at("loadBalancerClass"), new.at("loadBalancerClass"));
+    let balanced = |spec: &Scope<'_>| spec.at("type").text() == "LoadBalancer";
+    if balanced(new) && balanced(old) && old_class.text() != class.text() {
+        errors.push(class.invalid("may not change once set"));
+    }
     if !was.is_empty() && was != is {
         let ips = new.at("clusterIPs");
         let field = format!("{}[0]", ips.path);

@@ -254,18 +254,15 @@ impl Allocator {
             let mut taken = self.taken.lock();
             let chosen = match asked {
                 None if !wants || writer.run == Run::Dry => continue,
-                None => {
-                    let range = u32::from(*self.ports.start())..=u32::from(*self.ports.end());
-                    let used = taken.ports.iter().map(|p| u32::from(*p)).collect();
-                    pick(&writer.server.0.random, range, &used).and_then(|p| u16::try_from(p).ok())
-                }
+                None => self.free_port(writer, &taken),
                 Some(asked) => u16::try_from(asked).ok().filter(|p| {
                     let free = !taken.ports.contains(p) || own.contains(p) || mine.contains(p);
                     self.ports.contains(p) && free
                 }),
             };
             let Some(chosen) = chosen else {
-                errors.push(self.port_error(index, asked));
+                let field = format!("spec.ports[{index}].nodePort");
+                errors.push(self.port_error(field, asked));
                 continue;
             };
             mine.push(chosen);
@@ -274,11 +271,53 @@ impl Allocator {
             }
             meta::as_object(port).insert("nodePort".into(), chosen.into());
         }
+        errors.extend(self.claim_health_port(writer, service, &own, claim));
         errors
     }
 
-    fn port_error(&self, index: usize, asked: Option<i64>) -> FieldError {
-        let field = format!("spec.ports[{index}].nodePort");
+    /// Takes the port at which load balancers ask whether nodes have endpoints.
+    fn claim_health_port(
+        &self,
+        writer: &Writer<'_>,
+        service: &mut Value,
+        own: &[u16],
+        claim: &mut Claim<'_>,
+    ) -> Option<FieldError> {
+        let is = |key: &str, value: &str| meta::text(service, &["spec", key]) == value;
+        let needed = is("type", "LoadBalancer") && is("externalTrafficPolicy", "Local");
+        if !needed || writer.run == Run::Dry {
+            return None;
+        }
+        let asked = meta::integer(service, &["spec", "healthCheckNodePort"]);
+        let mut taken = self.taken.lock();
+        let chosen = match asked.filter(|port| *port != 0) {
+            None => self.free_port(writer, &taken),
+            Some(asked) => u16::try_from(asked).ok().filter(|port| {
+                let free = !taken.ports.contains(port) || own.contains(port);
+                free && self.ports.contains(port)
+            }),
+        };
+        let Some(chosen) = chosen else {
+            let field = "spec.healthCheckNodePort".to_owned();
+            return Some(self.port_error(field, asked));
+        };
+        if taken.ports.insert(chosen) {
+            claim.ports.push(chosen);
+        }
+        drop(taken);
+        let spec = meta::object_mut(service, &["spec"]);
+        spec.insert("healthCheckNodePort".into(), chosen.into());
+        None
+    }
+
+    fn free_port(&self, writer: &Writer<'_>, taken: &Taken) -> Option<u16> {
+        let range = u32::from(*self.ports.start())..=u32::from(*self.ports.end());
+        let used = taken.ports.iter().map(|p| u32::from(*p)).collect();
+        let picked = pick(&writer.server.0.random, range, &used)?;
+        u16::try_from(picked).ok()
+    }
+
+    fn port_error(&self, field: String, asked: Option<i64>) -> FieldError {
         let in_range = asked
             .and_then(|p| u16::try_from(p).ok())
             .is_some_and(|port| self.ports.contains(&port));
@@ -325,7 +364,9 @@ fn addresses(service: &Value) -> Vec<u32> {
 
 fn ports(service: &Value) -> Vec<u16> {
     let list = meta::list(service, &["spec", "ports"]).iter();
+    let health = meta::integer(service, &["spec", "healthCheckNodePort"]);
     list.filter_map(|p| meta::integer(p, &["nodePort"]))
+        .chain(health)
         .filter_map(|p| u16::try_from(p).ok())
         .filter(|p| *p != 0)
         .collect()

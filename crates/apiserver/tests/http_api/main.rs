@@ -12,6 +12,7 @@ mod aggregation;
 mod apply;
 mod audit;
 mod autoscaling;
+mod balancing;
 mod conversion;
 mod credentials;
 mod custom;

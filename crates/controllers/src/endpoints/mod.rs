@@ -1,21 +1,22 @@
 //! Keeps the Endpoints object of each service that has a selector, for clients that still read it.
 
-use crate::endpointslice::members::{self, EndpointPort, TRIGGER, TargetRef};
+pub(crate) mod view;
+
+use crate::endpointslice::members::{self, TargetRef};
+use crate::endpointslice::trigger::{TRIGGER, Triggers};
 use crate::pods::{PodView, ServiceView};
-use crate::runtime::{
-    Action, Cache, Cached, Deletion, Meta, ObjectKey, Queue, Reconcile, WriteError, run, wire,
-};
+use crate::runtime::{Action, Cache, Deletion, ObjectKey, Queue, Reconcile, WriteError, run};
 use crate::supervisor::Context;
-use k8s_openapi::NamespaceResourceScope;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::runtime::watcher;
-use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use view::{Address, EndpointsView, EndpointsWire, Port, Subset};
 
-const MANAGED_BY: &str = "endpoints.kubernetes.io/managed-by";
-const MANAGER: &str = "endpoint-controller";
+/// Label: who keeps an Endpoints object.
+pub(crate) const MANAGED_BY: &str = "endpoints.kubernetes.io/managed-by";
+/// The value of [`MANAGED_BY`] for what is kept here.
+pub(crate) const MANAGER: &str = "endpoint-controller";
 const HEADLESS: &str = "service.kubernetes.io/headless";
 const OVER_CAPACITY: &str = "endpoints.kubernetes.io/over-capacity";
 /// Most addresses in one object.
@@ -33,12 +34,18 @@ pub async fn control(context: Context) {
     members::watch(&context, &queue);
     let add = queue.clone();
     endpoints.on_change(move |change| add.add(change.key.clone()));
-    match run(Arc::new(Endpoints { context, endpoints }), queue).await {}
+    let controller = Endpoints {
+        context,
+        kept: endpoints,
+        triggers: Triggers::default(),
+    };
+    match run(Arc::new(controller), queue).await {}
 }
 
 struct Endpoints {
     context: Context,
-    endpoints: Cache<EndpointsView>,
+    kept: Cache<EndpointsView>,
+    triggers: Triggers,
 }
 
 impl Reconcile for Endpoints {
@@ -51,65 +58,87 @@ impl Reconcile for Endpoints {
 
     async fn reconcile(&self, key: &ObjectKey) -> Result<Action, WriteError> {
         let writer = &self.context.writer;
-        let current = self.endpoints.get(key);
+        let current = self.kept.get(key);
         let Some(service) = self.context.caches.services.get(key) else {
+            self.triggers.forget(key);
             if let Some(current) = current {
                 let deletion = Deletion::of(&current.meta.uid);
                 writer.delete::<EndpointsWire>(key, &deletion).await?;
             }
             return Ok(Action::Wait);
         };
-        if service.selector.is_none() || service.meta.is_deleting() {
+        if !members::are_kept(&service) {
             return Ok(Action::Wait);
         }
         let (subsets, pods) = self.subsets(&service);
-        if current
-            .as_ref()
-            .is_some_and(|current| current.subsets == subsets)
-        {
+        let labels = labels(&service);
+        let same = |current: &Arc<EndpointsView>| {
+            let now = current
+                .meta
+                .labels
+                .iter()
+                .map(|(key, value)| (&**key, &**value));
+            current.subsets == subsets && now.eq(labels.iter().map(|(key, value)| (*key, *value)))
+        };
+        if current.as_ref().is_some_and(same) {
             return Ok(Action::Wait);
         }
         let annotations = json!({
-            (TRIGGER): members::trigger(&service, &pods),
+            (TRIGGER): self.triggers.of(&service, &pods),
             (OVER_CAPACITY): (pods.len() > LIMIT).then_some("truncated"),
         });
-        let metadata = json!({"annotations": annotations, "labels": labels(&service)});
-        let outcome = if current.is_some() {
-            let patch = json!({"metadata": metadata, "subsets": subsets});
-            writer.patch(&self.endpoints, key, &patch).await
-        } else {
-            let body = body(&service, metadata, &subsets);
-            writer
-                .create(&self.endpoints, service.meta.namespace(), &body)
-                .await
-        };
-        match outcome {
-            // Someone else's object of this name; taking it over is not ours to do.
-            Err(error) if error.is_already_exists() || error.is_namespace_terminating() => {
-                Ok(Action::Wait)
+        if current.is_none() {
+            let body = body(&service, &labels, &annotations, &subsets);
+            let namespace = service.meta.namespace();
+            match writer.create(&self.kept, namespace, &body).await {
+                // Made by somebody else before the service had a selector: taken over below.
+                Err(error) if error.is_already_exists() => {}
+                Err(error) if error.is_namespace_terminating() => return Ok(Action::Wait),
+                Err(error) => return Err(error),
+                Ok(_) => return Ok(Action::Wait),
             }
-            Err(error) => Err(error),
-            Ok(_) => Ok(Action::Wait),
         }
+        let labels = labels_patch(current.as_deref(), &labels);
+        let metadata = json!({"annotations": annotations, "labels": labels});
+        let patch = json!({"metadata": metadata, "subsets": subsets});
+        writer.patch(&self.kept, key, &patch).await?;
+        Ok(Action::Wait)
     }
 }
 
 fn body(
     service: &ServiceView,
-    mut metadata: serde_json::Value,
+    labels: &BTreeMap<&str, &str>,
+    annotations: &Value,
     subsets: &[Subset],
-) -> serde_json::Value {
-    if let Some(map) = metadata.as_object_mut() {
-        map.insert("name".into(), service.meta.name().into());
-    }
+) -> Value {
+    let mut annotations = annotations.clone();
     // A creation has nothing to remove, so no nulls.
-    if let Some(map) = metadata
-        .pointer_mut("/annotations")
-        .and_then(|a| a.as_object_mut())
-    {
+    if let Some(map) = annotations.as_object_mut() {
         map.retain(|_, value| !value.is_null());
     }
-    json!({"apiVersion": "v1", "kind": "Endpoints", "metadata": metadata, "subsets": subsets})
+    json!({
+        "apiVersion": "v1", "kind": "Endpoints",
+        "metadata": {
+            "name": service.meta.name(), "labels": labels, "annotations": annotations,
+        },
+        "subsets": subsets,
+    })
+}
+
+/// Sets the labels and removes others that are there.
+fn labels_patch(current: Option<&EndpointsView>, labels: &BTreeMap<&str, &str>) -> Value {
+    let now = current
+        .into_iter()
+        .flat_map(|current| current.meta.labels.iter());
+    let gone = now.filter(|(key, _)| !labels.contains_key(&**key));
+    let mut patch: Map<String, Value> = gone
+        .map(|(key, _)| (key.to_string(), Value::Null))
+        .collect();
+    for (key, value) in labels {
+        patch.insert((*key).to_owned(), (*value).into());
+    }
+    Value::Object(patch)
 }
 
 fn labels(service: &ServiceView) -> BTreeMap<&str, &str> {
@@ -128,34 +157,42 @@ fn labels(service: &ServiceView) -> BTreeMap<&str, &str> {
 
 impl Endpoints {
     fn subsets(&self, service: &ServiceView) -> (Vec<Subset>, Vec<Arc<PodView>>) {
+        let groups = members::groups(&self.context, service);
+        let is_ready = |pod: &PodView| service.publish_not_ready || pod.is_ready();
+        // Pods on their way out have no address here, unless unready ones do, too.
+        let shown = |pod: &&Arc<PodView>| service.publish_not_ready || !pod.meta.is_deleting();
+        let pods: Vec<Arc<PodView>> = groups.values().flatten().map(Arc::clone).collect();
+        let ready = pods
+            .iter()
+            .filter(shown)
+            .filter(|pod| is_ready(pod))
+            .count();
+        // Where there is no room for all, those that work come first.
+        let mut room = [ready.min(LIMIT), LIMIT.saturating_sub(ready)];
         let mut subsets = Vec::new();
-        let mut pods = Vec::new();
-        let mut room = LIMIT;
-        for (ports, members) in members::groups(&self.context, service) {
-            let mut subset = Subset {
-                addresses: None,
-                not_ready_addresses: None,
-                ports: None,
-            };
-            for pod in &members {
-                let excluded = pod.meta.is_deleting() && !service.publish_not_ready;
-                if excluded || room == 0 {
-                    continue;
-                }
-                room -= 1;
-                let ready = service.publish_not_ready || pod.is_ready();
-                let list = if ready {
-                    &mut subset.addresses
+        for (ports, members) in groups {
+            let (mut works, mut waits) = (Vec::new(), Vec::new());
+            let [room_ready, room_unready] = &mut room;
+            for pod in members.iter().filter(shown) {
+                let (list, room) = if is_ready(pod) {
+                    (&mut works, &mut *room_ready)
                 } else {
-                    &mut subset.not_ready_addresses
+                    (&mut waits, &mut *room_unready)
                 };
-                list.get_or_insert_default().push(address(service, pod));
+                if *room > 0 {
+                    *room -= 1;
+                    list.push(address(service, pod));
+                }
             }
-            subset.ports = (!ports.is_empty()).then(|| ports.into_iter().map(Port::from).collect());
-            if subset.addresses.is_some() || subset.not_ready_addresses.is_some() {
-                subsets.push(subset);
+            if !works.is_empty() || !waits.is_empty() {
+                let some = |list: Vec<Address>| (!list.is_empty()).then_some(list);
+                let ports: Vec<Port> = ports.into_iter().map(Port::from).collect();
+                subsets.push(Subset {
+                    addresses: some(works),
+                    not_ready_addresses: some(waits),
+                    ports: (!ports.is_empty()).then_some(ports),
+                });
             }
-            pods.extend(members);
         }
         (subsets, pods)
     }
@@ -169,89 +206,3 @@ fn address(service: &ServiceView, pod: &PodView) -> Address {
         target_ref: Some(TargetRef::of(pod)),
     }
 }
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Subset {
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    addresses: Option<Vec<Address>>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    not_ready_addresses: Option<Vec<Address>>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    ports: Option<Vec<Port>>,
-}
-
-/// Like a slice's port, but an unnamed one has no `name`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Port {
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    name: Option<String>,
-    #[serde(rename = "port")]
-    number: u16,
-    #[serde(default)]
-    protocol: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    app_protocol: Option<String>,
-}
-
-impl From<EndpointPort> for Port {
-    fn from(port: EndpointPort) -> Self {
-        Self {
-            name: port.name.filter(|name| !name.is_empty()),
-            number: port.port.unwrap_or_default(),
-            protocol: port.protocol,
-            app_protocol: port.app_protocol,
-        }
-    }
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Address {
-    ip: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    hostname: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    node_name: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    target_ref: Option<TargetRef>,
-}
-
-#[derive(Debug)]
-struct EndpointsView {
-    meta: Meta,
-    subsets: Vec<Subset>,
-}
-
-impl Cached for EndpointsView {
-    type Wire = EndpointsWire;
-
-    fn from_wire(wire: EndpointsWire) -> Self {
-        Self {
-            meta: wire.metadata.into(),
-            subsets: wire.subsets.unwrap_or_default(),
-        }
-    }
-
-    fn meta(&self) -> &Meta {
-        &self.meta
-    }
-}
-
-#[derive(Debug, Clone, Deserialize)]
-struct EndpointsWire {
-    #[serde(default)]
-    metadata: ObjectMeta,
-    #[serde(default)]
-    subsets: Option<Vec<Subset>>,
-}
-
-wire!(
-    EndpointsWire,
-    NamespaceResourceScope,
-    "",
-    "v1",
-    "Endpoints",
-    "endpoints"
-);

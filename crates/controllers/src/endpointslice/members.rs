@@ -3,15 +3,12 @@
 use crate::pods::{
     Container, ContainerRole, PodView, ServicePort, ServiceView, TargetPort, label_key,
 };
-use crate::runtime::{Change, ObjectKey, Queue};
+use crate::runtime::{Change, Index, ObjectKey, Queue};
 use crate::supervisor::Context;
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-
-/// Annotation: when the last change happened that led to this state.
-pub(crate) const TRIGGER: &str = "endpoints.kubernetes.io/last-change-trigger-time";
+use std::time::Duration;
 
 /// A port of a slice or subset. Orders by all fields, so that it can key a group.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -30,6 +27,7 @@ pub(crate) struct EndpointPort {
 /// The pod behind an endpoint.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct TargetRef {
+    #[serde(default)]
     pub(crate) kind: String,
     #[serde(default)]
     pub(crate) namespace: String,
@@ -112,23 +110,10 @@ pub(crate) fn hostname(service: &ServiceView, pod: &PodView) -> Option<String> {
         .map(str::to_owned)
 }
 
-/// When the newest change behind this state happened, in whole seconds.
-pub(crate) fn trigger(service: &ServiceView, pods: &[Arc<PodView>]) -> Option<String> {
-    let changed = |pod: &Arc<PodView>| {
-        pod.condition("Ready")
-            .and_then(|ready| ready.since)
-            .max(pod.meta.created)
-    };
-    let newest = pods
-        .iter()
-        .filter_map(changed)
-        .max()
-        .max(service.meta.created)?;
-    Some(seconds(newest))
-}
-
-fn seconds(at: Timestamp) -> String {
-    at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+/// Whether the service's endpoints follow from its selector. Those of an external name, of a service
+/// without selector and of one on its way out are left as they are.
+pub(crate) fn are_kept(service: &ServiceView) -> bool {
+    service.selector.is_some() && &*service.kind != "ExternalName" && !service.meta.is_deleting()
 }
 
 /// What of a pod matters to its services.
@@ -142,6 +127,28 @@ fn aspects(pod: &PodView) -> impl PartialEq + '_ {
     (labels, &pod.ip, &pod.node, &pod.meta.uid, state)
 }
 
+/// Finds the services that select a pod.
+#[derive(Debug, Clone)]
+pub(crate) struct ByPod(Index<ServiceView>);
+
+impl ByPod {
+    pub(crate) fn new(context: &Context) -> Self {
+        Self(context.caches.services.index(anchor))
+    }
+
+    /// The services that select the pod.
+    pub(crate) fn of<'a>(&'a self, pod: &'a PodView) -> impl Iterator<Item = ObjectKey> + 'a {
+        let labels = pod.meta.labels.iter();
+        let anchored = labels
+            .flat_map(|(key, value)| self.0.get(&label_key(pod.meta.namespace(), key, value)));
+        let selecting = anchored.filter(|service| {
+            let selector = service.selector.as_ref();
+            selector.is_some_and(|selector| selector.matches(&pod.meta.labels))
+        });
+        selecting.map(|service| service.meta.key.clone())
+    }
+}
+
 /// Queues each service that changes or whose pods change.
 pub(crate) fn watch(context: &Context, queue: &Queue<ObjectKey>) {
     let add = queue.clone();
@@ -149,7 +156,7 @@ pub(crate) fn watch(context: &Context, queue: &Queue<ObjectKey>) {
         .caches
         .services
         .on_change(move |change| add.add(change.key.clone()));
-    let by_anchor = context.caches.services.index(anchor);
+    let services = ByPod::new(context);
     let add = queue.clone();
     context
         .caches
@@ -160,19 +167,9 @@ pub(crate) fn watch(context: &Context, queue: &Queue<ObjectKey>) {
             {
                 return;
             }
-            for pod in [change.old.as_ref(), change.new.as_ref()]
-                .into_iter()
-                .flatten()
-            {
-                for (key, value) in &pod.meta.labels {
-                    let mut services = by_anchor.get(&label_key(pod.meta.namespace(), key, value));
-                    services.retain(|service| {
-                        let selector = service.selector.as_ref();
-                        selector.is_some_and(|s| s.matches(&pod.meta.labels))
-                    });
-                    let keys = services.iter().map(|service| &service.meta.key);
-                    add.add_all(keys.map(|key| (key.clone(), std::time::Duration::ZERO)));
-                }
+            let both = [change.old.as_ref(), change.new.as_ref()];
+            for pod in both.into_iter().flatten() {
+                add.add_all(services.of(pod).map(|key| (key, Duration::ZERO)));
             }
         });
 }

@@ -5,9 +5,6 @@ use crate::runtime::ObjectKey;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// Most endpoints in one slice.
-pub(super) const SLICE_LIMIT: usize = 100;
-
 /// Whether an endpoint can be used.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -32,11 +29,33 @@ pub(super) struct Endpoint {
     pub(super) target_ref: Option<TargetRef>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) zone: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) hints: Option<Hints>,
+}
+
+/// Which clients should prefer an endpoint.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Hints {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) for_zones: Option<Vec<Named>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) for_nodes: Option<Vec<Named>>,
+}
+
+/// A zone or node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Named {
+    pub(super) name: String,
 }
 
 impl Endpoint {
-    fn identity(&self) -> &str {
-        self.target_ref.as_ref().map_or("", |target| &*target.uid)
+    /// What stays the same while everything else about an endpoint changes.
+    fn identity(&self) -> String {
+        let uid = self.target_ref.as_ref().map(|target| &*target.uid);
+        let uid = uid.filter(|uid| !uid.is_empty());
+        let address = || self.addresses.first().map_or("", String::as_str);
+        uid.unwrap_or_else(address).to_owned()
     }
 }
 
@@ -49,165 +68,178 @@ pub(super) struct Existing {
     pub(super) key: ObjectKey,
     pub(super) group: Group,
     pub(super) endpoints: Vec<Endpoint>,
+    /// It has to be written whatever its endpoints are: its labels are not the service's.
+    pub(super) outdated: bool,
 }
 
 /// The writes to make.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Plan {
     pub(super) create: Vec<(Group, Vec<Endpoint>)>,
-    pub(super) update: Vec<(ObjectKey, Vec<Endpoint>)>,
+    pub(super) update: Vec<(ObjectKey, Group, Vec<Endpoint>)>,
     pub(super) delete: Vec<ObjectKey>,
 }
 
-/// Endpoints stay in the slice they are in; new ones fill slices that change anyway, then slices
-/// with room, then new slices. A service without endpoints keeps one empty slice.
-pub(super) fn plan(existing: Vec<Existing>, mut wanted: BTreeMap<Group, Vec<Endpoint>>) -> Plan {
-    let mut plan = Plan::default();
-    let mut kept: Vec<(Existing, Vec<Endpoint>)> = Vec::new();
-    for slice in existing {
-        let Some(endpoints) = wanted.get_mut(&slice.group) else {
-            plan.delete.push(slice.key);
-            continue;
+impl Plan {
+    /// Whether nothing is to be written.
+    pub(super) fn is_empty(&self) -> bool {
+        self.create.is_empty() && self.update.is_empty() && self.delete.is_empty()
+    }
+}
+
+/// Endpoints that have no place yet.
+struct Homeless {
+    endpoints: Vec<Option<Endpoint>>,
+    by_identity: BTreeMap<String, usize>,
+}
+
+impl Homeless {
+    fn new(endpoints: Vec<Endpoint>) -> Self {
+        let identities = endpoints.iter().map(Endpoint::identity);
+        Self {
+            by_identity: identities.zip(0..).collect(),
+            endpoints: endpoints.into_iter().map(Some).collect(),
+        }
+    }
+
+    /// The present state of an endpoint that has a place already.
+    fn settle(&mut self, old: &Endpoint) -> Option<Endpoint> {
+        let at = *self.by_identity.get(&old.identity())?;
+        self.endpoints.get_mut(at)?.take()
+    }
+
+    fn left(self) -> Vec<Endpoint> {
+        // Of several endpoints with one identity, the last one counts.
+        let Self {
+            endpoints,
+            by_identity,
+        } = self;
+        let last = |(at, endpoint): (usize, Option<Endpoint>)| {
+            endpoint.filter(|e| by_identity.get(&e.identity()) == Some(&at))
         };
-        let mut stay = Vec::new();
-        for old in &slice.endpoints {
-            let found = endpoints
-                .iter()
-                .position(|new| new.identity() == old.identity());
-            stay.extend(found.map(|position| endpoints.remove(position)));
-        }
-        kept.push((slice, stay));
+        endpoints.into_iter().enumerate().filter_map(last).collect()
     }
-    // Slices that change anyway come first, so that others need no write.
-    kept.sort_by_key(|(slice, stay)| slice.endpoints == *stay);
-    for (slice, stay) in &mut kept {
-        if let Some(left) = wanted.get_mut(&slice.group) {
-            let room = SLICE_LIMIT.saturating_sub(stay.len()).min(left.len());
-            stay.extend(left.drain(..room));
+}
+
+/// One slice on its way to its next state.
+struct Draft {
+    slice: Existing,
+    endpoints: Vec<Endpoint>,
+}
+
+impl Draft {
+    fn is_changed(&self) -> bool {
+        self.slice.outdated || self.slice.endpoints != self.endpoints
+    }
+
+    fn has_emptied(&self) -> bool {
+        self.endpoints.is_empty() && !self.slice.endpoints.is_empty()
+    }
+}
+
+/// Plans for slices of at most `limit` endpoints.
+///
+/// Endpoints stay in the slice they are in. New ones fill the slices that change anyway, fullest
+/// first; what is left goes whole into the slice that it fills best, or into new slices, so that
+/// few slices are written. A slice that would be deleted becomes the new one instead. A wanted
+/// group without endpoints keeps one empty slice if there is no other slice at all.
+pub(super) fn plan(
+    existing: Vec<Existing>,
+    wanted: BTreeMap<Group, Vec<Endpoint>>,
+    limit: usize,
+) -> Plan {
+    let mut plan = Plan::default();
+    let mut by_group: BTreeMap<Group, Vec<Existing>> = BTreeMap::new();
+    let mut unwanted: Vec<Existing> = Vec::new();
+    for slice in existing {
+        if wanted.contains_key(&slice.group) {
+            by_group.entry(slice.group.clone()).or_default().push(slice);
+        } else {
+            unwanted.push(slice);
         }
     }
-    for (group, left) in wanted {
-        let mut served = kept.iter().any(|(slice, _)| slice.group == group);
-        for chunk in left.chunks(SLICE_LIMIT) {
-            plan.create.push((group.clone(), chunk.to_vec()));
-            served = true;
+    let mut placeholder = None;
+    let mut kept = 0;
+    for (group, endpoints) in wanted {
+        let slices = by_group.remove(&group).unwrap_or_default();
+        if endpoints.is_empty() {
+            placeholder.get_or_insert_with(|| group.clone());
         }
-        if !served {
-            plan.create.push((group, Vec::new()));
+        let drafts = place(slices, (&group, endpoints), limit, &mut plan);
+        for draft in drafts {
+            if draft.has_emptied() {
+                unwanted.push(draft.slice);
+                continue;
+            }
+            kept += 1;
+            if draft.is_changed() {
+                plan.update
+                    .push((draft.slice.key, group.clone(), draft.endpoints));
+            }
         }
     }
-    let mut used = plan.create.len() + kept.iter().filter(|(_, stay)| !stay.is_empty()).count();
-    for (slice, stay) in kept {
-        if stay.is_empty() && used > 0 {
-            plan.delete.push(slice.key);
-            continue;
-        }
-        used += usize::from(stay.is_empty());
-        if slice.endpoints != stay {
-            plan.update.push((slice.key, stay));
-        }
+    if let Some(group) = placeholder.filter(|_| kept == 0 && plan.create.is_empty()) {
+        plan.create.push((group, Vec::new()));
     }
+    reuse(unwanted, &mut plan);
     plan
 }
 
-#[cfg(test)]
-mod tests {
-    use super::{Endpoint, EndpointConditions, Existing, Group, Plan, SLICE_LIMIT, plan};
-    use crate::endpointslice::members::TargetRef;
-    use crate::runtime::ObjectKey;
-    use proptest::prelude::*;
-    use std::collections::BTreeMap;
-
-    fn group() -> Group {
-        ("IPv4".into(), Vec::new())
+/// Finds a place for every endpoint of a group. New slices go into the plan.
+fn place(
+    slices: Vec<Existing>,
+    (group, endpoints): (&Group, Vec<Endpoint>),
+    limit: usize,
+    plan: &mut Plan,
+) -> Vec<Draft> {
+    let mut homeless = Homeless::new(endpoints);
+    let mut drafts: Vec<Draft> = Vec::new();
+    for slice in slices {
+        let stay = slice.endpoints.iter();
+        let endpoints = stay.filter_map(|old| homeless.settle(old)).collect();
+        drafts.push(Draft { slice, endpoints });
     }
-
-    fn endpoint(n: usize) -> Endpoint {
-        let uid = format!("uid-{n}");
-        Endpoint {
-            addresses: vec![format!("10.0.{}.{}", n / 250, n % 250)],
-            conditions: EndpointConditions::default(),
-            hostname: None,
-            node_name: None,
-            target_ref: Some(TargetRef {
-                kind: "Pod".into(),
-                namespace: "n".into(),
-                name: uid.clone(),
-                uid,
-            }),
-            zone: None,
+    let mut left = homeless.left();
+    drafts.sort_by_key(|draft| std::cmp::Reverse(draft.endpoints.len()));
+    // One that has emptied is as good as gone: it is used again only where a new one is needed.
+    let open = |draft: &&mut Draft| draft.is_changed() && !draft.has_emptied();
+    for draft in drafts.iter_mut().filter(open) {
+        let room = limit.saturating_sub(draft.endpoints.len()).min(left.len());
+        draft.endpoints.extend(left.drain(..room));
+    }
+    while !left.is_empty() {
+        let fits = |draft: &&mut Draft| {
+            let calm = !draft.is_changed();
+            calm && left.len() < limit && draft.endpoints.len() + left.len() <= limit
+        };
+        // The fullest that has room for all.
+        if let Some(draft) = drafts.iter_mut().find(fits) {
+            draft.endpoints.append(&mut left);
+            break;
         }
+        let rest = left.split_off(limit.min(left.len()));
+        plan.create
+            .push((group.clone(), std::mem::replace(&mut left, rest)));
     }
+    drafts
+}
 
-    fn slice(name: &str, endpoints: Vec<Endpoint>) -> Existing {
-        Existing {
-            key: ObjectKey::new("n", name),
-            group: group(),
-            endpoints,
-        }
-    }
-
-    fn wanted(range: std::ops::Range<usize>) -> BTreeMap<Group, Vec<Endpoint>> {
-        BTreeMap::from([(group(), range.map(endpoint).collect())])
-    }
-
-    #[test]
-    fn a_service_without_pods_has_one_empty_slice() {
-        let plan = plan(Vec::new(), wanted(0..0));
-        assert_eq!(plan.create, [(group(), Vec::new())]);
-    }
-
-    #[test]
-    fn nothing_changes_when_nothing_changed() {
-        let existing = vec![slice("a", (0..5).map(endpoint).collect())];
-        assert_eq!(plan(existing, wanted(0..5)), Plan::default());
-        assert_eq!(
-            plan(vec![slice("a", Vec::new())], wanted(0..0)),
-            Plan::default()
-        );
-    }
-
-    #[test]
-    fn new_endpoints_fill_the_slice_with_room() {
-        let plan = plan(
-            vec![slice("a", (0..99).map(endpoint).collect())],
-            wanted(0..102),
-        );
-        assert_eq!(plan.update[0].1.len(), SLICE_LIMIT);
-        assert_eq!(plan.create[0].1.len(), 2);
-    }
-
-    #[test]
-    fn a_slice_that_empties_is_deleted_beside_another() {
-        let existing = vec![slice("a", vec![endpoint(1)]), slice("b", vec![endpoint(2)])];
-        assert_eq!(
-            plan(existing, wanted(1..2)).delete,
-            [ObjectKey::new("n", "b")]
-        );
-    }
-
-    proptest! {
-        #[test]
-        fn after_the_plan_every_endpoint_is_in_exactly_one_slice(
-            before in prop::collection::vec(prop::collection::btree_set(0_usize..300, 0..100), 0..4),
-            end in 0_usize..300,
-        ) {
-            let mut seen = std::collections::BTreeSet::new();
-            let existing: Vec<_> = before.iter().enumerate().map(|(n, set)| {
-                let endpoints = set.iter().filter(|e| seen.insert(**e)).map(|e| endpoint(*e)).collect();
-                slice(&n.to_string(), endpoints)
-            }).collect();
-            let mut slices: BTreeMap<_, _> = existing.iter().map(|s| (s.key.clone(), s.endpoints.clone())).collect();
-            let plan = plan(existing, wanted(0..end));
-            for key in &plan.delete { slices.remove(key); }
-            for (key, endpoints) in plan.update { slices.insert(key, endpoints); }
-            let mut all: Vec<_> = slices.into_values().chain(plan.create.into_iter().map(|(_, e)| e)).collect();
-            prop_assert!(!all.is_empty() && all.iter().all(|s| s.len() <= SLICE_LIMIT));
-            let mut got: Vec<_> = all.drain(..).flatten().map(|e| e.addresses[0].clone()).collect();
-            let mut want: Vec<_> = (0..end).map(|n| endpoint(n).addresses[0].clone()).collect();
-            got.sort();
-            want.sort();
-            prop_assert_eq!(got, want);
+/// Turns pairs of a deletion and a creation into changes: fewer writes, and no endpoint is gone in
+/// between. The kind of address cannot change.
+fn reuse(unwanted: Vec<Existing>, plan: &mut Plan) {
+    for slice in unwanted {
+        let (family, _) = &slice.group;
+        let same = |((new, _), _): &(Group, Vec<Endpoint>)| new == family;
+        match plan.create.iter().rposition(same) {
+            Some(at) => {
+                let (group, endpoints) = plan.create.remove(at);
+                plan.update.push((slice.key, group, endpoints));
+            }
+            None => plan.delete.push(slice.key),
         }
     }
 }
+
+#[cfg(test)]
+#[path = "plan_tests.rs"]
+mod tests;

@@ -49,6 +49,14 @@ pub struct ServiceView {
     pub ports: Box<[ServicePort]>,
     /// `spec.publishNotReadyAddresses`.
     pub publish_not_ready: bool,
+    /// `spec.trafficDistribution`.
+    pub traffic_distribution: Option<Box<str>>,
+    /// `spec.loadBalancerClass`: somebody else's load balancer.
+    pub balancer_class: Option<Box<str>>,
+    /// `spec.loadBalancerIP`, or empty.
+    pub balancer_address: Box<str>,
+    /// Addresses in `status.loadBalancer.ingress`.
+    pub balanced_at: Box<[Box<str>]>,
 }
 
 impl ServiceView {
@@ -62,7 +70,12 @@ impl Cached for ServiceView {
     type Wire = ServiceWire;
 
     fn from_wire(wire: ServiceWire) -> Self {
-        let ServiceWire { metadata, spec } = wire;
+        let ServiceWire {
+            metadata,
+            spec,
+            status,
+        } = wire;
+        let ingress = status.load_balancer.ingress.unwrap_or_default();
         Self {
             meta: metadata.into(),
             selector: spec
@@ -73,6 +86,14 @@ impl Cached for ServiceView {
             cluster_ip: spec.cluster_ip.unwrap_or_default().into(),
             ports: spec.ports.into_iter().map(ServicePort::from).collect(),
             publish_not_ready: spec.publish_not_ready_addresses.unwrap_or_default(),
+            traffic_distribution: spec.traffic_distribution.map(String::into_boxed_str),
+            balancer_class: spec.load_balancer_class.map(String::into_boxed_str),
+            balancer_address: spec.load_balancer_ip.unwrap_or_default().into(),
+            balanced_at: ingress
+                .into_iter()
+                .filter_map(|at| at.ip)
+                .map(String::into)
+                .collect(),
         }
     }
 
@@ -88,6 +109,8 @@ pub struct ServiceWire {
     metadata: ObjectMeta,
     #[serde(default)]
     spec: SpecWire,
+    #[serde(default)]
+    status: StatusWire,
 }
 
 wire!(
@@ -110,6 +133,28 @@ struct SpecWire {
     #[serde(deserialize_with = "null_as_empty")]
     ports: Vec<PortWire>,
     publish_not_ready_addresses: Option<bool>,
+    traffic_distribution: Option<String>,
+    load_balancer_class: Option<String>,
+    #[serde(rename = "loadBalancerIP")]
+    load_balancer_ip: Option<String>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct StatusWire {
+    load_balancer: BalancerWire,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+struct BalancerWire {
+    ingress: Option<Vec<IngressWire>>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+struct IngressWire {
+    ip: Option<String>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

@@ -12,6 +12,7 @@ use plimsoll_clock::Clock;
 use plimsoll_controllers::supervisor::{Context, Options, start_all};
 use serde_json::{Value, json};
 use std::cell::Cell;
+use std::net::Ipv4Addr;
 use std::time::Duration;
 use tokio::task::JoinSet;
 
@@ -51,6 +52,7 @@ impl Rig {
         let options = Options {
             node_grace: None,
             root_ca: Some("certificate".into()),
+            load_balancers: Some(Ipv4Addr::LOCALHOST),
             ..Options::default()
         };
         let context = Context::start(client.clone(), clock, 7, options);

@@ -1,6 +1,7 @@
 //! What a pod's `/etc/resolv.conf` and `/etc/hosts` say.
 
 use super::view::Pod;
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 /// Most characters of a host name.
@@ -54,7 +55,15 @@ impl Pod {
     }
 }
 
-/// The resolver configuration of a pod by its DNS policy.
+/// Most name servers that resolvers ask.
+const MOST_SERVERS: usize = 3;
+/// Most search domains, and most characters of them all with the spaces between.
+const MOST_SEARCHES: (usize, usize) = (32, 2048);
+
+/// The resolver configuration of a pod by its DNS policy, cut to what resolvers take.
+///
+/// Departs: the search domains of the host are left out, and the policy `Default` leads to the
+/// cluster's server, too: a pod may have no way to the host's resolver.
 pub fn resolv_conf(pod: &Pod, cluster_dns: IpAddr, domain: &str) -> String {
     let policy = pod.spec.dns_policy.as_deref().unwrap_or("ClusterFirst");
     let cluster = match policy {
@@ -87,6 +96,8 @@ pub fn resolv_conf(pod: &Pod, cluster_dns: IpAddr, domain: &str) -> String {
             options.push(full);
         }
     }
+    let servers = once(servers).into_iter().take(MOST_SERVERS);
+    let search = searched(once(search));
     let mut text = String::new();
     if !search.is_empty() {
         push_line(&mut text, "search", &search.join(" "));
@@ -98,6 +109,27 @@ pub fn resolv_conf(pod: &Pod, cluster_dns: IpAddr, domain: &str) -> String {
         push_line(&mut text, "options", &options.join(" "));
     }
     text
+}
+
+/// Each text once, where it stands first.
+fn once(texts: Vec<String>) -> Vec<String> {
+    let mut seen = BTreeSet::new();
+    let mut texts = texts;
+    texts.retain(|text| seen.insert(text.clone()));
+    texts
+}
+
+fn searched(mut domains: Vec<String>) -> Vec<String> {
+    let (count, length) = MOST_SEARCHES;
+    domains.truncate(count);
+    let mut used = 0;
+    domains
+        .into_iter()
+        .take_while(|domain| {
+            used += domain.len() + usize::from(used > 0);
+            used <= length
+        })
+        .collect()
 }
 
 fn push_line(text: &mut String, key: &str, value: &str) {
@@ -154,6 +186,53 @@ mod tests {
             text,
             "search shop.svc.cluster.local svc.cluster.local cluster.local\n\
              nameserver 10.96.0.10\noptions ndots:5\n"
+        );
+    }
+
+    #[rstest::rstest]
+    #[case::cluster_first(json!({"dnsPolicy": "ClusterFirst"}), true)]
+    #[case::on_the_nodes_network(json!({"hostNetwork": true}), false)]
+    #[case::on_the_nodes_network_and_asked_for(
+        json!({"hostNetwork": true, "dnsPolicy": "ClusterFirstWithHostNet"}), true)]
+    #[case::default(json!({"dnsPolicy": "Default"}), false)]
+    fn cluster_names_are_searched_by_policy(
+        #[case] spec: serde_json::Value,
+        #[case] searched: bool,
+    ) {
+        let text = resolv_conf(&pod(&spec), dns(), "cluster.local");
+        assert_eq!(text.contains("ndots:5"), searched, "{text}");
+        assert_eq!(text.contains("search shop.svc."), searched, "{text}");
+    }
+
+    #[test]
+    fn no_more_is_told_than_resolvers_take() {
+        let servers: Vec<String> = (1..=5).map(|n| format!("192.0.2.{n}")).collect();
+        let searches: Vec<String> = (0..40).map(|n| format!("d{n}.example")).collect();
+        let pod = pod(&json!({"dnsConfig": {
+            "nameservers": [["10.96.0.10"].map(str::to_owned).to_vec(), servers].concat(),
+            "searches": [["cluster.local"].map(str::to_owned).to_vec(), searches].concat(),
+        }}));
+        let text = resolv_conf(&pod, dns(), "cluster.local");
+        let lines: Vec<&str> = text
+            .lines()
+            .filter(|l| l.starts_with("nameserver"))
+            .collect();
+        let want = [
+            "nameserver 10.96.0.10",
+            "nameserver 192.0.2.1",
+            "nameserver 192.0.2.2",
+        ];
+        assert_eq!(lines, want);
+        let search = text.lines().next().unwrap().split_whitespace().skip(1);
+        assert_eq!(search.clone().count(), 32);
+        assert_eq!(search.filter(|d| *d == "cluster.local").count(), 1);
+        let long = "x".repeat(60);
+        let many: Vec<String> = (0..32).map(|n| format!("{n}.{long}.{long}")).collect();
+        let cut = searched(many);
+        assert!(
+            cut.join(" ").len() <= 2048 && cut.len() > 10,
+            "{}",
+            cut.len()
         );
     }
 

@@ -407,6 +407,8 @@ async fn start_plane(
         controllers: plimsoll_controllers::supervisor::Options {
             root_ca: Some(pki.ca().into()),
             volumes: Some(volumes(settings)),
+            // Only our proxy listens there.
+            load_balancers: (!settings.without.contains("proxy")).then_some(Ipv4Addr::LOCALHOST),
             ..Default::default()
         },
         horizontal: autoscaling(settings),

@@ -20,6 +20,7 @@ mod lab5_storage;
 mod lifecycle;
 mod metrics;
 mod podlife;
+mod names;
 mod run;
 mod safekeeping;
 mod streams;
@@ -79,6 +80,7 @@ const TRANSCRIPTS: &[(&str, &str)] = &[
 const EACH_KUBECTL: &[(&str, WithKubectl)] = &[
     ("lab1", lab1::whole),
     ("lab5_storage", lab5_storage::whole),
+    ("names", names::lab),
     ("streams", streams::all),
     ("bad_input", bad_input::all),
     ("explain", explain::all),
