@@ -12,7 +12,7 @@ use plimsoll_node::proxy::{Config, Proxy};
 use plimsoll_node::runtime::Network;
 use serde_json::json;
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -53,18 +53,15 @@ fn table(vip: &str, endpoints: &[(&str, bool)], extra: &serde_json::Value) -> Ta
         .map(|(ip, ready)| json!({"addresses": [ip], "conditions": {"ready": ready}}))
         .collect();
     let slice: Slice = serde_json::from_value(json!({
-        "metadata": {"name": "web-1", "namespace": "default"}, "addressType": "IPv4",
+        "metadata": {"name": "web-1", "namespace": "default",
+            "labels": {"kubernetes.io/service-name": "web"}},
+        "addressType": "IPv4",
         "endpoints": endpoints, "ports": [{"name": "", "protocol": "TCP", "port": 18081}],
     }))
     .unwrap();
-    let key = ("default".to_owned(), "web".to_owned());
     let mut table = Table::default();
-    table.services.insert(key.clone(), Arc::new(service));
-    table
-        .slices
-        .entry(key)
-        .or_default()
-        .insert("web-1".to_owned(), Arc::new(slice));
+    table.put_service(service);
+    table.put_slice(slice);
     table
 }
 
@@ -180,6 +177,7 @@ async fn names_are_answered_over_udp_and_tcp() {
         network: Arc::new(Loopback),
         address,
         domain: "cluster.local".to_owned(),
+        service_range: (Ipv4Addr::new(10, 96, 0, 0), 12),
         upstream: Vec::new(),
     });
     let mut query = Message::query();

@@ -42,13 +42,12 @@ pub fn expand(text: &str, variables: &[(String, String)]) -> String {
 pub fn services(pod: &Pod, table: &Table) -> Vec<(String, String)> {
     let mut variables = Vec::new();
     let api = ("default".to_owned(), "kubernetes".to_owned());
-    if let Some(service) = table.services.get(&api) {
+    if let Some(service) = table.service(&api) {
         of_service(service, &mut variables);
     }
     if pod.spec.enable_service_links.unwrap_or(true) {
-        for ((namespace, _), service) in &table.services {
-            let is_api = namespace == "default" && service.metadata.name == "kubernetes";
-            if *namespace == pod.metadata.namespace && !is_api {
+        for service in table.services_in(&pod.metadata.namespace) {
+            if service.key() != api {
                 of_service(service, &mut variables);
             }
         }
@@ -331,8 +330,7 @@ mod tests {
         }))
         .unwrap();
         let mut table = Table::default();
-        let key = ("default".to_owned(), "redis-master".to_owned());
-        table.services.insert(key, std::sync::Arc::new(service));
+        table.put_service(service);
         let mut pod = Pod::default();
         pod.metadata.namespace = "default".to_owned();
         let seen = services(&pod, &table);

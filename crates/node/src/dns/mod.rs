@@ -1,45 +1,68 @@
 //! The cluster's name server: authority for the cluster domain, forwarder for the rest.
 
+mod forward;
+mod reverse;
 mod server;
+mod wire;
 mod zone;
 
 pub use server::{Config, Server};
-pub use zone::{Facts, Zone};
+pub use zone::{Facts, Found, Target, Zone};
 
 use hickory_proto::op::{Message, OpCode, Query, ResponseCode};
-use hickory_proto::rr::rdata::{A, CNAME, PTR, SOA, SRV, TXT};
+use hickory_proto::rr::rdata::{A, AAAA, CNAME, NS, PTR, SOA, SRV, TXT};
 use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
-use std::net::Ipv4Addr;
+use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 /// Endpoints come and go, so answers are short-lived (seconds).
 const TTL: u32 = 5;
+/// Most aliases that are followed for one question.
+const ALIASES: usize = 8;
 
-/// Answers a query from the zone; `None` when its name is not in the zone and may be forwarded.
-/// `rotation` turns the order of several addresses.
-pub fn answer(zone: &Zone<'_>, query: &Message, rotation: usize) -> Option<Message> {
+/// What the zone says to a query.
+#[derive(Debug)]
+pub enum Answer {
+    /// All there is to say.
+    Whole(Message),
+    /// The name is another one's alias, which is not in the zone: what it stands for is missing.
+    Alias(Message, Name),
+    /// The name is not in the zone and may be forwarded.
+    Elsewhere,
+}
+
+/// Answers a query from the zone. `rotation` turns the order of several addresses.
+pub fn answer(zone: &Zone<'_>, query: &Message, rotation: usize) -> Answer {
     let mut response = reply(query);
     if query.metadata.op_code != OpCode::Query {
         response.metadata.response_code = ResponseCode::NotImp;
-        return Some(response);
+        return Answer::Whole(response);
     }
     let [question] = query.queries.as_slice() else {
         response.metadata.response_code = ResponseCode::FormErr;
-        return Some(response);
+        return Answer::Whole(response);
     };
-    if question.query_class() != DNSClass::IN {
+    if !matches!(question.query_class(), DNSClass::IN | DNSClass::ANY) {
         response.metadata.response_code = ResponseCode::Refused;
-        return Some(response);
+        return Answer::Whole(response);
     }
-    let facts = zone.look_up(&plain(question.name()))?;
+    let kind = question.query_type();
     response.metadata.authoritative = true;
-    match facts {
-        None => response.metadata.response_code = ResponseCode::NXDomain,
-        Some(facts) => fill(zone, question, facts, rotation, &mut response),
+    let missing = match zone.look_up(&plain(question.name()), kind) {
+        Found::Elsewhere => return Answer::Elsewhere,
+        Found::Missing => {
+            response.metadata.response_code = ResponseCode::NXDomain;
+            None
+        }
+        Found::Known(facts) => resolve(zone, question, facts, rotation, &mut response),
+    };
+    if let Some(target) = missing {
+        return Answer::Alias(response, target);
     }
     if response.answers.is_empty() {
         response.authorities.extend(authority(zone));
     }
-    Some(response)
+    Answer::Whole(response)
 }
 
 /// An empty answer to a query.
@@ -50,7 +73,7 @@ pub(crate) fn reply(query: &Message) -> Message {
     response.add_queries(query.queries.iter().cloned());
     if query.edns.is_some() {
         let mut edns = hickory_proto::op::Edns::new();
-        edns.set_max_payload(1232);
+        edns.set_max_payload(wire::LARGEST);
         response.set_edns(edns);
     }
     response
@@ -62,79 +85,118 @@ pub(crate) fn plain(name: &Name) -> String {
     text.strip_suffix('.').unwrap_or(&text).to_owned()
 }
 
-fn fill(zone: &Zone<'_>, question: &Query, facts: Facts, rotation: usize, response: &mut Message) {
-    let name = question.name().clone();
+/// Follows aliases and adds what the name they end at has. Returns a name outside the zone at
+/// which they end.
+fn resolve(
+    zone: &Zone<'_>,
+    question: &Query,
+    mut facts: Facts,
+    rotation: usize,
+    response: &mut Message,
+) -> Option<Name> {
     let kind = question.query_type();
-    let wants = |wanted: RecordType| kind == wanted || kind == RecordType::ANY;
-    if let Some(alias) = facts.alias {
-        add_alias(zone, (&name, kind), &alias, response);
-        return;
-    }
-    if wants(RecordType::A) {
-        let records = rotated(facts.addresses, rotation).map(|ip| address(name.clone(), ip));
-        response.answers.extend(records);
-    }
-    if wants(RecordType::SRV) {
-        for (port, target) in facts.services {
-            let Some(target_name) = parse(&target) else {
-                continue;
-            };
-            let data = RData::SRV(SRV::new(0, 100, port, target_name.clone()));
-            response
-                .answers
-                .push(Record::from_rdata(name.clone(), TTL, data));
-            let known = zone.look_up(&target).flatten().unwrap_or_default();
-            let records = known
-                .addresses
-                .into_iter()
-                .map(|ip| address(target_name.clone(), ip));
-            for record in records {
-                if !response.additionals.contains(&record) {
-                    response.additionals.push(record);
-                }
-            }
+    let mut name = question.name().clone();
+    for _ in 0..ALIASES {
+        let Some(alias) = facts.alias.take() else {
+            fill(zone, (&name, kind), facts, rotation, response);
+            return None;
+        };
+        let target = parse(&alias)?;
+        let data = RData::CNAME(CNAME(target.clone()));
+        response.answers.push(Record::from_rdata(name, TTL, data));
+        if matches!(kind, RecordType::CNAME | RecordType::ANY) {
+            return None;
         }
+        match zone.look_up(&alias, kind) {
+            Found::Elsewhere => return Some(target),
+            Found::Missing => {
+                response.metadata.response_code = ResponseCode::NXDomain;
+                return None;
+            }
+            Found::Known(known) => facts = known,
+        }
+        name = target;
+    }
+    response.metadata.response_code = ResponseCode::ServFail;
+    None
+}
+
+fn fill(
+    zone: &Zone<'_>,
+    (name, kind): (&Name, RecordType),
+    facts: Facts,
+    rotation: usize,
+    response: &mut Message,
+) {
+    let wants = |wanted: RecordType| kind == wanted || kind == RecordType::ANY;
+    let record = |data: RData| Record::from_rdata(name.clone(), TTL, data);
+    let addresses = rotated(facts.addresses, rotation);
+    let addresses = addresses.filter(|ip| wants(family(*ip)));
+    response
+        .answers
+        .extend(addresses.map(|ip| record(data(ip))));
+    if wants(RecordType::SRV) {
+        add_targets(name, facts.services, response);
     }
     if wants(RecordType::PTR) {
-        for target in facts.names.iter().filter_map(|n| parse(n)) {
-            let record = Record::from_rdata(name.clone(), TTL, RData::PTR(PTR(target)));
-            response.answers.push(record);
+        let names = facts.names.iter().filter_map(|n| parse(n));
+        response
+            .answers
+            .extend(names.map(|target| record(RData::PTR(PTR(target)))));
+    }
+    if wants(RecordType::NS) {
+        let servers = facts.servers.iter().filter_map(|n| parse(n));
+        for server in servers {
+            let glue = Record::from_rdata(server.clone(), TTL, data(zone.server));
+            response.additionals.push(glue);
+            response.answers.push(record(RData::NS(NS(server))));
         }
     }
     if let Some(text) = facts.text.filter(|_| wants(RecordType::TXT)) {
-        let record = Record::from_rdata(name.clone(), TTL, RData::TXT(TXT::new(vec![text])));
-        response.answers.push(record);
+        response
+            .answers
+            .push(record(RData::TXT(TXT::new(vec![text]))));
     }
-    if wants(RecordType::SOA) && plain(&name) == zone.domain {
+    if wants(RecordType::SOA) && plain(name) == zone.domain {
         response.answers.extend(authority(zone));
     }
 }
 
-/// An alias, and its addresses where the target is in the zone too.
-fn add_alias(
-    zone: &Zone<'_>,
-    (name, kind): (&Name, RecordType),
-    alias: &str,
-    response: &mut Message,
-) {
-    let Some(target) = parse(alias) else { return };
-    let record = Record::from_rdata(name.clone(), TTL, RData::CNAME(CNAME(target.clone())));
-    response.answers.push(record);
-    if kind == RecordType::A {
-        let known = zone.look_up(alias).flatten().unwrap_or_default();
-        let records = known
-            .addresses
-            .into_iter()
-            .map(|ip| address(target.clone(), ip));
-        response.answers.extend(records);
+/// The hosts that serve a port, and their addresses beside them.
+fn add_targets(name: &Name, targets: Vec<Target>, response: &mut Message) {
+    let weight = 100 / u16::try_from(targets.len()).unwrap_or(u16::MAX).max(1);
+    let mut told = BTreeSet::new();
+    for target in targets {
+        let Some(host) = parse(&target.host) else {
+            continue;
+        };
+        let service = RData::SRV(SRV::new(0, weight.max(1), target.port, host.clone()));
+        let record = Record::from_rdata(name.clone(), TTL, service);
+        response.answers.push(record);
+        for ip in target.addresses {
+            if told.insert((target.host.clone(), ip)) {
+                let record = Record::from_rdata(host.clone(), TTL, data(ip));
+                response.additionals.push(record);
+            }
+        }
     }
 }
 
-fn address(name: Name, ip: Ipv4Addr) -> Record {
-    Record::from_rdata(name, TTL, RData::A(A(ip)))
+fn family(ip: IpAddr) -> RecordType {
+    match ip {
+        IpAddr::V4(_) => RecordType::A,
+        IpAddr::V6(_) => RecordType::AAAA,
+    }
 }
 
-fn rotated(mut addresses: Vec<Ipv4Addr>, rotation: usize) -> impl Iterator<Item = Ipv4Addr> {
+fn data(ip: IpAddr) -> RData {
+    match ip {
+        IpAddr::V4(ip) => RData::A(A(ip)),
+        IpAddr::V6(ip) => RData::AAAA(AAAA(ip)),
+    }
+}
+
+fn rotated(mut addresses: Vec<IpAddr>, rotation: usize) -> impl Iterator<Item = IpAddr> {
     if let Some(by) = rotation.checked_rem(addresses.len()) {
         addresses.rotate_left(by);
     }
@@ -149,7 +211,7 @@ fn parse(name: &str) -> Option<Name> {
 
 /// The record that tells resolvers how long a name may be remembered not to exist.
 fn authority(zone: &Zone<'_>) -> Option<Record> {
-    let host = parse(&format!("ns.dns.{}", zone.domain))?;
+    let host = parse(&zone.server_name())?;
     let contact = parse(&format!("hostmaster.{}", zone.domain))?;
     let data = RData::SOA(SOA::new(host, contact, 1, 7200, 1800, 86_400, TTL));
     Some(Record::from_rdata(parse(zone.domain)?, TTL, data))

@@ -1,22 +1,24 @@
 //! The name server's sockets.
 
-use super::{Zone, answer, plain, reply};
+use super::forward::{Transport, Upstream, failure};
+use super::wire::{self, Received};
+use super::{Answer, Zone, answer, plain};
 use crate::proxy::table::Directory;
 use crate::runtime::Network;
-use hickory_proto::op::{Message, ResponseCode};
+use hickory_proto::op::{Message, Query, ResponseCode};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpStream, UdpSocket};
+use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
-/// A host's resolver that does not answer within this is passed over.
-const FORWARD: Duration = Duration::from_secs(2);
 /// A TCP client that is silent for this long is dropped.
 const TCP_IDLE: Duration = Duration::from_secs(30);
+/// The pause before an address that is still taken is tried again.
+const AGAIN: Duration = Duration::from_millis(200);
 
 /// What the name server needs.
 #[derive(Debug, Clone)]
@@ -29,6 +31,8 @@ pub struct Config {
     pub address: SocketAddr,
     /// `cluster.local`.
     pub domain: String,
+    /// First address and prefix length of the Services' range, like 10.96.0.0 and 12.
+    pub service_range: (Ipv4Addr, u8),
     /// Resolvers for all other names; see [`Server::host_resolvers`].
     pub upstream: Vec<SocketAddr>,
 }
@@ -36,6 +40,7 @@ pub struct Config {
 #[derive(Debug)]
 struct Shared {
     config: Config,
+    upstream: Upstream,
     queries: AtomicUsize,
 }
 
@@ -46,16 +51,19 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts answering, on UDP and TCP. An address that is still taken is tried again.
+    /// Starts answering, on UDP and TCP, as soon as the Services are known: a name must not be
+    /// denied because it has not been read yet. An address that is still taken is tried again.
     pub fn start(config: Config) -> Self {
         let stop = CancellationToken::new();
         let shared = Arc::new(Shared {
+            upstream: Upstream::new(config.upstream.clone()),
             config,
             queries: AtomicUsize::new(0),
         });
-        let (udp, tcp) = (Arc::clone(&shared), shared);
-        run(&stop, async move { udp.udp().await });
-        run(&stop, async move { tcp.tcp().await });
+        for transport in [Transport::Udp, Transport::Tcp] {
+            let (shared, stop) = (Arc::clone(&shared), stop.clone());
+            tokio::spawn(async move { stop.run_until_cancelled(shared.run(transport)).await });
+        }
         Self { stop }
     }
 
@@ -76,21 +84,22 @@ impl Drop for Server {
     }
 }
 
-fn run(stop: &CancellationToken, work: impl Future<Output = ()> + Send + 'static) {
-    let stop = stop.clone();
-    tokio::spawn(async move { stop.run_until_cancelled(work).await });
-}
-
 impl Shared {
-    async fn udp(self: Arc<Self>) {
+    async fn run(self: Arc<Self>, transport: Transport) {
+        self.config.services.synced().await;
         loop {
-            if let Err(error) = Arc::clone(&self).serve_udp().await {
+            let served = match transport {
+                Transport::Udp => Arc::clone(&self).serve_udp().await,
+                Transport::Tcp => Arc::clone(&self).serve_tcp().await,
+            };
+            if let Err(error) = served {
                 if error.kind() == io::ErrorKind::Unsupported {
-                    return tracing::info!(%error, "no name server (UDP)");
+                    return tracing::info!(?transport, %error, "no name server");
                 }
-                tracing::warn!(address = %self.config.address, %error, "name server (UDP) failed");
+                let address = self.config.address;
+                tracing::warn!(%address, ?transport, %error, "name server failed");
             }
-            tokio::time::sleep(Duration::from_millis(200)).await;
+            tokio::time::sleep(AGAIN).await;
         }
     }
 
@@ -102,39 +111,31 @@ impl Shared {
             let Ok((length, from)) = socket.recv_from(&mut buffer).await else {
                 continue;
             };
-            let Some(packet) = buffer.get(..length).map(<[u8]>::to_vec) else {
-                continue;
+            let packet = buffer.get(..length).unwrap_or_default();
+            let query = match wire::read(packet) {
+                Received::Query(query) => query,
+                Received::Malformed(told) => {
+                    drop(socket.send_to(&told, from).await);
+                    continue;
+                }
+                Received::Ignored => continue,
             };
-            let Ok(query) = Message::from_vec(&packet) else {
-                continue;
-            };
-            let limit = usize::from(query.max_payload().clamp(512, 1232));
-            if let Some(response) = self.local(&query) {
-                drop(socket.send_to(&encode(&response, limit), from).await);
+            if let Answer::Whole(response) = self.local(&query) {
+                let bytes = wire::encode(&response, wire::limit(&query));
+                drop(socket.send_to(&bytes, from).await);
                 continue;
             }
-            let (server, socket) = (Arc::clone(&self), Arc::clone(&socket));
+            let (server, socket, packet) =
+                (Arc::clone(&self), Arc::clone(&socket), packet.to_vec());
             tokio::spawn(async move {
-                let bytes = server.forward(&packet, &query).await;
+                let bytes = server.answer(&packet, &query, Transport::Udp).await;
                 drop(socket.send_to(&bytes, from).await);
             });
         }
     }
 
-    async fn tcp(self: Arc<Self>) {
-        loop {
-            if let Err(error) = Arc::clone(&self).serve_tcp().await {
-                if error.kind() == io::ErrorKind::Unsupported {
-                    return tracing::info!(%error, "no name server (TCP)");
-                }
-                tracing::warn!(address = %self.config.address, %error, "name server (TCP) failed");
-            }
-            tokio::time::sleep(Duration::from_millis(200)).await;
-        }
-    }
-
     async fn serve_tcp(self: Arc<Self>) -> io::Result<()> {
-        let listener = self.config.network.listen(self.config.address).await?;
+        let listener: TcpListener = self.config.network.listen(self.config.address).await?;
         loop {
             let (stream, _) = listener.accept().await?;
             let server = Arc::clone(&self);
@@ -151,26 +152,51 @@ impl Shared {
             let length = tokio::time::timeout(TCP_IDLE, stream.read_u16()).await??;
             let mut packet = vec![0; usize::from(length)];
             tokio::time::timeout(TCP_IDLE, stream.read_exact(&mut packet)).await??;
-            let query = Message::from_vec(&packet).map_err(io::Error::other)?;
-            let bytes = match self.local(&query) {
-                Some(response) => encode(&response, usize::from(u16::MAX)),
-                None => self.forward(&packet, &query).await,
+            let bytes = match wire::read(&packet) {
+                Received::Query(query) => self.answer(&packet, &query, Transport::Tcp).await,
+                Received::Malformed(told) => told,
+                Received::Ignored => return Ok(()),
             };
             let length = u16::try_from(bytes.len()).map_err(io::Error::other)?;
-            stream.write_u16(length).await?;
-            stream.write_all(&bytes).await?;
+            let mut framed = length.to_be_bytes().to_vec();
+            framed.extend_from_slice(&bytes);
+            stream.write_all(&framed).await?;
         }
     }
 
-    /// The answer, unless somebody else has to give it.
-    fn local(&self, query: &Message) -> Option<Message> {
+    /// The whole answer, others asked where need be.
+    async fn answer(&self, packet: &[u8], query: &Message, transport: Transport) -> Vec<u8> {
+        let limit = match transport {
+            Transport::Udp => wire::limit(query),
+            Transport::Tcp => usize::from(u16::MAX),
+        };
+        match self.local(query) {
+            Answer::Whole(response) => wire::encode(&response, limit),
+            Answer::Alias(response, target) => {
+                let kind = query.queries.first().map(Query::query_type);
+                let Some(kind) = kind else {
+                    return wire::encode(&response, limit);
+                };
+                let response = self.upstream.complete(response, target, kind).await;
+                wire::encode(&response, limit)
+            }
+            Answer::Elsewhere => self.upstream.forward(packet, query, transport).await,
+        }
+    }
+
+    /// What can be said without asking others.
+    fn local(&self, query: &Message) -> Answer {
         let rotation = self.queries.fetch_add(1, Ordering::Relaxed);
-        let domain = self.config.domain.as_str();
-        let own = self
-            .config
-            .services
-            .read(|t| answer(&Zone { domain, table: t }, query, rotation));
-        if own.is_some() {
+        let own = self.config.services.read(|table| {
+            let zone = Zone {
+                domain: &self.config.domain,
+                table,
+                server: self.config.address.ip(),
+                services: self.config.service_range,
+            };
+            answer(&zone, query, rotation)
+        });
+        if !matches!(own, Answer::Elsewhere) {
             return own;
         }
         let name = query
@@ -178,51 +204,11 @@ impl Shared {
             .first()
             .map(|q| plain(q.name()))
             .unwrap_or_default();
-        let nobody_knows = !name.contains('.') || self.config.upstream.is_empty();
-        nobody_knows.then(|| failure(query, ResponseCode::NXDomain))
-    }
-
-    /// Asks the host's resolvers one after the other.
-    async fn forward(&self, packet: &[u8], query: &Message) -> Vec<u8> {
-        for upstream in &self.config.upstream {
-            match tokio::time::timeout(FORWARD, ask(*upstream, packet)).await {
-                Ok(Ok(bytes)) => return bytes,
-                Ok(Err(error)) => tracing::debug!(%upstream, %error, "resolver failed"),
-                Err(_) => tracing::debug!(%upstream, "resolver silent"),
-            }
+        // Names of one label are the cluster's own short names, which no outside server has.
+        if self.upstream.is_nobody() || !(name.is_empty() || name.contains('.')) {
+            return Answer::Whole(failure(query, ResponseCode::NXDomain));
         }
-        encode(&failure(query, ResponseCode::ServFail), 512)
-    }
-}
-
-async fn ask(upstream: SocketAddr, packet: &[u8]) -> io::Result<Vec<u8>> {
-    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).await?;
-    socket.connect(upstream).await?;
-    socket.send(packet).await?;
-    let mut buffer = vec![0; 4096];
-    loop {
-        let length = socket.recv(&mut buffer).await?;
-        // Only an answer to this very question counts.
-        if buffer.get(..2) == packet.get(..2) {
-            buffer.truncate(length);
-            return Ok(buffer);
-        }
-    }
-}
-
-fn failure(query: &Message, code: ResponseCode) -> Message {
-    let mut response = reply(query);
-    response.metadata.response_code = code;
-    response
-}
-
-/// The message as bytes; cut short (and marked so) where it is longer than the limit.
-fn encode(response: &Message, limit: usize) -> Vec<u8> {
-    let whole = response.to_vec().unwrap_or_default();
-    if whole.len() <= limit {
-        whole
-    } else {
-        response.truncate().to_vec().unwrap_or_default()
+        Answer::Elsewhere
     }
 }
 

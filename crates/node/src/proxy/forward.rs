@@ -1,42 +1,42 @@
 //! Moving bytes between clients and endpoints.
 
-use super::{Goal, Place, Protocol, Route};
-use std::collections::BTreeMap;
+use super::route::Route;
+use super::{Goal, Place, Protocol, health, udp};
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
 
 /// An endpoint that does not answer within this is passed over.
 const CONNECT: Duration = Duration::from_secs(1);
-/// A UDP client that is silent for this long is forgotten.
-const UDP_IDLE: Duration = Duration::from_secs(60);
-/// Most clients of one UDP port at a time.
-const UDP_CLIENTS: usize = 4096;
 
-/// Listens until the route is stopped; an address that is still taken is tried again.
-pub(super) async fn serve(route: Arc<Route>) {
-    let stop = route.stop.clone();
+/// Listens until it is stopped; an address that is still taken is tried again.
+pub(super) async fn serve(route: Arc<Route>, stop: CancellationToken) {
     let listen = async {
         let mut pause = Duration::from_millis(20);
         loop {
             let served = match route.protocol {
                 Protocol::Tcp => tcp(&route).await,
-                Protocol::Udp => udp(&route).await,
+                Protocol::Udp => udp::serve(&route).await,
             };
-            if let Err(error) = served {
-                tracing::debug!(place = ?route.place, %error, "cannot listen");
+            let Err(error) = served else { continue };
+            if error.kind() == io::ErrorKind::Unsupported {
+                // Simulated pods have no network.
+                return;
             }
+            if error.kind() != io::ErrorKind::AddrInUse {
+                // An address that is not this machine's, or a port that needs privileges: the same
+                // tomorrow.
+                return tracing::info!(place = ?route.place, %error, "not listening");
+            }
+            tracing::debug!(place = ?route.place, %error, "cannot listen yet");
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(Duration::from_secs(5));
         }
     };
-    tokio::select! {
-        biased;
-        () = stop.cancelled() => {}
-        () = listen => {}
-    }
+    stop.run_until_cancelled(listen).await;
 }
 
 async fn tcp(route: &Arc<Route>) -> io::Result<()> {
@@ -59,7 +59,17 @@ async fn tcp(route: &Arc<Route>) -> io::Result<()> {
 }
 
 async fn connection(route: Arc<Route>, mut client: TcpStream, from: SocketAddr) {
-    let Some((mut endpoint, at)) = connect(&route, from).await else {
+    if let Goal::Health(service) = &route.goal {
+        let told = health::tell(&route.proxy.config.services, service, client).await;
+        return drop(told);
+    }
+    let meant = client.local_addr().is_ok_and(|at| route.is_meant(at));
+    let connected = if meant {
+        connect(&route, from).await
+    } else {
+        None
+    };
+    let Some((mut endpoint, at)) = connected else {
         // Nobody to talk to: reset instead of a clean end that would look like an empty answer.
         drop(client.set_zero_linger());
         return;
@@ -77,63 +87,24 @@ async fn connect(route: &Route, from: SocketAddr) -> Option<(TcpStream, SocketAd
     if let Goal::Host(at) = route.goal {
         return Some((TcpStream::connect(at).await.ok()?, at));
     }
-    let network = &route.proxy.config.network;
-    for at in route.choose(from.ip()) {
-        match tokio::time::timeout(CONNECT, network.connect(at)).await {
-            Ok(Ok(stream)) => return Some((stream, at)),
-            Ok(Err(error)) => tracing::debug!(%at, %error, "endpoint refused; trying another"),
-            Err(_) => tracing::debug!(%at, "endpoint silent; trying another"),
+    let choice = route.choose(from.ip())?;
+    if let Some(stream) = attempt(route, choice.first()).await {
+        return Some((stream, choice.first()));
+    }
+    for at in route.rest(&choice) {
+        if let Some(stream) = attempt(route, at).await {
+            return Some((stream, at));
         }
     }
     None
 }
 
-async fn udp(route: &Arc<Route>) -> io::Result<()> {
+async fn attempt(route: &Route, at: SocketAddr) -> Option<TcpStream> {
     let network = &route.proxy.config.network;
-    let socket = Arc::new(match route.place {
-        Place::Cluster(at) => network.bind_udp(at).await?,
-        Place::Host(at) => UdpSocket::bind(at).await?,
-    });
-    let mut flows: BTreeMap<SocketAddr, Arc<UdpSocket>> = BTreeMap::new();
-    let mut buffer = vec![0; 65_536];
-    loop {
-        let Ok((length, from)) = socket.recv_from(&mut buffer).await else {
-            continue;
-        };
-        // A flow whose reply task has ended is held only here.
-        flows.retain(|_, flow| Arc::strong_count(flow) > 1);
-        let flow = match flows.get(&from) {
-            Some(flow) => Arc::clone(flow),
-            None if flows.len() >= UDP_CLIENTS => continue,
-            None => {
-                let Some(at) = route.choose(from.ip()).into_iter().next() else {
-                    continue;
-                };
-                let any = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
-                let flow = Arc::new(network.bind_udp(any).await?);
-                if flow.connect(at).await.is_err() {
-                    continue;
-                }
-                route.connected(from.ip(), at);
-                flows.insert(from, Arc::clone(&flow));
-                tokio::spawn(replies(Arc::clone(&socket), Arc::clone(&flow), from));
-                flow
-            }
-        };
-        if let Some(packet) = buffer.get(..length) {
-            drop(flow.send(packet).await);
-        }
+    match tokio::time::timeout(CONNECT, network.connect(at)).await {
+        Ok(Ok(stream)) => return Some(stream),
+        Ok(Err(error)) => tracing::debug!(%at, %error, "endpoint refused; trying another"),
+        Err(_) => tracing::debug!(%at, "endpoint silent; trying another"),
     }
-}
-
-async fn replies(socket: Arc<UdpSocket>, flow: Arc<UdpSocket>, client: SocketAddr) {
-    let mut buffer = vec![0; 65_536];
-    while let Ok(Ok(length)) = tokio::time::timeout(UDP_IDLE, flow.recv(&mut buffer)).await {
-        let Some(packet) = buffer.get(..length) else {
-            return;
-        };
-        if socket.send_to(packet, client).await.is_err() {
-            return;
-        }
-    }
+    None
 }

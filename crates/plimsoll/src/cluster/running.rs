@@ -443,6 +443,7 @@ fn start_dns(services: &Directory, network: &Arc<dyn Network>) -> dns::Server {
         network: Arc::clone(network),
         address: SocketAddr::new(IpAddr::V4(DNS), 53),
         domain: "cluster.local".to_owned(),
+        service_range: (Ipv4Addr::new(10, 96, 0, 0), 12),
         upstream: dns::Server::host_resolvers(&resolv_conf),
     })
 }
