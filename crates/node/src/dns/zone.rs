@@ -281,6 +281,7 @@ impl Zone<'_> {
                 ..Facts::default()
             });
         }
+        // Departs: upstream forwards such questions. Nobody outside knows the answer.
         if self.is_ours(address) {
             Found::Missing
         } else {

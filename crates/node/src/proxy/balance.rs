@@ -137,6 +137,8 @@ impl Backends {
 
     /// The endpoints for a client, which is on a node or elsewhere: the ready ones, or, when there
     /// are none, those that still work on their way out.
+    ///
+    /// Departs: without an endpoint where a client must stay, its connection is reset, not dropped.
     pub fn eligible(&self, via: Via, client: Option<&Node>) -> Cow<'_, [SocketAddr]> {
         if let (true, Via::ClusterAddress, Some(client)) = (self.local, via, client) {
             let here = |site: &Site| site.node.as_ref() == Some(&client.metadata.name);
@@ -200,6 +202,8 @@ pub fn first(
 }
 
 /// What to try after the first has failed, in order.
+///
+/// Departs: upstream's rules choose once, and a connection to an endpoint that is gone fails.
 pub fn rest(candidates: &[SocketAddr], failed: SocketAddr, rng: &mut impl Rng) -> Vec<SocketAddr> {
     let mut rest: Vec<SocketAddr> = candidates.to_vec();
     rest.retain(|at| *at != failed);
