@@ -11,6 +11,8 @@ pub enum Feature {
     HpaScaleToZero,
     /// Autoscalers may name a tolerance per direction.
     HpaConfigurableTolerance,
+    /// StatefulSets may replace several pods at once.
+    MaxUnavailableStatefulSet,
     /// Pods may name resources for all their containers together.
     PodLevelResources,
 }
@@ -20,7 +22,7 @@ pub enum Feature {
 pub enum Stage {
     /// Off unless asked for.
     Alpha,
-    /// On unless refused.
+    /// On unless refused, but for [`Feature::MaxUnavailableStatefulSet`].
     Beta,
 }
 
@@ -35,9 +37,10 @@ impl fmt::Display for Stage {
 
 impl Feature {
     /// Every feature, in the order of their names.
-    pub const ALL: [Self; 3] = [
+    pub const ALL: [Self; 4] = [
         Self::HpaConfigurableTolerance,
         Self::HpaScaleToZero,
+        Self::MaxUnavailableStatefulSet,
         Self::PodLevelResources,
     ];
 
@@ -46,6 +49,7 @@ impl Feature {
         match self {
             Self::HpaScaleToZero => "HPAScaleToZero",
             Self::HpaConfigurableTolerance => "HPAConfigurableTolerance",
+            Self::MaxUnavailableStatefulSet => "MaxUnavailableStatefulSet",
             Self::PodLevelResources => "PodLevelResources",
         }
     }
@@ -54,13 +58,15 @@ impl Feature {
     pub fn stage(self) -> Stage {
         match self {
             Self::HpaScaleToZero => Stage::Alpha,
-            Self::HpaConfigurableTolerance | Self::PodLevelResources => Stage::Beta,
+            Self::HpaConfigurableTolerance
+            | Self::MaxUnavailableStatefulSet
+            | Self::PodLevelResources => Stage::Beta,
         }
     }
 
     /// Whether it is on where nobody says otherwise.
     pub fn is_on_by_default(self) -> bool {
-        self.stage() == Stage::Beta
+        self.stage() == Stage::Beta && self != Self::MaxUnavailableStatefulSet
     }
 
     fn bit(self) -> u8 {
@@ -68,6 +74,7 @@ impl Feature {
             Self::HpaScaleToZero => 1,
             Self::HpaConfigurableTolerance => 2,
             Self::PodLevelResources => 4,
+            Self::MaxUnavailableStatefulSet => 8,
         }
     }
 }
@@ -203,13 +210,14 @@ mod tests {
     use rstest::rstest;
 
     #[rstest]
-    #[case::defaults("", [true, false, true])]
-    #[case::one("HPAScaleToZero=true", [true, true, true])]
-    #[case::several(" HPAScaleToZero=1 , PodLevelResources=F,", [true, true, false])]
-    #[case::a_stage("AllAlpha=true,AllBeta=false", [false, true, false])]
-    #[case::a_name_beats_its_stage("HPAScaleToZero=false,AllAlpha=true", [true, false, true])]
-    #[case::the_last_counts("HPAScaleToZero=true,HPAScaleToZero=false", [true, false, true])]
-    fn gates_are_read_as_upstream_reads_them(#[case] text: &str, #[case] want: [bool; 3]) {
+    #[case::defaults("", [true, false, false, true])]
+    #[case::one("HPAScaleToZero=true", [true, true, false, true])]
+    #[case::several(" HPAScaleToZero=1 , PodLevelResources=F,", [true, true, false, false])]
+    #[case::a_stage("AllAlpha=true,AllBeta=false", [false, true, false, false])]
+    #[case::a_stage_with_what_is_off("AllBeta=true", [true, false, true, true])]
+    #[case::a_name_beats_its_stage("HPAScaleToZero=false,AllAlpha=true", [true, false, false, true])]
+    #[case::the_last_counts("HPAScaleToZero=true,HPAScaleToZero=false", [true, false, false, true])]
+    fn gates_are_read_as_upstream_reads_them(#[case] text: &str, #[case] want: [bool; 4]) {
         let gates: FeatureGates = text.parse().unwrap();
         assert_eq!(Feature::ALL.map(|feature| gates.is_on(feature)), want);
         assert_eq!(gates.to_string().parse(), Ok(gates));
@@ -225,7 +233,7 @@ mod tests {
         "Nonsense=true",
         "unrecognized feature gate: Nonsense; the known ones are AllAlpha, AllBeta, \
          HPAConfigurableTolerance (BETA, default=true), HPAScaleToZero (ALPHA, default=false), \
-         PodLevelResources (BETA, default=true)"
+         MaxUnavailableStatefulSet (BETA, default=false), PodLevelResources (BETA, default=true)"
     )]
     fn what_is_no_gate_is_refused(#[case] text: &str, #[case] want: &str) {
         let error = text.parse::<FeatureGates>().unwrap_err();

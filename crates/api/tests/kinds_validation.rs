@@ -51,6 +51,16 @@ fn deployment(patch: Value) -> Value {
     merged(base, patch)
 }
 
+fn stateful_set(patch: Value) -> Value {
+    let service = json!({"spec": {"serviceName": "svc"}});
+    merged(merged(deployment(json!({})), service), patch)
+}
+
+fn replication_controller(patch: Value) -> Value {
+    let selector = json!({"spec": {"selector": {"matchLabels": null, "app": "x"}}});
+    merged(merged(deployment(json!({})), selector), patch)
+}
+
 fn service(patch: Value) -> Value {
     let base = json!({"metadata": {"name": "s", "namespace": "n"},
         "spec": {"ports": [{"port": 80}]}});
@@ -328,4 +338,77 @@ fn every_kind_survives_nonsense() {
             }
         }
     }
+}
+
+#[rstest]
+#[case::ordinary(json!({}), &[])]
+#[case::a_name_with_dots(json!({"metadata": {"name": "a.b"}}), &["metadata.name: Invalid value: \"a.b\": a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')"])]
+#[case::an_unknown_management(json!({"spec": {"podManagementPolicy": "Fast"}}), &["spec.podManagementPolicy: Invalid value: \"Fast\": must be 'OrderedReady' or 'Parallel'"])]
+#[case::rolling_by_hand(json!({"spec": {"updateStrategy": {"type": "OnDelete", "rollingUpdate": {"partition": 1}}}}), &["only allowed for updateStrategy 'RollingUpdate'"])]
+#[case::an_unknown_strategy(json!({"spec": {"updateStrategy": {"type": "Recreate"}}}), &["must be 'RollingUpdate' or 'OnDelete'"])]
+#[case::a_negative_partition(json!({"spec": {"updateStrategy": {"rollingUpdate": {"partition": -1}}}}), &["spec.updateStrategy.rollingUpdate.partition: Invalid value: -1: must be greater than or equal to 0"])]
+#[case::a_bound_of_nothing(json!({"spec": {"updateStrategy": {"rollingUpdate": {"maxUnavailable": "0%"}}}}), &["spec.updateStrategy.rollingUpdate.maxUnavailable: Invalid value: \"0%\": cannot be 0"])]
+#[case::a_bound_of_too_much(json!({"spec": {"updateStrategy": {"rollingUpdate": {"maxUnavailable": "101%"}}}}), &["must not be greater than 100%"])]
+#[case::an_unknown_retention(json!({"spec": {"persistentVolumeClaimRetentionPolicy": {"whenScaled": "Sell"}}}), &["spec.persistentVolumeClaimRetentionPolicy.whenScaled: Unsupported value: \"Sell\": supported values: \"Delete\", \"Retain\""])]
+#[case::a_negative_start(json!({"spec": {"ordinals": {"start": -1}}}), &["spec.ordinals.start: Invalid value: -1: must be greater than or equal to 0"])]
+#[case::an_empty_selector(json!({"spec": {"selector": {"matchLabels": null}}}), &["empty selector is invalid for statefulset"])]
+#[case::a_selector_of_others(json!({"spec": {"selector": {"matchLabels": {"app": "y"}}}}), &["`selector` does not match template `labels`"])]
+#[case::pods_that_end(json!({"spec": {"template": {"spec": {"restartPolicy": "Never"}}}}), &["spec.template.spec.restartPolicy: Unsupported value: \"Never\": supported values: \"Always\""])]
+#[case::pods_with_a_deadline(json!({"spec": {"template": {"spec": {"activeDeadlineSeconds": 5}}}}), &["spec.template.spec.activeDeadlineSeconds: Forbidden: activeDeadlineSeconds in StatefulSet is not Supported"])]
+#[case::a_mount_of_a_claim(json!({"spec": {
+    "volumeClaimTemplates": [{"metadata": {"name": "data"}, "spec": {}}],
+    "template": {"spec": {"containers": [{"name": "c", "image": "i", "volumeMounts": [{"name": "data", "mountPath": "/d"}]}]}},
+}}), &[])]
+#[case::a_mount_of_nothing(json!({"spec": {
+    "template": {"spec": {"containers": [{"name": "c", "image": "i", "volumeMounts": [{"name": "data", "mountPath": "/d"}]}]}},
+}}), &["spec.template.spec.containers[0].volumeMounts[0].name: Not found: \"data\""])]
+fn stateful_sets(#[case] patch: Value, #[case] want: &[&str]) {
+    let got = validate(["apps", "v1", "statefulsets"], &stateful_set(patch), None);
+    assert_eq!(got.len(), want.len(), "{got:#?}");
+    assert!(
+        got.iter().zip(want).all(|(got, want)| got.contains(want)),
+        "{got:#?}"
+    );
+}
+
+#[rstest]
+#[case::replicas(json!({"replicas": 5}), true)]
+#[case::template(json!({"template": {"spec": {"containers": [{"name": "c", "image": "j"}]}}}), true)]
+#[case::ordinals(json!({"ordinals": {"start": 3}}), true)]
+#[case::strategy(json!({"updateStrategy": {"type": "OnDelete"}}), true)]
+#[case::retention(json!({"persistentVolumeClaimRetentionPolicy": {"whenDeleted": "Delete"}}), true)]
+#[case::history(json!({"revisionHistoryLimit": 3, "minReadySeconds": 4}), true)]
+#[case::service(json!({"serviceName": "other"}), false)]
+#[case::management(json!({"podManagementPolicy": "Parallel"}), false)]
+#[case::claims(json!({"volumeClaimTemplates": [{"metadata": {"name": "data"}, "spec": {}}]}), false)]
+fn changes_of_stateful_sets(#[case] spec: Value, #[case] allowed: bool) {
+    let old = stateful_set(json!({}));
+    let new = stateful_set(json!({"spec": spec}));
+    let got = validate(["apps", "v1", "statefulsets"], &new, Some(&old));
+    let forbidden = "spec: Forbidden: updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', 'updateStrategy', 'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden";
+    let want: &[&str] = if allowed { &[] } else { &[forbidden] };
+    assert_eq!(got, want);
+}
+
+#[test]
+fn a_stateful_set_of_an_older_server_keeps_its_name() {
+    let set = stateful_set(json!({"metadata": {"name": "a.b"}}));
+    let got = validate(["apps", "v1", "statefulsets"], &set, Some(&set));
+    assert_eq!(got, Vec::<String>::new());
+}
+
+#[rstest]
+#[case::ordinary(json!({}), &[])]
+#[case::nothing_selected(json!({"spec": {"selector": null, "template": {"metadata": {"labels": null}}}}), &["spec.selector: Required value"])]
+#[case::others_selected(json!({"spec": {"selector": {"app": "y"}}}), &["spec.template.metadata.labels: Invalid value"])]
+#[case::no_pods(json!({"spec": {"replicas": -1}}), &["spec.replicas: Invalid value: -1"])]
+#[case::pods_with_a_deadline(json!({"spec": {"template": {"spec": {"activeDeadlineSeconds": 5}}}}), &["activeDeadlineSeconds in ReplicationController is not Supported"])]
+fn replication_controllers(#[case] patch: Value, #[case] want: &[&str]) {
+    let path = ["", "v1", "replicationcontrollers"];
+    let got = validate(path, &replication_controller(patch), None);
+    assert_eq!(got.len(), want.len(), "{got:#?}");
+    assert!(
+        got.iter().zip(want).all(|(got, want)| got.contains(want)),
+        "{got:#?}"
+    );
 }

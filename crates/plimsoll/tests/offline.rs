@@ -158,6 +158,7 @@ fn unknown_features_are_refused_with_the_known_ones(#[case] command: &[&str]) {
     assert_eq!(output.status.code(), Some(2), "{told}");
     let want = "unrecognized feature gate: Nonsense; the known ones are AllAlpha, AllBeta, \
                 HPAConfigurableTolerance (BETA, default=true), HPAScaleToZero (ALPHA, \
-                default=false), PodLevelResources (BETA, default=true)";
+                default=false), MaxUnavailableStatefulSet (BETA, default=false), \
+                PodLevelResources (BETA, default=true)";
     assert!(told.contains(want), "{told}");
 }

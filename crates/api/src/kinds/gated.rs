@@ -32,8 +32,16 @@ pub(super) fn apply(strategy: &mut Strategy, row: &Row, gates: FeatureGates) {
             strategy.drop_disabled = tolerances;
         }
     }
-    if pod_spec(row.kind).is_some() && !gates.is_on(Feature::PodLevelResources) {
+    let no_resources = !gates.is_on(Feature::PodLevelResources);
+    if pod_spec(row.kind).is_some() && no_resources {
         strategy.drop_disabled = pod_level_resources;
+    }
+    if row.kind == "StatefulSet" && !gates.is_on(Feature::MaxUnavailableStatefulSet) {
+        strategy.drop_disabled = if no_resources {
+            bound_and_resources
+        } else {
+            unavailable_bound
+        };
     }
 }
 
@@ -74,6 +82,23 @@ fn has_tolerance(hpa: &Value) -> bool {
     })
 }
 
+fn bound_and_resources(new: &mut Value, old: Option<&Value>) {
+    unavailable_bound(new, old);
+    pod_level_resources(new, old);
+}
+
+/// Drops how many pods of a StatefulSet may be unavailable unless the stored one says it.
+fn unavailable_bound(new: &mut Value, old: Option<&Value>) {
+    const ROLLING: [&str; 3] = ["spec", "updateStrategy", "rollingUpdate"];
+    let used = |object: &Value| {
+        let bound = meta::at(object, &ROLLING).and_then(|rolling| rolling.get("maxUnavailable"));
+        bound.is_some_and(|bound| !bound.is_null())
+    };
+    if used(new) && !old.is_some_and(used) {
+        meta::object_mut(new, &ROLLING).shift_remove("maxUnavailable");
+    }
+}
+
 /// Drops the resources of whole pods unless the stored object has any.
 fn pod_level_resources(new: &mut Value, old: Option<&Value>) {
     let Some(path) = pod_spec(meta::text(new, &["kind"])) else {
@@ -90,7 +115,8 @@ fn pod_level_resources(new: &mut Value, old: Option<&Value>) {
 
 #[cfg(test)]
 mod tests {
-    use super::{pod_level_resources, tolerances};
+    use super::{bound_and_resources, pod_level_resources, tolerances, unavailable_bound};
+    use crate::meta;
     use rstest::rstest;
     use serde_json::{Value, json};
 
@@ -107,6 +133,30 @@ mod tests {
         assert_eq!(new, with);
         tolerances(&mut new, Some(&without));
         assert_eq!(new, without);
+    }
+
+    #[test]
+    fn a_bound_of_a_stateful_set_stays_only_where_one_is_stored() {
+        let set = |rolling: Value| {
+            json!({
+                "kind": "StatefulSet", "spec": {
+                    "updateStrategy": {"rollingUpdate": rolling},
+                    "template": {"spec": {"resources": {}}},
+                },
+            })
+        };
+        let with = set(json!({"partition": 1, "maxUnavailable": 2}));
+        let without = set(json!({"partition": 1}));
+        let mut new = with.clone();
+        unavailable_bound(&mut new, Some(&with));
+        assert_eq!(new, with);
+        unavailable_bound(&mut new, Some(&without));
+        assert_eq!(new, without);
+        bound_and_resources(&mut new, None);
+        assert_eq!(
+            meta::at(&new, &["spec", "template", "spec", "resources"]),
+            None
+        );
     }
 
     #[test]
@@ -131,7 +181,7 @@ mod tests {
     fn resources_of_whole_pods_are_dropped(#[case] kind: &str, #[case] pointer: &str) {
         let mut object = json!({ "kind": kind });
         let keys: Vec<&str> = pointer.split('/').skip(1).collect();
-        crate::meta::object_mut(&mut object, &keys)
+        meta::object_mut(&mut object, &keys)
             .insert("resources".into(), json!({ "requests": { "cpu": "1" } }));
         let mut new = object.clone();
         pod_level_resources(&mut new, Some(&object));

@@ -31,6 +31,7 @@ mod schedule;
 mod scope;
 mod security;
 mod service;
+mod stateful;
 mod storage;
 mod success_policy;
 mod volume;
@@ -84,7 +85,7 @@ fn workloads(version: &str, kind: &str) -> Option<Validate> {
     let validate: Validate = match kind {
         "Deployment" => workload::deployment,
         "ReplicaSet" => workload::replica_set,
-        "StatefulSet" => workload::stateful_set,
+        "StatefulSet" => stateful::stateful_set,
         "DaemonSet" => workload::daemon_set,
         "ControllerRevision" => runtime::controller_revision,
         "Job" => batch::job,

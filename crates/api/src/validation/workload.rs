@@ -2,11 +2,9 @@
 
 use super::object::{self, Lives};
 use super::pod;
-use super::scope::{Errors, Scope, same};
+use super::scope::{Errors, Scope};
 use crate::names;
 use serde_json::{Value, json};
-
-const STATEFUL_UPDATE: &str = "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', 'updateStrategy', 'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden";
 
 fn metadata(new: &Value, old: Option<&Value>) -> Errors {
     object::metadata(new, old, Lives::InNamespace, names::is_dns_subdomain)
@@ -25,7 +23,7 @@ pub(super) fn template(template: &Scope<'_>, errors: &mut Errors) {
 }
 
 /// Selector, template and whether one matches the other.
-fn selected_template(spec: &Scope<'_>, errors: &mut Errors) {
+pub(super) fn selected_template(spec: &Scope<'_>, errors: &mut Errors) {
     let selector = spec.at("selector");
     if selector.present() {
         object::selector(&selector, errors);
@@ -72,12 +70,22 @@ fn always_restarts(spec: &Scope<'_>, errors: &mut Errors) {
 }
 
 /// The message about an empty selector names the kind.
-fn name_kind(errors: &mut Errors, kind: &str) {
+pub(super) fn name_kind(errors: &mut Errors, kind: &str) {
     for error in errors {
         error.detail = error.detail.replace(
             "is invalid for deployment",
             &format!("is invalid for {kind}"),
         );
+    }
+}
+
+/// The message about a deadline names the kind; a Deployment's is that of its ReplicaSets.
+pub(super) fn name_deadline(errors: &mut Errors, kind: &str) {
+    for error in errors {
+        let of_kind = format!("activeDeadlineSeconds in {kind} is");
+        error.detail = error
+            .detail
+            .replace("activeDeadlineSeconds in ReplicaSet is", &of_kind);
     }
 }
 
@@ -200,87 +208,15 @@ pub(super) fn replication_controller(new: &Value, old: Option<&Value>) -> Errors
     if unmatched {
         errors.push(labels.invalid("`selector` does not match template `labels`"));
     }
-    template(&spec.at("template"), &mut errors);
+    let pods = spec.at("template");
+    if pods.present() {
+        template(&pods, &mut errors);
+    } else {
+        errors.push(pods.required(""));
+    }
     always_restarts(&spec, &mut errors);
+    name_deadline(&mut errors, "ReplicationController");
     errors
-}
-
-pub(super) fn stateful_set(new: &Value, old: Option<&Value>) -> Errors {
-    let mut errors = metadata(new, old);
-    let spec = Scope::root(new).at("spec");
-    spec.at("podManagementPolicy")
-        .one_of(&["OrderedReady", "Parallel"], &mut errors);
-    let strategy = spec.at("updateStrategy");
-    strategy
-        .at("type")
-        .one_of(&["OnDelete", "RollingUpdate"], &mut errors);
-    strategy
-        .at("rollingUpdate")
-        .at("partition")
-        .not_negative(&mut errors);
-    let unavailable = strategy.at("rollingUpdate").at("maxUnavailable");
-    if unavailable.present() {
-        amount(&unavailable, &mut errors);
-        at_most_all(&unavailable, &mut errors);
-        if zero(&unavailable) {
-            errors.push(unavailable.invalid("cannot be 0"));
-        }
-    }
-    spec.at("replicas").not_negative(&mut errors);
-    spec.at("minReadySeconds").not_negative(&mut errors);
-    spec.at("revisionHistoryLimit").not_negative(&mut errors);
-    selected_template_with_claims(&spec, &mut errors);
-    if let Some(old) = old {
-        let mutable = [
-            "replicas",
-            "ordinals",
-            "template",
-            "updateStrategy",
-            "revisionHistoryLimit",
-            "persistentVolumeClaimRetentionPolicy",
-            "minReadySeconds",
-        ];
-        let rest = |object: &Value| {
-            let mut spec = object.get("spec").cloned().unwrap_or(Value::Null);
-            if let Some(map) = spec.as_object_mut() {
-                map.retain(|key, _| !mutable.contains(&key.as_str()));
-            }
-            spec
-        };
-        if !same(&rest(new), &rest(old)) {
-            errors.push(spec.forbidden(STATEFUL_UPDATE));
-        }
-    }
-    name_kind(&mut errors, "statefulset");
-    errors
-}
-
-/// Claim templates are volumes too: mounts may name them.
-fn selected_template_with_claims(spec: &Scope<'_>, errors: &mut Errors) {
-    let mut extended = spec.value.clone();
-    let claims: Vec<Value> = spec
-        .items("volumeClaimTemplates")
-        .iter()
-        .map(|claim| json!({"name": claim.path(&["metadata", "name"]).text(), "emptyDir": {}}))
-        .collect();
-    if !claims.is_empty() {
-        let pod = crate::meta::object_mut(&mut extended, &["template", "spec"]);
-        let volumes = pod.entry("volumes").or_insert_with(|| json!([]));
-        if let Some(list) = volumes.as_array_mut() {
-            // A claim template replaces a volume of the same name.
-            list.retain(|volume| {
-                !claims
-                    .iter()
-                    .any(|claim| claim.get("name") == volume.get("name"))
-            });
-            list.extend(claims);
-        }
-    }
-    let scope = Scope {
-        path: spec.path.clone(),
-        value: &extended,
-    };
-    selected_template(&scope, errors);
 }
 
 pub(super) fn daemon_set(new: &Value, old: Option<&Value>) -> Errors {

@@ -27,6 +27,8 @@ mod outside;
 #[cfg(test)]
 mod pod_autoscaling;
 #[cfg(test)]
+mod replication;
+#[cfg(test)]
 mod rig;
 #[cfg(test)]
 mod rollouts;
@@ -36,6 +38,8 @@ mod scheduling;
 mod scope;
 #[cfg(test)]
 mod services;
+#[cfg(test)]
+mod stateful;
 #[cfg(test)]
 mod upkeep;
 #[cfg(test)]
