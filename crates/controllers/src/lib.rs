@@ -5,6 +5,7 @@
 //! server, against a real cluster and in virtual time.
 
 pub mod cronjob;
+pub mod daemonset;
 pub mod deployment;
 pub mod disruption;
 pub mod endpoints;

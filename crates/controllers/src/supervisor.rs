@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 /// Names that [`Options::without`] takes.
-pub const CONTROLLERS: [&str; 21] = [
+pub const CONTROLLERS: [&str; 22] = [
     "deployment",
     "replicaset",
     "statefulset",
@@ -34,6 +34,7 @@ pub const CONTROLLERS: [&str; 21] = [
     "job",
     "cronjob",
     "ttl-after-finished",
+    "daemonset",
 ];
 
 /// What to run and with which settings.
@@ -161,6 +162,7 @@ pub fn start_all(context: &Context) -> JoinSet<()> {
             "serviceaccount" => drop(tasks.spawn(crate::serviceaccount::control(context))),
             "protection" => drop(tasks.spawn(crate::protection::control(context))),
             "ipaddress" => drop(tasks.spawn(crate::ipaddress::control(context))),
+            "daemonset" => drop(tasks.spawn(crate::daemonset::control(context))),
             "disruption" => drop(tasks.spawn(crate::disruption::control(context))),
             "volumes" => drop(tasks.spawn(crate::volumes::control(context))),
             "ephemeral" => drop(tasks.spawn(crate::volumes::ephemeral::control(context))),

@@ -4,7 +4,6 @@ use plimsoll_api::kind::Kind;
 
 /// Kinds that wait for their controller or their check.
 const STORED_ONLY: &[(&str, &str)] = &[
-    ("apps", "DaemonSet"),
     ("networking.k8s.io", "Ingress"),
     ("networking.k8s.io", "NetworkPolicy"),
 ];

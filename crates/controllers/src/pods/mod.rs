@@ -16,6 +16,7 @@ mod selector;
 mod service;
 mod stateful;
 mod template;
+mod toleration;
 mod volume;
 mod workload;
 
@@ -23,6 +24,7 @@ pub(crate) use availability::availability;
 pub(crate) use doomed::Doomed;
 pub(crate) use pod::null_as_empty;
 pub(crate) use template::{hash, sorted};
+pub(crate) use toleration::{covers, tolerations, untolerated};
 pub(crate) use workload::{template_labels, template_value};
 
 pub use attempt::{Attempt, Exit};

@@ -53,6 +53,8 @@ pub struct Condition {
     pub kind: Arc<str>,
     /// Whether `status` is `True`.
     pub holds: bool,
+    /// Whether `status` is `Unknown`.
+    pub unknown: bool,
     /// When the status changed last.
     pub since: Option<Timestamp>,
     /// Machine-readable reason, or empty.
@@ -165,6 +167,8 @@ pub struct PodView {
     pub grace_seconds: Option<i64>,
     /// `status.phase`.
     pub phase: Phase,
+    /// Whether `status.reason` is `Evicted`: its node was short of something.
+    pub evicted: bool,
     /// `status.conditions`.
     pub conditions: Box<[Condition]>,
     /// `status.podIP`.
@@ -260,6 +264,7 @@ impl Cached for PodView {
             subdomain: text(spec.subdomain),
             grace_seconds: spec.termination_grace_period_seconds,
             phase: status.phase.unwrap_or_default(),
+            evicted: status.reason.as_deref() == Some("Evicted"),
             conditions: status.conditions.into_iter().map(Condition::from).collect(),
             ip: text(status.pod_ip),
             started: status.start_time,
@@ -457,6 +462,7 @@ struct PortWire {
 #[serde(rename_all = "camelCase", default)]
 struct StatusWire {
     phase: Option<Phase>,
+    reason: Option<String>,
     #[serde(deserialize_with = "null_as_empty")]
     conditions: Vec<ConditionWire>,
     #[serde(rename = "podIP")]
@@ -544,6 +550,7 @@ impl From<ConditionWire> for Condition {
         Self {
             kind: condition.kind.into(),
             holds: condition.status == "True",
+            unknown: condition.status == "Unknown",
             since: condition.last_transition_time,
             reason: condition.reason.unwrap_or_default().into(),
         }

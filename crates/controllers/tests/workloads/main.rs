@@ -7,6 +7,8 @@ mod autoscaling;
 mod cronjobs;
 #[cfg(test)]
 mod custom;
+#[cfg(test)]
+mod daemons;
 mod deletion;
 #[cfg(test)]
 mod deployments;
@@ -22,6 +24,8 @@ mod faults;
 mod jobs;
 #[cfg(test)]
 mod memory;
+#[cfg(test)]
+mod nodes;
 #[cfg(test)]
 mod outside;
 #[cfg(test)]
