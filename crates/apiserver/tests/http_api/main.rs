@@ -18,6 +18,7 @@ mod credentials;
 mod custom;
 mod deletion;
 mod discovery;
+mod evictions;
 mod extension;
 mod failures;
 mod flow;

@@ -1,48 +1,98 @@
-//! Taints nodes by what is known of their health.
+//! Looks after the health of nodes.
 //!
-//! Ready=False → `not-ready`, Ready=Unknown → `unreachable` (each NoSchedule and NoExecute),
-//! cordoned → `unschedulable`. A node whose lease and status stop being renewed becomes Unknown.
-//! Evicting pods for NoExecute taints is not done here yet.
+//! ```text
+//! leases, statuses ─> silent? ─> Ready=Unknown ─┐
+//! conditions, cordon ───────────────────────────┴> taints ─> pods not ready
+//!                                  zones: how fast ┘   └──> NoExecute: pods leave in time
+//! ```
+//! Ready=False → `not-ready`, Ready=Unknown → `unreachable`: `NoSchedule` at once, `NoExecute` as
+//! fast as the node's zone allows. Pressures and a cordon have taints of their own.
 
-use crate::pods::{NodeView, Taint};
-use crate::runtime::{Action, Cache, Full, ObjectKey, Queue, Reconcile, WriteError, run};
+mod evict;
+mod health;
+mod taints;
+mod zones;
+
+use crate::pods::{NodeView, PodView, Taint};
+use crate::runtime::{
+    Action, Change, ObjectKey, Queue, Reconcile, Recorder, Reference, WriteError, null_if_empty,
+    run,
+};
 use crate::supervisor::Context;
-use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::coordination::v1::Lease;
-use kube::Api;
-use kube::runtime::watcher;
-use serde_json::json;
+use health::Signs;
+use jiff::Timestamp;
+use parking_lot::Mutex;
+use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
+use taints::Driving;
+use zones::{Answer, Zones};
 
-const NOT_READY: &str = "node.kubernetes.io/not-ready";
-const UNREACHABLE: &str = "node.kubernetes.io/unreachable";
-const UNSCHEDULABLE: &str = "node.kubernetes.io/unschedulable";
-const LEASES: &str = "kube-node-lease";
+/// What a silent node says no more.
+const CONDITIONS: [&str; 4] = ["Ready", "MemoryPressure", "DiskPressure", "PIDPressure"];
 
 /// Runs the controller for ever.
 pub async fn control(context: Context) {
     let queue = Queue::new();
     context.caches.nodes.ready().await;
-    let add = queue.clone();
-    context
-        .caches
-        .nodes
-        .on_change(move |change| add.add(change.key.clone()));
-    let leases = match context.options.node_grace {
-        Some(_) => {
-            let api: Api<Lease> = Api::namespaced(context.client.clone(), LEASES);
-            let config = watcher::Config::default();
-            Some(Cache::start_in(api, context.seed ^ 0x54, config))
-        }
-        None => None,
+    context.caches.pods.ready().await;
+    let signs = Signs::follow(&context);
+    let evictions = evict::control(context.clone());
+    let lifecycle = Lifecycle {
+        recorder: context.recorder.component("node-controller"),
+        context,
+        signs,
+        zones: Arc::default(),
     };
-    match run(Arc::new(Lifecycle { context, leases }), queue).await {}
+    watch(&lifecycle, &queue);
+    let looking = run(Arc::new(lifecycle), queue);
+    tokio::select! {
+        biased;
+        never = looking => match never {},
+        never = evictions => match never {},
+    }
+}
+
+fn watch(lifecycle: &Lifecycle, queue: &Queue<ObjectKey>) {
+    let (add, zones) = (queue.clone(), Arc::clone(&lifecycle.zones));
+    let (signs, recorder) = (lifecycle.signs.clone(), lifecycle.recorder.clone());
+    let nodes = &lifecycle.context.caches.nodes;
+    let all = nodes.clone();
+    nodes.on_change(move |change: &Change<NodeView>| {
+        say_membership(&recorder, change);
+        let turned = zones.lock().follow(change);
+        add.add(change.key.clone());
+        if turned {
+            // From here on all nodes are treated in another way. The silence may have been on
+            // this side, so they get their time anew.
+            if let Some(signs) = signs.as_ref().filter(|_| !zones.lock().nowhere()) {
+                signs.restart();
+            }
+            all.for_each(|node| add.add(node.meta.key.clone()));
+        }
+    });
+}
+
+fn say_membership(recorder: &Recorder, change: &Change<NodeView>) {
+    let (node, reason, what) = match (&change.old, &change.new) {
+        (None, Some(node)) => (node, "RegisteredNode", "Registered Node NAME in Controller"),
+        (Some(node), None) => (node, "RemovingNode", "Removing Node NAME from Controller"),
+        _ => return,
+    };
+    let name = node.meta.name();
+    let message = format!("Node {name} event: {}", what.replace("NAME", name));
+    recorder.normal(&reference(node), reason, message);
+}
+
+fn reference(node: &NodeView) -> Reference {
+    Reference::to("v1", "Node", &node.meta)
 }
 
 struct Lifecycle {
     context: Context,
-    leases: Option<Cache<Full<Lease>>>,
+    recorder: Recorder,
+    signs: Option<Signs>,
+    zones: Arc<Mutex<Zones>>,
 }
 
 impl Reconcile for Lifecycle {
@@ -58,56 +108,57 @@ impl Reconcile for Lifecycle {
             return Ok(Action::Wait);
         };
         let now = self.context.clock.now();
-        let left = self.grace_left(&node, now);
-        let known = node
-            .condition("Ready")
-            .is_some_and(|c| &*c.reason != "NodeStatusUnknown");
-        if left.is_some_and(|left| left.is_zero()) && known {
+        let left = self.signs.as_ref().and_then(|signs| signs.left(&node));
+        if left.is_some_and(|left| left.is_zero()) && says_something(&node) {
             node = self.declare_unknown(&node, now).await?;
         }
-        let taints = taints(&node, now);
-        if *taints != *node.taints {
-            let patch = json!({
-                "metadata": {"resourceVersion": node.meta.resource_version()},
-                "spec": {"taints": taints},
-            });
-            match self
-                .context
-                .writer
-                .patch(&self.context.caches.nodes, key, &patch)
-                .await
-            {
-                Err(error) if !error.is_not_found() => return Err(error),
-                _ => {}
-            }
+        let mut next = left.filter(|left| !left.is_zero());
+        let (driving, later) = self.driving(&node, now);
+        next = [next, later].into_iter().flatten().min();
+        let wanted = taints::wanted(&node, driving, now);
+        if *wanted != *node.taints {
+            self.taint(&node, &wanted).await?;
         }
-        Ok(left
-            .filter(|left| !left.is_zero())
-            .map_or(Action::Wait, Action::Requeue))
+        if taints::is_unhealthy(&node) {
+            self.mark_pods(&node, now).await?;
+        }
+        Ok(next.map_or(Action::Wait, Action::Requeue))
     }
 }
 
+/// Whether the node has a condition that a silent node would not have.
+fn says_something(node: &NodeView) -> bool {
+    let known = |kind: &&str| node.condition(kind).is_some_and(|c| c.unknown);
+    !CONDITIONS.iter().all(known)
+}
+
 impl Lifecycle {
-    /// How long until the node counts as unreachable; zero = it does. `None` if unchecked.
-    fn grace_left(&self, node: &NodeView, now: Timestamp) -> Option<Duration> {
-        let leases = self.leases.as_ref().filter(|leases| leases.is_ready())?;
-        let grace = SignedDuration::try_from(self.context.options.node_grace?).ok()?;
-        let lease = leases.find(LEASES, node.meta.name());
-        let renewed = lease.and_then(|lease| {
-            lease
-                .object
-                .spec
-                .as_ref()?
-                .renew_time
-                .as_ref()
-                .map(|at| at.0)
+    /// Whether an unhealthy node's pods are to be driven away, and when to ask again.
+    fn driving(&self, node: &NodeView, now: Timestamp) -> (Driving, Option<Duration>) {
+        let mut zones = self.zones.lock();
+        if !taints::is_unhealthy(node) || zones.nowhere() {
+            return (Driving::Off, None);
+        }
+        if taints::drives(node) {
+            return (Driving::AsItIs, None);
+        }
+        match zones.ask(node, now) {
+            Answer::Go => (Driving::On, None),
+            Answer::Later(wait) => (Driving::AsItIs, Some(wait)),
+            Answer::Nowhere => (Driving::Off, None),
+        }
+    }
+
+    async fn taint(&self, node: &NodeView, wanted: &[Taint]) -> Result<(), WriteError> {
+        let patch = json!({
+            "metadata": {"resourceVersion": node.meta.resource_version()},
+            "spec": {"taints": null_if_empty(wanted)},
         });
-        let seen = [renewed, node.heartbeat, node.meta.created]
-            .into_iter()
-            .flatten()
-            .max()?;
-        let left = grace - now.duration_since(seen);
-        Some(Duration::try_from(left).unwrap_or_default())
+        let (writer, cache) = (&self.context.writer, &self.context.caches.nodes);
+        match writer.patch(cache, &node.meta.key, &patch).await {
+            Err(error) if !error.is_not_found() => Err(error),
+            _ => Ok(()),
+        }
     }
 
     async fn declare_unknown(
@@ -115,99 +166,77 @@ impl Lifecycle {
         node: &NodeView,
         now: Timestamp,
     ) -> Result<Arc<NodeView>, WriteError> {
-        let at = now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
-        let kinds = ["Ready", "MemoryPressure", "DiskPressure", "PIDPressure"];
-        let unknown = |kind: &&str| {
-            json!({
-                "type": kind, "status": "Unknown", "reason": "NodeStatusUnknown",
-                "message": "Kubelet stopped posting node status.", "lastTransitionTime": at,
-                "lastHeartbeatTime": node.heartbeat.map(|at| at.to_string()),
-            })
+        let at = seconds(now);
+        let unknown = |kind: &&str| -> Option<Value> {
+            let (reason, message) = match node.condition(kind) {
+                Some(condition) if condition.unknown => return None,
+                Some(_) => ("NodeStatusUnknown", "Kubelet stopped posting node status."),
+                None => (
+                    "NodeStatusNeverUpdated",
+                    "Kubelet never posted node status.",
+                ),
+            };
+            let mut condition = json!({
+                "type": kind, "status": "Unknown", "reason": reason, "message": message,
+                "lastTransitionTime": at,
+            });
+            let created = node
+                .meta
+                .created
+                .filter(|_| reason == "NodeStatusNeverUpdated");
+            if let (Some(map), Some(created)) = (condition.as_object_mut(), created) {
+                map.insert("lastHeartbeatTime".into(), seconds(created).into());
+            }
+            Some(condition)
         };
-        let conditions: Vec<_> = kinds.iter().map(unknown).collect();
+        let conditions: Vec<_> = CONDITIONS.iter().filter_map(unknown).collect();
         let patch = json!({
             "metadata": {"resourceVersion": node.meta.resource_version()},
             "status": {"conditions": conditions},
         });
         let cache = &self.context.caches.nodes;
-        self.context
-            .writer
-            .patch_subresource(cache, &node.meta.key, "status", &patch)
-            .await
+        let (writer, key) = (&self.context.writer, &node.meta.key);
+        let written = writer
+            .merge_subresource(cache, key, "status", &patch)
+            .await?;
+        if node.is_ready() {
+            let message = format!("Node {} status is now: NodeNotReady", node.meta.name());
+            self.recorder
+                .normal(&reference(node), "NodeNotReady", message);
+        }
+        Ok(written)
+    }
+
+    /// Pods of an unhealthy node serve nobody, and their node may be unable to say so.
+    async fn mark_pods(&self, node: &NodeView, now: Timestamp) -> Result<(), WriteError> {
+        for pod in self.context.caches.pods_by_node.get(node.meta.name()) {
+            if pod.is_ready() && !pod.phase.is_terminal() {
+                self.mark_pod(&pod, now).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn mark_pod(&self, pod: &PodView, now: Timestamp) -> Result<(), WriteError> {
+        let patch = json!({
+            "metadata": {"uid": *pod.meta.uid},
+            "status": {"conditions": [
+                {"type": "Ready", "status": "False", "lastTransitionTime": seconds(now)}]},
+        });
+        let (writer, cache) = (&self.context.writer, &self.context.caches.pods);
+        let key = &pod.meta.key;
+        match writer.merge_subresource(cache, key, "status", &patch).await {
+            Err(error) if error.is_not_found() || error.is_conflict() => return Ok(()),
+            outcome => drop(outcome?),
+        }
+        let about = Reference::to("v1", "Pod", &pod.meta);
+        let message = "Node is not ready".to_owned();
+        self.recorder.warning(&about, "NodeNotReady", message);
+        Ok(())
     }
 }
 
-/// The taints the node should have; those of others stay as they are.
-fn taints(node: &NodeView, now: Timestamp) -> Vec<Taint> {
-    let ours = [NOT_READY, UNREACHABLE, UNSCHEDULABLE];
-    let mut wanted = Vec::new();
-    let ready = node.condition("Ready");
-    if !ready.is_some_and(|ready| ready.holds) {
-        let unknown = ready.is_none_or(|ready| &*ready.reason == "NodeStatusUnknown");
-        let key = if ready.is_some() && unknown {
-            UNREACHABLE
-        } else {
-            NOT_READY
-        };
-        wanted.push((key, "NoSchedule"));
-        if ready.is_some() {
-            wanted.push((key, "NoExecute"));
-        }
-    }
-    if node.unschedulable {
-        wanted.push((UNSCHEDULABLE, "NoSchedule"));
-    }
-    let mut taints = node.taints.to_vec();
-    taints.retain(|taint| {
-        !ours.contains(&&*taint.key) || wanted.contains(&(&*taint.key, &*taint.effect))
-    });
-    for (key, effect) in wanted {
-        if !taints
-            .iter()
-            .any(|taint| taint.key == key && taint.effect == effect)
-        {
-            let time_added = now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
-            taints.push(Taint {
-                key: key.into(),
-                value: None,
-                effect: effect.into(),
-                time_added: Some(time_added),
-            });
-        }
-    }
-    taints
-}
-
-#[cfg(test)]
-mod tests {
-    use super::taints;
-    use crate::pods::NodeView;
-    use crate::runtime::Cached;
-    use jiff::Timestamp;
-    use rstest::rstest;
-    use serde_json::{Value, json};
-
-    #[rstest]
-    #[case::ready(json!({}), json!([{"type": "Ready", "status": "True"}]), &["mine"])]
-    #[case::cordoned(json!({"unschedulable": true}), json!([{"type": "Ready", "status": "True"}]), &["mine", "node.kubernetes.io/unschedulable"])]
-    #[case::not_ready(json!({}), json!([{"type": "Ready", "status": "False"}]), &["mine", "node.kubernetes.io/not-ready", "node.kubernetes.io/not-ready"])]
-    #[case::silent(json!({}), json!([{"type": "Ready", "status": "Unknown", "reason": "NodeStatusUnknown"}]), &["mine", "node.kubernetes.io/unreachable", "node.kubernetes.io/unreachable"])]
-    #[case::new(json!({}), json!([]), &["mine", "node.kubernetes.io/not-ready"])]
-    fn a_node_is_tainted(#[case] spec: Value, #[case] conditions: Value, #[case] want: &[&str]) {
-        let mut spec = spec;
-        spec["taints"] = json!([{"key": "mine", "effect": "NoSchedule"}, {"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}]);
-        if spec.get("unschedulable").is_none() {
-            spec["taints"][1]["key"] = "node.kubernetes.io/not-ready".into();
-            spec["taints"][1]["effect"] = "NoExecute".into();
-        }
-        let json =
-            json!({"metadata": {"name": "a"}, "spec": spec, "status": {"conditions": conditions}});
-        let node = NodeView::from_wire(serde_json::from_value(json).unwrap());
-        let mut got: Vec<_> = taints(&node, Timestamp::UNIX_EPOCH)
-            .into_iter()
-            .map(|t| t.key)
-            .collect();
-        got.sort();
-        assert_eq!(got, want);
-    }
+/// RFC 3339 in whole seconds, as `metav1.Time` prints.
+fn seconds(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }

@@ -4,6 +4,9 @@ use crate::rig::{Rig, condition};
 use futures::future::join_all;
 use kube::api::{Api, DynamicObject, EvictParams, PostParams};
 use kube::core::Request;
+use plimsoll_controllers::supervisor::{Context, start_all};
+use rand::rngs::StdRng;
+use rand::{Rng as _, SeedableRng};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -254,4 +257,82 @@ async fn a_grant_that_came_to_nothing_is_taken_back() {
         told,
         ["Pod was expected by PDB default/web to be deleted but it wasn't"]
     );
+}
+
+/// Pods that are ready and stay.
+async fn healthy(rig: &Rig) -> Vec<String> {
+    let mut pods = rig.list(&rig.pods()).await;
+    pods.retain(|pod| {
+        pod.metadata.deletion_timestamp.is_none() && condition(pod, "Ready").0 == "True"
+    });
+    let names = pods.into_iter().map(|pod| pod.metadata.name.unwrap());
+    names.collect()
+}
+
+/// Lets the controllers see what happened.
+async fn settle() {
+    tokio::time::sleep(Duration::from_millis(20)).await;
+}
+
+fn restart(rig: &mut Rig) {
+    rig.tasks.abort_all();
+    let options = rig.context.options.clone();
+    let context = Context::start(rig.client.clone(), rig.clock, 11, options);
+    rig.tasks = start_all(&context);
+}
+
+/// One run of chance: pods crash and heal, controllers restart, everything is asked to go at once.
+async fn chance(seed: u64) {
+    let mut random = StdRng::seed_from_u64(seed);
+    let mut rig = Rig::start().await;
+    let replicas = random.random_range(1..8);
+    rig.deploy(replicas).await;
+    let bound = random.random_range(0..=replicas);
+    let (kind, desired) = if random.random_bool(0.5) {
+        ("minAvailable", bound)
+    } else {
+        ("maxUnavailable", replicas - bound)
+    };
+    protect(&rig, kind, json!(bound)).await;
+    let desired = usize::try_from(desired).unwrap();
+    for step in 0..15 {
+        settle().await;
+        let pods = healthy(&rig).await;
+        match random.random_range(0..6) {
+            0 => {
+                if let Some(pod) = pods.first() {
+                    rig.set_ready(pod, false).await;
+                }
+            }
+            1 => rig.tend_pods().await,
+            2 => {
+                for pod in names(&rig).await {
+                    rig.set_ready(&pod, true).await;
+                }
+            }
+            choice => {
+                if choice == 3 {
+                    restart(&mut rig);
+                }
+                let outcomes = join_all(pods.iter().map(|pod| evict(&rig, pod))).await;
+                let granted = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
+                let left = pods.len() - granted;
+                let why = format!("seed {seed}, step {step}: {granted} of {} went", pods.len());
+                assert!(
+                    granted == 0 || left >= desired,
+                    "{why}, {desired} must stay"
+                );
+                // And it is not only strict: what may go goes.
+                let spare = pods.len().saturating_sub(desired);
+                assert!(choice == 3 || granted == spare, "{why}, {spare} could");
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn whatever_happens_evictions_leave_what_the_budget_wants() {
+    for seed in 0..8 {
+        chance(seed).await;
+    }
 }

@@ -30,6 +30,16 @@ pub(crate) struct Rig {
 
 impl Rig {
     pub(crate) async fn start() -> Self {
+        Self::start_with(Options {
+            node_grace: None,
+            root_ca: Some("certificate".into()),
+            load_balancers: Some(Ipv4Addr::LOCALHOST),
+            ..Options::default()
+        })
+        .await
+    }
+
+    pub(crate) async fn start_with(settings: Options) -> Self {
         let clock = Clock::starting_at(Timestamp::UNIX_EPOCH);
         let options = StoreOptions {
             dir: None,
@@ -49,13 +59,7 @@ impl Rig {
         });
         server.bootstrap().await.unwrap();
         let client = Client::new(server.service(Identity::in_process("test")), "default");
-        let options = Options {
-            node_grace: None,
-            root_ca: Some("certificate".into()),
-            load_balancers: Some(Ipv4Addr::LOCALHOST),
-            ..Options::default()
-        };
-        let context = Context::start(client.clone(), clock, 7, options);
+        let context = Context::start(client.clone(), clock, 7, settings);
         let tasks = start_all(&context);
         Self {
             client,

@@ -63,6 +63,8 @@ const PLAIN: &[(&str, Plain)] = &[
 const TRANSCRIPTS: &[(&str, &str)] = &[
     ("basics", include_str!("transcripts/basics.txt")),
     ("rollout", include_str!("transcripts/rollout.txt")),
+    ("drain", include_str!("transcripts/drain.txt")),
+    ("daemons", include_str!("transcripts/daemons.txt")),
     ("discovery", include_str!("transcripts/discovery.txt")),
     ("apply", include_str!("transcripts/apply.txt")),
     ("custom", include_str!("transcripts/custom.txt")),
