@@ -332,4 +332,89 @@ fn cron_jobs(#[case] spec: Value, #[case] want: &str) {
 fn a_zone_in_an_old_schedule_may_stay(#[case] change: Value, #[case] want: &str) {
     let old = cron_job(json!({"schedule": "TZ=UTC * * * * *"}));
     assert_eq!(told("batch/cronjobs", cron_job(change), Some(old)), want);
+
+fn spread(constraint: Value) -> Value {
+    let mut whole = json!({"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule",
+        "labelSelector": {"matchLabels": {"app": "web"}}});
+    json_patch::merge(&mut whole, &constraint);
+    pod(json!({"topologySpreadConstraints": [whole]}))
+}
+
+#[rstest]
+#[case::fine(json!({"minDomains": 2, "matchLabelKeys": ["pod-template-hash"], "nodeTaintsPolicy": "Honor"}), "")]
+#[case::skew(json!({"maxSkew": 0}), ".maxSkew: Invalid value: 0: must be greater than zero")]
+#[case::key(json!({"topologyKey": ""}), ".topologyKey: Required value: can not be empty")]
+#[case::when(json!({"whenUnsatisfiable": "Never"}),
+    ".whenUnsatisfiable: Unsupported value: \"Never\": supported values: \"DoNotSchedule\", \"ScheduleAnyway\"")]
+#[case::domains(json!({"minDomains": 2, "whenUnsatisfiable": "ScheduleAnyway"}),
+    ".minDomains: Invalid value: 2: can only use minDomains if whenUnsatisfiable=DoNotSchedule, not ScheduleAnyway")]
+#[case::no_domains(json!({"minDomains": 0}), ".minDomains: Invalid value: 0: must be greater than zero")]
+#[case::policy(json!({"nodeAffinityPolicy": "Maybe"}),
+    ".nodeAffinityPolicy: Unsupported value: \"Maybe\": supported values: \"Honor\", \"Ignore\"")]
+#[case::no_selector(json!({"labelSelector": null, "matchLabelKeys": ["a"]}),
+    ".matchLabelKeys: Forbidden: must not be specified when labelSelector is not set")]
+#[case::twice(json!({"matchLabelKeys": ["app"]}),
+    ".matchLabelKeys[0]: Invalid value: \"app\": exists in both matchLabelKeys and labelSelector")]
+fn spread_constraints(#[case] constraint: Value, #[case] want: &str) {
+    let want = if want.is_empty() {
+        String::new()
+    } else {
+        format!("spec.topologySpreadConstraints[0]{want}")
+    };
+    assert_eq!(told("pods", spread(constraint), None), want);
+}
+
+#[test]
+fn a_pair_of_topology_and_action_is_constrained_once() {
+    let one = json!({"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule"});
+    let body = pod(json!({"topologySpreadConstraints": [one, one]}));
+    assert_eq!(
+        told("pods", body, None),
+        "spec.topologySpreadConstraints[1].{topologyKey, whenUnsatisfiable}: Duplicate value: \
+         \"{zone, DoNotSchedule}\""
+    );
+}
+
+fn gated(spec: Value) -> Value {
+    let mut whole = json!({"schedulingGates": [{"name": "g"}]});
+    json_patch::merge(&mut whole, &spec);
+    pod(whole)
+}
+
+fn node_terms(terms: Value) -> Value {
+    json!({"affinity": {"nodeAffinity":
+        {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}}}})
+}
+
+fn exists(keys: &[&str]) -> Value {
+    let one = |key: &&str| json!({"key": key, "operator": "Exists"});
+    json!([{"matchExpressions": keys.iter().map(one).collect::<Vec<_>>()}])
+}
+
+const TERMS: &str = "spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms";
+
+#[rstest]
+#[case::selector_grows(json!({"nodeSelector": {"a": "b"}}), json!({"nodeSelector": {"a": "b", "c": "d"}}), "")]
+#[case::selector_changes(json!({"nodeSelector": {"a": "b"}}), json!({"nodeSelector": {"a": "z"}}),
+    "spec.nodeSelector: Invalid value: {\"a\":\"z\"}: only additions to spec.nodeSelector are allowed (no mutations or deletions)")]
+#[case::affinity_appears(json!({}), node_terms(exists(&["a"])), "")]
+#[case::affinity_grows(node_terms(exists(&["a"])), node_terms(exists(&["a", "b"])), "")]
+#[case::affinity_changes(node_terms(exists(&["a"])), node_terms(exists(&["b"])),
+    "TERMS[0]: Invalid value: {\"matchExpressions\":[{\"key\":\"b\",\"operator\":\"Exists\"}]}: only additions are allowed (no mutations or deletions)")]
+#[case::terms_go(node_terms(exists(&["a"])), json!({}),
+    "TERMS: Invalid value: null: no additions/deletions to non-empty NodeSelectorTerms list are allowed")]
+#[case::gate_goes(json!({}), json!({"schedulingGates": []}), "")]
+#[case::gate_comes(json!({}), json!({"schedulingGates": [{"name": "g"}, {"name": "h"}]}),
+    "spec.schedulingGates[1].name: Forbidden: only deletion is allowed, but found new scheduling gate 'h'")]
+fn gated_pods_narrow(#[case] old: Value, #[case] new: Value, #[case] want: &str) {
+    let want = want.replace("TERMS", TERMS);
+    assert_eq!(told("pods", gated(new), Some(gated(old))), want);
+}
+
+#[test]
+fn affinity_to_pods_stays_even_behind_a_gate() {
+    let near = json!({"affinity": {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution":
+        [{"labelSelector": {}, "topologyKey": "zone"}]}}});
+    let told = told("pods", gated(near), Some(gated(json!({}))));
+    assert!(told.contains("changed: spec.affinity"), "{told}");
 }

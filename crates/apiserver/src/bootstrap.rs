@@ -127,11 +127,19 @@ impl ApiServer {
             .collect();
         seeds.extend(self.kubernetes_service());
         let classes = [
-            ("system-cluster-critical", 2_000_000_000),
-            ("system-node-critical", 2_000_001_000),
+            (
+                "system-cluster-critical",
+                2_000_000_000,
+                "Used for system critical pods that must run in the cluster, but can be moved to \
+                 another node if necessary.",
+            ),
+            (
+                "system-node-critical",
+                2_000_001_000,
+                "Used for system critical pods that must not be moved from their current node.",
+            ),
         ];
-        seeds.extend(classes.map(|(name, value)| {
-            let description = "Used for system critical pods that must run in the cluster.";
+        seeds.extend(classes.map(|(name, value, description)| {
             let class = json!({
                 "metadata": {"name": name}, "value": value, "description": description,
             });

@@ -11,6 +11,7 @@ mod container;
 mod csi;
 mod devices;
 mod flow_control;
+mod gated;
 mod job_policy;
 mod job_update;
 mod lifecycle;

@@ -3,6 +3,7 @@
 use super::object::{self, path_segment};
 use super::scope::{Errors, Scope};
 use crate::names;
+use crate::status::FieldError;
 use std::collections::BTreeSet;
 
 /// `spec.affinity`.
@@ -102,6 +103,73 @@ fn pod_term(term: &Scope<'_>, errors: &mut Errors) {
     }
 }
 
+/// `spec.topologySpreadConstraints`.
+pub(super) fn spread(spec: &Scope<'_>, errors: &mut Errors) {
+    let mut seen = BTreeSet::new();
+    for constraint in spec.items("topologySpreadConstraints") {
+        let (key, when) = (
+            constraint.at("topologyKey"),
+            constraint.at("whenUnsatisfiable"),
+        );
+        let skew = constraint.at("maxSkew");
+        if skew.integer().unwrap_or_default() < 1 {
+            errors.push(skew.invalid("must be greater than zero"));
+        }
+        if key.is_empty() {
+            errors.push(key.required("can not be empty"));
+        }
+        when.one_of(&["DoNotSchedule", "ScheduleAnyway"], errors);
+        if !seen.insert((key.text(), when.text())) {
+            let path = format!("{}.{{topologyKey, whenUnsatisfiable}}", constraint.path);
+            let pair = format!("{{{}, {}}}", key.text(), when.text());
+            errors.push(FieldError::duplicate(path, &pair.into()));
+        }
+        min_domains(&constraint, errors);
+        for policy in ["nodeAffinityPolicy", "nodeTaintsPolicy"] {
+            if constraint.at(policy).present() {
+                constraint.at(policy).one_of(&["Honor", "Ignore"], errors);
+            }
+        }
+        object::selector(&constraint.at("labelSelector"), errors);
+        label_keys(&constraint, errors);
+    }
+}
+
+fn min_domains(constraint: &Scope<'_>, errors: &mut Errors) {
+    let min = constraint.at("minDomains");
+    let Some(count) = min.integer() else { return };
+    if count < 1 {
+        errors.push(min.invalid("must be greater than zero"));
+    }
+    let when = constraint.at("whenUnsatisfiable");
+    if when.text() != "DoNotSchedule" {
+        let why = format!(
+            "can only use minDomains if whenUnsatisfiable=DoNotSchedule, not {}",
+            when.text()
+        );
+        errors.push(min.invalid(why));
+    }
+}
+
+/// `matchLabelKeys` of a spread constraint.
+fn label_keys(constraint: &Scope<'_>, errors: &mut Errors) {
+    let keys = constraint.items("matchLabelKeys");
+    let selector = constraint.at("labelSelector");
+    if !keys.is_empty() && !selector.present() {
+        let why = "must not be specified when labelSelector is not set";
+        errors.push(constraint.at("matchLabelKeys").forbidden(why));
+        return;
+    }
+    let expressions = selector.items("matchExpressions");
+    for key in keys {
+        key.name(names::is_qualified_name, errors);
+        let in_labels = selector.at("matchLabels").value.get(key.text()).is_some();
+        if in_labels || expressions.iter().any(|e| e.at("key").text() == key.text()) {
+            errors.push(key.invalid("exists in both matchLabelKeys and labelSelector"));
+        }
+    }
+}
+
 /// `spec.schedulingGates`.
 pub(super) fn gates(spec: &Scope<'_>, errors: &mut Errors) {
     let mut seen = BTreeSet::new();
@@ -144,7 +212,7 @@ pub(super) fn claims(spec: &Scope<'_>, errors: &mut Errors) {
             for used in container.at("resources").items("claims") {
                 let name = used.at("name");
                 if name.require(errors) && !known.contains(name.text()) {
-                    errors.push(crate::status::FieldError {
+                    errors.push(FieldError {
                         field: name.path.clone(),
                         reason: crate::status::CauseReason::FieldValueNotFound,
                         detail: format!("Not found: {}", name.value),

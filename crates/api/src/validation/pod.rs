@@ -3,7 +3,7 @@
 use super::container;
 use super::object::{self, Lives};
 use super::scope::{Errors, Scope, same};
-use super::{lifecycle, placement, security, volume};
+use super::{gated, lifecycle, placement, security, volume};
 use crate::names;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -55,7 +55,7 @@ pub(super) fn spec(spec: &Scope<'_>, errors: &mut Errors) {
     }
     object::labels(&spec.at("nodeSelector"), errors);
     tolerations(spec, errors);
-    spread(spec, errors);
+    placement::spread(spec, errors);
     placement::affinity(spec, errors);
     placement::gates(spec, errors);
     placement::claims(spec, errors);
@@ -105,25 +105,6 @@ pub(super) fn tolerations(spec: &Scope<'_>, errors: &mut Errors) {
     }
 }
 
-fn spread(spec: &Scope<'_>, errors: &mut Errors) {
-    for constraint in spec.items("topologySpreadConstraints") {
-        if constraint.at("maxSkew").integer().unwrap_or_default() < 1 {
-            errors.push(
-                constraint
-                    .at("maxSkew")
-                    .invalid("must be greater than zero"),
-            );
-        }
-        if constraint.at("topologyKey").is_empty() {
-            errors.push(constraint.at("topologyKey").required("can not be empty"));
-        }
-        constraint
-            .at("whenUnsatisfiable")
-            .one_of(&["DoNotSchedule", "ScheduleAnyway"], errors);
-        object::selector(&constraint.at("labelSelector"), errors);
-    }
-}
-
 /// What an existing pod may still change.
 fn update(new: &Scope<'_>, old: &Scope<'_>, errors: &mut Errors) {
     let count = |scope: &Scope<'_>, key: &str| scope.items(key).len();
@@ -162,29 +143,10 @@ fn update(new: &Scope<'_>, old: &Scope<'_>, errors: &mut Errors) {
     }
     let mut munged = new.value.clone();
     restore_mutable(&mut munged, old);
-    let gated = !old.items("schedulingGates").is_empty();
-    if gated {
-        copy(&mut munged, old.value, &["nodeSelector", "affinity"]);
-    }
-    gates(new, old, errors);
+    gated::update(new, old, &mut munged, errors);
     copy(&mut munged, old.value, &["schedulingGates"]);
     if !same(&munged, old.value) {
         errors.push(new.forbidden(&format!("{UPDATE}\n{}", changed(&munged, old.value))));
-    }
-}
-
-fn gates(new: &Scope<'_>, old: &Scope<'_>, errors: &mut Errors) {
-    let names = |scope: &Scope<'_>| -> BTreeSet<String> {
-        scope
-            .items("schedulingGates")
-            .iter()
-            .map(|g| g.at("name").text().to_owned())
-            .collect()
-    };
-    let added: Vec<String> = names(new).difference(&names(old)).cloned().collect();
-    if !added.is_empty() {
-        let why = format!("only deletion is allowed, but found new scheduling gates {added:?}");
-        errors.push(new.at("schedulingGates").forbidden(why.as_str()));
     }
 }
 
@@ -214,7 +176,8 @@ fn restore_mutable(munged: &mut Value, old: &Scope<'_>) {
     }
 }
 
-fn copy(into: &mut Value, from: &Value, keys: &[&str]) {
+/// Takes over fields of another object, absent ones too.
+pub(super) fn copy(into: &mut Value, from: &Value, keys: &[&str]) {
     let Some(map) = into.as_object_mut() else {
         return;
     };

@@ -81,6 +81,8 @@ pub struct Port {
     pub container_port: u16,
     /// Port on the node, if any.
     pub host_port: Option<u16>,
+    /// Address on the node that the port is opened at, if not at all of them.
+    pub host_ip: Option<Box<str>>,
     /// `TCP`, `UDP` or `SCTP`.
     pub protocol: Arc<str>,
 }
@@ -92,6 +94,8 @@ pub struct Container {
     pub name: Arc<str>,
     /// Role.
     pub role: ContainerRole,
+    /// Image as written.
+    pub image: Arc<str>,
     /// `resources.requests`: resource and quantity as written.
     pub requests: Box<[(Arc<str>, Box<str>)]>,
     /// `resources.limits.cpu` as written; no other limit is read by anybody.
@@ -132,6 +136,8 @@ pub struct Placement {
     pub topology_spread_constraints: Option<Box<RawValue>>,
     /// `spec.schedulingGates`.
     pub scheduling_gates: Option<Box<RawValue>>,
+    /// `spec.resources.requests`: what the pod asks for as a whole.
+    pub requests: Box<[(Arc<str>, Box<str>)]>,
     /// `spec.overhead`: resource → quantity.
     pub overhead: Option<BTreeMap<String, String>>,
     /// `spec.preemptionPolicy`.
@@ -222,6 +228,10 @@ impl Cached for PodView {
         let containers = containers(spec.containers, spec.init_containers);
         let meta = Meta::from(metadata);
         let claims = claims(&meta.key.name, spec.volumes);
+        let whole = spec.resources.as_ref().and_then(|r| r.requests.as_ref());
+        let whole = whole.into_iter().flatten();
+        let whole = whole.map(|(name, quantity)| (name.as_str().into(), quantity.as_str().into()));
+        let whole = whole.collect();
         let facts = Facts::new(
             Arc::clone(&meta.key.name),
             meta.is_deleting(),
@@ -254,6 +264,7 @@ impl Cached for PodView {
                 tolerations: spec.tolerations,
                 topology_spread_constraints: spec.topology_spread_constraints,
                 scheduling_gates: spec.scheduling_gates,
+                requests: whole,
                 overhead: spec.overhead,
                 preemption_policy: spec.preemption_policy,
                 nominated_node: status.nominated_node_name.map(Arc::from),
@@ -436,6 +447,7 @@ struct ClaimSourceWire {
 #[serde(rename_all = "camelCase", default)]
 struct ContainerWire {
     name: String,
+    image: String,
     resources: Option<ResourcesWire>,
     #[serde(deserialize_with = "null_as_empty")]
     ports: Vec<PortWire>,
@@ -455,6 +467,8 @@ struct PortWire {
     name: Option<String>,
     container_port: u16,
     host_port: Option<u16>,
+    #[serde(rename = "hostIP")]
+    host_ip: Option<String>,
     protocol: Option<String>,
 }
 
@@ -524,6 +538,7 @@ impl ContainerWire {
         Container {
             name: self.name.into(),
             role,
+            image: self.image.into(),
             requests: requests
                 .into_iter()
                 .map(|(k, v)| (k.into(), v.into()))
@@ -540,6 +555,7 @@ impl From<PortWire> for Port {
             name: port.name.unwrap_or_default().into(),
             container_port: port.container_port,
             host_port: port.host_port.filter(|port| *port != 0),
+            host_ip: port.host_ip.filter(|ip| !ip.is_empty()).map(Into::into),
             protocol: port.protocol.as_deref().unwrap_or("TCP").into(),
         }
     }

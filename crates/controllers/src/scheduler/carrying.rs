@@ -1,70 +1,91 @@
 //! The writes that carry a decision out.
 
-use super::state::{Decided, Verdict};
+use super::state::{AtNode, Decided, Verdict};
+use super::volumes::Step;
 use super::{Scheduler, is_ours};
 use crate::pods::PodView;
 use crate::runtime::{ObjectKey, Reference, WriteError};
 use serde_json::{Value, json};
+use std::sync::atomic::Ordering;
 use tokio::time::Instant;
 
 impl Scheduler {
     /// Writes what was decided; puts the pod back in line if that fails.
     pub(super) async fn carry_out(&self, decided: Decided) {
-        let Decided { pod, verdict } = decided;
+        let Decided {
+            pod,
+            verdict,
+            volumes,
+        } = decided;
         match verdict {
-            Verdict::Bind { node } => self.bind(&pod, &node).await,
+            Verdict::Bind { node } => self.place_pod(&pod, &node, &volumes).await,
             Verdict::Refuse { message } => self.refuse(&pod, &message, "Unschedulable").await,
+            Verdict::Preempt {
+                message,
+                node,
+                victims,
+            } => {
+                let told = self.refuse(&pod, &message, "Unschedulable");
+                tokio::join!(biased; told, self.preempt(&pod, &node, &victims));
+            }
         }
     }
 
-    async fn bind(&self, pod: &PodView, node: &str) {
+    async fn place_pod(&self, pod: &PodView, node: &str, volumes: &[Step]) {
+        if !volumes.is_empty() {
+            self.awaiting_volumes.fetch_add(1, Ordering::Relaxed);
+            let bound = self.bind_volumes(volumes, node).await;
+            self.awaiting_volumes.fetch_sub(1, Ordering::Relaxed);
+            self.release_volumes(volumes);
+            if let Err(error) = bound {
+                let why =
+                    format!("running PreBind plugin \"VolumeBinding\": binding volumes: {error}");
+                return self.take_back(pod, &why).await;
+            }
+        }
+        if let Err(error) = self.bind(pod, node).await {
+            let why = format!("running Bind plugin \"DefaultBinder\": {}", error.message());
+            self.take_back(pod, &why).await;
+        }
+    }
+
+    async fn bind(&self, pod: &PodView, node: &str) -> Result<(), WriteError> {
         let key = &pod.meta.key;
         let binding = json!({
             "apiVersion": "v1", "kind": "Binding",
             "metadata": {"namespace": *key.namespace, "name": *key.name, "uid": *pod.meta.uid},
             "target": {"apiVersion": "v1", "kind": "Node", "name": node},
         });
-        let written = self
-            .writer
+        self.writer
             .post_subresource::<k8s_openapi::api::core::v1::Pod>(key, "binding", &binding)
-            .await;
-        match written {
-            Ok(()) => {
-                let message = format!("Successfully assigned {key} to {node}");
-                self.recorder.normal(&reference(pod), "Scheduled", message);
-            }
-            Err(error) => self.unbind(pod, &error).await,
-        }
+            .await?;
+        let message = format!("Successfully assigned {key} to {node}");
+        self.recorder.normal(&reference(pod), "Scheduled", message);
+        Ok(())
     }
 
-    /// Takes a decision back that could not be written.
-    async fn unbind(&self, pod: &PodView, error: &WriteError) {
+    /// Takes a decision back that could not be carried out.
+    async fn take_back(&self, pod: &PodView, why: &str) {
         let key = &pod.meta.key;
-        tracing::debug!(pod = %key, %error, why = error.message(), "not bound");
+        tracing::debug!(pod = %key, why, "not bound");
         let still_waits = self.still_waits(pod);
         {
             let now = Instant::now();
             let mut state = self.state.lock();
             // The watch may have shown meanwhile that it is bound after all.
-            let bound = self
-                .caches
-                .pods
-                .get(key)
-                .is_some_and(|now| now.node.is_some());
-            if !bound {
-                state.change().displace(&key.namespace, &key.name);
-                state.wake(now);
+            let known = self.caches.pods.get(key);
+            if known.is_none_or(|known| known.node.is_none())
+                && let Some(node) = state.change().displace(&key.namespace, &key.name)
+            {
+                state.wake_at(AtNode::PodLeft, &node, now);
             }
-            if still_waits && !error.is_not_found() {
+            if still_waits {
                 state.queue.fail(key, now);
-            } else {
-                state.forget(key);
             }
         }
         self.wake.notify_one();
-        if still_waits && !error.is_not_found() {
-            let message = format!("running Bind plugin \"DefaultBinder\": {}", error.message());
-            self.refuse(pod, &message, "SchedulerError").await;
+        if still_waits {
+            self.refuse(pod, why, "SchedulerError").await;
         }
     }
 
@@ -83,7 +104,7 @@ impl Scheduler {
             let Some(since) = state.news(pod, message, self.clock.now()) else {
                 return;
             };
-            (since, state.nominations.node_of(&pod.meta.key).cloned())
+            (since, state.nominated(&pod.meta.key))
         };
         let condition = json!({
             "type": "PodScheduled", "status": "False", "reason": reason, "message": message,

@@ -1,12 +1,13 @@
-//! Pods that are equal for placement form a class: what is found out about one holds for all.
+//! Pods that are equal for placement form a class: what is found out about one holds for all, and
+//! they share what is known of them.
 
-use plimsoll_engine::placement::{PodFacts, PodSpec};
+use plimsoll_engine::placement::PodSpec;
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
-/// How many variants of one controller's pods are told apart; older ones are no longer found, so
-/// that comparing stays cheap. (The pods of a StatefulSet all differ in a label.)
-const VARIANTS: usize = 4;
+/// The fewest classes among which those without pods are looked for.
+const SWEEP: usize = 256;
 
 /// Names a class.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -19,118 +20,106 @@ impl ClassId {
     }
 }
 
-/// The classes of the pods that wait.
+/// What the pods of a class have in common.
+#[derive(Debug, Clone)]
+pub(super) struct Class {
+    pub(super) namespace: Arc<str>,
+    pub(super) spec: Arc<PodSpec>,
+}
+
+/// The classes of the pods there are.
 #[derive(Debug, Default)]
 pub(super) struct Classes {
-    facts: BTreeMap<ClassId, Arc<PodFacts>>,
-    /// Newest first, by the controller's uid.
-    by_controller: BTreeMap<Arc<str>, Vec<ClassId>>,
+    by_id: BTreeMap<ClassId, Class>,
+    by_hash: BTreeMap<u64, Vec<ClassId>>,
     next: u64,
+    /// With so many, those without pods are forgotten.
+    full: usize,
 }
 
 impl Classes {
-    /// The class of a pod with these facts.
-    pub(super) fn of(&mut self, mut facts: PodFacts) -> ClassId {
-        facts.name = Arc::default();
-        facts.started = None;
-        let Some(controller) = group(&facts) else {
-            return self.new_class(facts);
-        };
-        let variants = self.by_controller.get(&controller);
-        let known = variants.into_iter().flatten().find(|class| {
-            let variant = self.facts.get(*class);
-            variant.is_some_and(|variant| **variant == facts)
-        });
-        if let Some(known) = known {
-            return *known;
+    /// The class of a pod, and its spec, shared.
+    pub(super) fn of(&mut self, namespace: &Arc<str>, spec: PodSpec) -> (ClassId, Arc<PodSpec>) {
+        let mut hasher = DefaultHasher::new();
+        (namespace, &spec).hash(&mut hasher);
+        let hash = hasher.finish();
+        let alike = self.by_hash.get(&hash).into_iter().flatten();
+        let known = alike.filter_map(|id| Some((*id, self.by_id.get(id)?)));
+        let mut known = known.filter(|(_, class)| class.namespace == *namespace);
+        if let Some((id, class)) = known.find(|(_, class)| *class.spec == spec) {
+            return (id, Arc::clone(&class.spec));
         }
-        let class = self.new_class(facts);
-        let variants = self.by_controller.entry(controller).or_default();
-        variants.insert(0, class);
-        variants.truncate(VARIANTS);
-        class
-    }
-
-    fn new_class(&mut self, facts: PodFacts) -> ClassId {
         self.next += 1;
-        let class = ClassId(self.next);
-        self.facts.insert(class, Arc::new(facts));
-        class
+        let id = ClassId(self.next);
+        let class = Class {
+            namespace: Arc::clone(namespace),
+            spec: Arc::new(spec),
+        };
+        let spec = Arc::clone(&class.spec);
+        self.by_id.insert(id, class);
+        self.by_hash.entry(hash).or_default().push(id);
+        (id, spec)
     }
 
-    /// What all its members have in common; their name is empty.
-    #[cfg(test)]
-    pub(super) fn facts(&self, class: ClassId) -> Option<&Arc<PodFacts>> {
-        self.facts.get(&class)
+    /// What the members of a class have in common.
+    pub(super) fn get(&self, class: ClassId) -> Option<&Class> {
+        self.by_id.get(&class)
     }
 
-    /// Forgets a class without members.
-    pub(super) fn forget(&mut self, class: ClassId) {
-        let Some(facts) = self.facts.remove(&class) else {
-            return;
-        };
-        let Some(controller) = &group(&facts) else {
-            return;
-        };
-        if let Some(variants) = self.by_controller.get_mut(controller) {
-            variants.retain(|variant| *variant != class);
-            if variants.is_empty() {
-                self.by_controller.remove(controller);
-            }
+    /// Now and then, forgets the classes that no pod shares any more. Returns those.
+    pub(super) fn sweep(&mut self) -> Vec<ClassId> {
+        if self.by_id.len() < self.full.max(SWEEP) {
+            return Vec::new();
         }
+        let unused = |class: &Class| Arc::strong_count(&class.spec) == 1;
+        let gone = self.by_id.iter().filter(|(_, class)| unused(class));
+        let gone: Vec<ClassId> = gone.map(|(id, _)| *id).collect();
+        for id in &gone {
+            self.by_id.remove(id);
+        }
+        self.by_hash.retain(|_, ids| {
+            ids.retain(|id| self.by_id.contains_key(id));
+            !ids.is_empty()
+        });
+        self.full = self.by_id.len() * 2;
+        gone
     }
-}
-
-/// What tells pods of one controller from others.
-fn group(facts: &PodFacts) -> Option<Arc<str>> {
-    let spec: &PodSpec = &facts.spec;
-    let selector = spec.default_spread.as_ref()?;
-    Some(format!("{}/{:?}", facts.namespace, selector.requirements).into())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use plimsoll_engine::placement::LabelSelector;
 
-    fn pod(name: &str, owner: Option<&str>, priority: i32) -> PodFacts {
-        let selector =
-            |owner: &str| LabelSelector::of_labels([(&"app".to_owned(), &owner.to_owned())]);
-        let spec = PodSpec {
-            default_spread: owner.map(selector),
+    fn spec(priority: i32) -> PodSpec {
+        PodSpec {
             priority,
             ..PodSpec::default()
-        };
-        PodFacts::new("", name, spec)
-    }
-
-    #[test]
-    fn replicas_share_a_class_until_they_differ() {
-        let mut classes = Classes::default();
-        let first = classes.of(pod("a", Some("owner"), 0));
-        assert_eq!(classes.of(pod("b", Some("owner"), 0)), first);
-        assert_ne!(classes.of(pod("c", Some("owner"), 1)), first);
-        assert_ne!(classes.of(pod("d", Some("other"), 0)), first);
-        assert_ne!(classes.of(pod("e", None, 0)), classes.of(pod("f", None, 0)));
-    }
-
-    #[test]
-    fn a_forgotten_class_is_not_found_again() {
-        let mut classes = Classes::default();
-        let first = classes.of(pod("a", Some("owner"), 0));
-        classes.forget(first);
-        assert!(classes.facts(first).is_none());
-        assert_ne!(classes.of(pod("a", Some("owner"), 0)), first);
-        assert_eq!(classes.by_controller.len(), 1);
-    }
-
-    #[test]
-    fn only_the_newest_variants_are_compared() {
-        let mut classes = Classes::default();
-        let oldest = classes.of(pod("a", Some("owner"), 0));
-        for priority in 1..=4 {
-            classes.of(pod("a", Some("owner"), priority));
         }
-        assert_ne!(classes.of(pod("a", Some("owner"), 0)), oldest);
+    }
+
+    #[test]
+    fn equal_pods_of_a_namespace_share_a_class() {
+        let (here, there): (Arc<str>, Arc<str>) = ("here".into(), "there".into());
+        let mut classes = Classes::default();
+        let (first, shared) = classes.of(&here, spec(0));
+        let (again, same) = classes.of(&here, spec(0));
+        assert_eq!(again, first);
+        assert!(Arc::ptr_eq(&shared, &same));
+        assert_ne!(classes.of(&here, spec(1)).0, first);
+        assert_ne!(classes.of(&there, spec(0)).0, first);
+    }
+
+    #[test]
+    fn classes_without_pods_are_forgotten() {
+        let here: Arc<str> = "here".into();
+        let mut classes = Classes::default();
+        let (kept, _spec) = classes.of(&here, spec(-1));
+        for priority in 0..300 {
+            classes.of(&here, spec(priority));
+        }
+        assert_eq!(classes.sweep().len(), 300);
+        assert!(classes.get(kept).is_some());
+        assert_eq!(classes.by_hash.len(), 1);
+        assert!(classes.sweep().is_empty());
     }
 }

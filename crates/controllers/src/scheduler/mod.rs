@@ -12,21 +12,26 @@
 mod carrying;
 mod classes;
 mod facts;
-mod nominations;
+mod hints;
+mod preempting;
 mod queue;
 mod state;
+mod surroundings;
+mod volumes;
 mod watching;
 
-use crate::pods::{Caches, PodView};
-use crate::runtime::{Recorder, Writer};
+use crate::pods::{Caches, PodView, ServiceView, VolumeView, label_key};
+use crate::runtime::{Cache, Full, Index, Recorder, Writer};
 use crate::supervisor::Context;
+use k8s_openapi::api::storage::v1::CSINode;
 use parking_lot::Mutex;
 use plimsoll_clock::Clock;
-use state::{Decided, State};
+use state::{Decided, State, Verdict};
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
@@ -38,12 +43,22 @@ const IN_FLIGHT: usize = 64;
 /// (a scale-in frees many places): look once after each.
 const REST: Duration = Duration::from_millis(50);
 
+/// What a node's CSI drivers can do.
+type CsiNode = Full<CSINode>;
+
 /// The scheduler named `default-scheduler`.
 #[derive(Debug)]
 pub struct Scheduler {
     state: Mutex<State>,
     wake: Notify,
     caches: Caches,
+    services_by_label: Index<ServiceView>,
+    volumes_by_class: Index<VolumeView>,
+    csi_nodes: Cache<CsiNode>,
+    /// Counts the changes of claims, volumes and storage classes.
+    storage_moved: watch::Sender<u64>,
+    /// Pods that have a node and wait for their volumes.
+    awaiting_volumes: AtomicUsize,
     writer: Writer,
     recorder: Recorder,
     clock: Clock,
@@ -52,10 +67,18 @@ pub struct Scheduler {
 impl Scheduler {
     /// Follows the caches from now on; the context's seed decides ties between equally good nodes.
     pub fn new(context: &Context) -> Arc<Self> {
+        let caches = context.caches.clone();
         let scheduler = Arc::new(Self {
             state: Mutex::new(State::new(context.seed ^ SEED)),
             wake: Notify::new(),
-            caches: context.caches.clone(),
+            services_by_label: caches.services.index(anchor),
+            volumes_by_class: caches
+                .volumes
+                .index(|volume| vec![Arc::clone(&volume.class)]),
+            csi_nodes: Cache::start(context.client.clone(), context.seed ^ SEED),
+            storage_moved: watch::Sender::new(0),
+            awaiting_volumes: AtomicUsize::new(0),
+            caches,
             writer: context.writer.clone(),
             recorder: context.recorder.component("default-scheduler"),
             clock: context.clock,
@@ -66,19 +89,22 @@ impl Scheduler {
 
     /// Schedules for ever.
     pub async fn run(self: Arc<Self>) -> Infallible {
-        self.caches.nodes.ready().await;
-        self.caches.pods.ready().await;
+        self.caches.ready().await;
+        self.csi_nodes.ready().await;
+        self.caches.storage_classes.ready().await;
+        self.caches.volumes.ready().await;
+        self.caches.claims.ready().await;
         let mut writes = JoinSet::new();
         let mut rested = Instant::now();
         loop {
             let now = Instant::now();
-            let free = IN_FLIGHT.saturating_sub(writes.len());
+            let free = self.free(writes.len());
             let decided = self.decide_some(free, now, &mut rested);
             for one in decided {
                 let scheduler = Arc::clone(&self);
                 writes.spawn(async move { scheduler.carry_out(one).await });
             }
-            let free = writes.len() < IN_FLIGHT;
+            let free = self.free(writes.len()) > 0;
             if free && self.state.lock().queue.has_line() {
                 continue;
             }
@@ -90,6 +116,12 @@ impl Scheduler {
                 () = sleep_until(due.unwrap_or(now)), if free && due.is_some() => {}
             }
         }
+    }
+
+    /// How many more writes may be under way. Waiting for volumes costs nothing.
+    fn free(&self, under_way: usize) -> usize {
+        let waiting = self.awaiting_volumes.load(Ordering::Relaxed);
+        (IN_FLIGHT + waiting).saturating_sub(under_way)
     }
 
     /// When to look next without being woken; those who rest are looked at from `rested` on.
@@ -112,7 +144,13 @@ impl Scheduler {
         for taken in state.queue.take(count, now) {
             match self.caches.pods.get(&taken.key) {
                 Some(pod) if pod.node.is_none() && is_ours(&pod) => {
-                    decided.push(state.decide(pod, &taken, now));
+                    let mut one = state.decide(pod, &taken, now);
+                    if let Verdict::Bind { node } = &one.verdict
+                        && !one.pod.placement.claims.is_empty()
+                    {
+                        one.volumes = self.plan_volumes(&mut state, &one.pod, node);
+                    }
+                    decided.push(one);
                 }
                 _ => state.forget(&taken.key),
             }
@@ -120,6 +158,14 @@ impl Scheduler {
         state.end_batch();
         decided
     }
+}
+
+/// The label by which a Service's pods are found first.
+fn anchor(service: &ServiceView) -> Vec<Arc<str>> {
+    let selector = service.selector.as_ref();
+    let anchor = selector.and_then(|selector| selector.anchor());
+    let key = anchor.map(|(key, value)| label_key(service.meta.namespace(), key, value));
+    key.map(Arc::from).into_iter().collect()
 }
 
 /// Runs the scheduler until the task is dropped.

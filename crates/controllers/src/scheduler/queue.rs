@@ -187,8 +187,13 @@ impl Queue {
     }
 
     /// One of the class was just found to fit nowhere: those of its class that have heard so
-    /// before are parked without another attempt.
-    pub(super) fn settle(&mut self, class: ClassId, now: Instant) {
+    /// before are parked without another attempt, but for those that are `apart`.
+    pub(super) fn settle(
+        &mut self,
+        class: ClassId,
+        apart: impl Fn(&ObjectKey) -> bool,
+        now: Instant,
+    ) {
         let Some(members) = self.classes.get(&class) else {
             return;
         };
@@ -197,6 +202,9 @@ impl Queue {
             let Some(key) = self.keys.get(&rank).cloned() else {
                 continue;
             };
+            if apart(&key) {
+                continue;
+            }
             self.relocate(&key, |entry| {
                 if entry.attempts == 0 {
                     entry.place
@@ -207,12 +215,12 @@ impl Queue {
         }
     }
 
-    /// Forgets a pod (bound, or gone). Returns its class.
-    pub(super) fn forget(&mut self, key: &ObjectKey) -> Option<ClassId> {
+    /// Forgets a pod (bound, or gone).
+    pub(super) fn forget(&mut self, key: &ObjectKey) {
         self.leave(key);
-        let entry = self.entries.remove(key)?;
-        self.keys.remove(&entry.rank);
-        Some(entry.class)
+        if let Some(entry) = self.entries.remove(key) {
+            self.keys.remove(&entry.rank);
+        }
     }
 
     /// The class a pod waits under.
@@ -221,6 +229,7 @@ impl Queue {
     }
 
     /// Whether any pod has this class.
+    #[cfg(test)]
     pub(super) fn has_class(&self, class: ClassId) -> bool {
         self.classes.contains_key(&class)
     }

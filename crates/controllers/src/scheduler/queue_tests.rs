@@ -136,8 +136,9 @@ fn a_class_that_fits_nowhere_is_parked_whole_but_for_who_has_not_heard() {
     assert_eq!(watch.take(1), ["new"]);
     watch.queue.park(&key("new"), watch.now);
     watch.add("newer", 0, ONE);
-    watch.queue.settle(ONE, watch.now);
+    watch.queue.settle(ONE, |pod| *pod == key("b"), watch.now);
     assert_eq!(watch.take(9), ["newer"]);
+    assert_eq!(watch.take(9), ["b"]);
 }
 
 #[test]
@@ -222,7 +223,7 @@ proptest! {
                     }
                 }
                 Step::Wake(class) => watch.queue.wake(ClassId::of(class), watch.now),
-                Step::Settle(class) => watch.queue.settle(ClassId::of(class), watch.now),
+                Step::Settle(class) => watch.queue.settle(ClassId::of(class), |_| false, watch.now),
                 Step::Forget(pod) => {
                     watch.queue.forget(&key(&pod.to_string()));
                     known.remove(&pod.to_string());

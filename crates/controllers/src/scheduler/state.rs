@@ -2,12 +2,16 @@
 
 use super::classes::{ClassId, Classes};
 use super::facts;
-use super::nominations::Nominations;
+use super::hints::{Event, Obstacles};
 use super::queue::{Queue, Taken};
+use super::volumes::Step;
 use crate::pods::PodView;
 use crate::runtime::ObjectKey;
 use jiff::Timestamp;
-use plimsoll_engine::placement::{Decision, NoPreemption, Preemption, Snapshot, decide, preempt};
+use plimsoll_engine::placement::{
+    BudgetFacts, Decision, Failure, NoPreemption, NodeState, PodFacts, PodSpec, Preemption,
+    Snapshot, decide, preempt,
+};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use std::collections::BTreeMap;
@@ -27,6 +31,15 @@ pub(super) enum Verdict {
         /// The message of condition and event.
         message: String,
     },
+    /// Say why it fits nowhere and make room; it is nominated already, and still taken.
+    Preempt {
+        /// The message of condition and event.
+        message: String,
+        /// Where room is made.
+        node: Arc<str>,
+        /// Who has to go.
+        victims: Vec<ObjectKey>,
+    },
 }
 
 /// A pod with its verdict.
@@ -34,6 +47,17 @@ pub(super) enum Verdict {
 pub(super) struct Decided {
     pub(super) pod: Arc<PodView>,
     pub(super) verdict: Verdict,
+    /// What its claims get on the node it is to be bound to.
+    pub(super) volumes: Vec<Step>,
+}
+
+/// What happened on a node.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum AtNode {
+    /// It is new, differs, or is gone.
+    Changed,
+    /// A pod left it, or will not take the room that was kept for it.
+    PodLeft,
 }
 
 /// What was said last about a pod that waits.
@@ -46,8 +70,10 @@ struct Said {
 
 /// A class that fitted nowhere, and in which state of the cluster.
 #[derive(Debug)]
-struct Failure {
-    generation: u64,
+struct Failed {
+    /// `None`: this holds for the one pod only.
+    generation: Option<u64>,
+    obstacles: Option<Obstacles>,
     message: String,
 }
 
@@ -56,13 +82,22 @@ struct Failure {
 pub(super) struct State {
     pub(super) snapshot: Snapshot,
     pub(super) queue: Queue,
-    pub(super) nominations: Nominations,
     classes: Classes,
-    failures: BTreeMap<ClassId, Failure>,
+    failed: BTreeMap<ClassId, Failed>,
     said: BTreeMap<ObjectKey, Said>,
+    budgets: Budgets,
+    /// Volumes promised to claims, until the API shows it.
+    promised: BTreeMap<Arc<str>, ObjectKey>,
     /// Counts the changes of the snapshot.
     generation: u64,
     rng: StdRng,
+}
+
+/// The disruption budgets, listed anew when they have changed.
+#[derive(Debug, Default)]
+struct Budgets {
+    known: BTreeMap<ObjectKey, BudgetFacts>,
+    listed: Option<Arc<[BudgetFacts]>>,
 }
 
 impl State {
@@ -70,10 +105,11 @@ impl State {
         Self {
             snapshot: Snapshot::default(),
             queue: Queue::default(),
-            nominations: Nominations::default(),
             classes: Classes::default(),
-            failures: BTreeMap::new(),
+            failed: BTreeMap::new(),
             said: BTreeMap::new(),
+            budgets: Budgets::default(),
+            promised: BTreeMap::new(),
             generation: 0,
             rng: StdRng::seed_from_u64(seed),
         }
@@ -85,84 +121,236 @@ impl State {
         &mut self.snapshot
     }
 
+    /// A pod in the words of placement, sharing what equal pods share, and its class.
+    pub(super) fn facts_of(&mut self, pod: &PodView, spec: PodSpec) -> (ClassId, PodFacts) {
+        let (class, spec) = self.classes.of(&pod.meta.key.namespace, spec);
+        (class, facts::of_pod(pod, spec))
+    }
+
     /// Puts a pod in line.
-    pub(super) fn enqueue(&mut self, pod: &PodView, now: Instant) {
-        let before = self.queue.class_of(&pod.meta.key);
-        let class = self.classes.of(facts::of_pod(pod));
+    pub(super) fn enqueue(&mut self, pod: &PodView, class: ClassId, now: Instant) {
         self.queue.add(&pod.meta.key, pod.priority, class, now);
-        if let Some(before) = before {
-            self.drop_class_if_empty(before);
+    }
+
+    /// Lets a waiting pod try again.
+    pub(super) fn retry(&mut self, key: &ObjectKey, priority: i32, now: Instant) {
+        if let Some(class) = self.queue.class_of(key) {
+            self.queue.add(key, priority, class, now);
         }
     }
 
     /// Forgets a pod that waits no longer.
     pub(super) fn forget(&mut self, key: &ObjectKey) {
         self.said.remove(key);
-        self.nominations.remove(key);
-        if let Some(class) = self.queue.forget(key) {
-            self.drop_class_if_empty(class);
-        }
+        self.queue.forget(key);
     }
 
-    fn drop_class_if_empty(&mut self, class: ClassId) {
-        if !self.queue.has_class(class) {
-            self.classes.forget(class);
-            self.failures.remove(&class);
-        }
-    }
-
-    /// Wakes the pods that an event could help.
-    pub(super) fn wake(&mut self, now: Instant) {
+    /// Wakes the pods that an event could help. Returns whether there are any.
+    pub(super) fn wake(&mut self, event: Event<'_>, now: Instant) -> bool {
+        let mut woken = false;
         for class in self.queue.hopeful() {
-            self.queue.wake(class, now);
+            if self.may_help(class, event) {
+                self.queue.wake(class, now);
+                woken = true;
+            }
+        }
+        woken
+    }
+
+    /// The same for what happened on a node.
+    pub(super) fn wake_at(&mut self, what: AtNode, node: &str, now: Instant) -> bool {
+        let mut woken = false;
+        for class in self.queue.hopeful() {
+            let event = match (what, self.snapshot.node(node)) {
+                (AtNode::Changed, Some(node)) => Event::Node(node),
+                (AtNode::Changed, None) => Event::NodeGone,
+                (AtNode::PodLeft, node) => Event::Left(node),
+            };
+            if self.may_help(class, event) {
+                self.queue.wake(class, now);
+                woken = true;
+            }
+        }
+        woken
+    }
+
+    fn may_help(&self, class: ClassId, event: Event<'_>) -> bool {
+        let (known, failed) = (self.classes.get(class), self.failed.get(&class));
+        let obstacles = failed.and_then(|failed| failed.obstacles);
+        // Who nothing is known of could be helped by anything.
+        known
+            .zip(obstacles)
+            .is_none_or(|(known, obstacles)| obstacles.may_yield_to(event, &known.spec))
+    }
+
+    /// Takes over a disruption budget; `None` = it is gone.
+    pub(super) fn set_budget(&mut self, key: &ObjectKey, facts: Option<BudgetFacts>) {
+        match facts {
+            Some(facts) => drop(self.budgets.known.insert(key.clone(), facts)),
+            None => drop(self.budgets.known.remove(key)),
+        }
+        self.budgets.listed = None;
+    }
+
+    fn budgets(&mut self) -> Arc<[BudgetFacts]> {
+        let known = &self.budgets.known;
+        let list = || known.values().cloned().collect();
+        Arc::clone(self.budgets.listed.get_or_insert_with(list))
+    }
+
+    /// Decides for a taken pod: counts it on its node, parks it, or nominates it.
+    pub(super) fn decide(&mut self, pod: Arc<PodView>, taken: &Taken, now: Instant) -> Decided {
+        let verdict = self.verdict(&pod, taken, now);
+        Decided {
+            pod,
+            verdict,
+            volumes: Vec::new(),
         }
     }
 
-    /// Decides for a taken pod: counts it on its node, or parks it.
-    pub(super) fn decide(&mut self, pod: Arc<PodView>, taken: &Taken, now: Instant) -> Decided {
+    fn verdict(&mut self, pod: &PodView, taken: &Taken, now: Instant) -> Verdict {
         let key = &taken.key;
-        if let Some(failure) = self.failures.get(&taken.class)
-            && failure.generation == self.generation
+        let nominated = self.nominated(key);
+        if let Some(failed) = self.failed.get(&taken.class)
+            && failed.generation == Some(self.generation)
+            && nominated.is_none()
         {
-            let message = failure.message.clone();
+            let message = failed.message.clone();
             self.queue.park(key, now);
-            let verdict = Verdict::Refuse { message };
-            return Decided { pod, verdict };
+            return Verdict::Refuse { message };
         }
-        let wanted = facts::of_pod(&pod);
-        self.nominations
-            .count_for(key, wanted.spec.priority, &mut self.snapshot);
-        let tie = self.rng.random();
-        let verdict = match decide(&mut self.snapshot, &wanted, tie) {
+        let spec = match self.classes.get(taken.class) {
+            Some(class) => Arc::clone(&class.spec),
+            // Cannot be: a class lives as long as its pods wait.
+            None => Arc::new(facts::spec_of(pod, None)),
+        };
+        let wanted = facts::of_pod(pod, spec);
+        match self.choose(&wanted, nominated.as_ref()) {
             Decision::Fits(choice) => {
-                let node: Arc<str> = choice.node.into();
                 // Counted at once, so that the next pod sees the room taken.
-                self.nominations.remove(key);
+                let node: Arc<str> = choice.node.into();
                 self.change().place(&node, wanted);
                 Verdict::Bind { node }
             }
-            Decision::Nowhere(failure) => {
-                let mut preemption = preempt(&mut self.snapshot, &wanted, &failure, &[], tie);
-                if matches!(preemption, Preemption::Helps(_)) {
-                    preemption = Preemption::Impossible(NoPreemption::UnderWay);
-                }
-                let message = failure.message(&preemption);
-                let failure = Failure {
-                    generation: self.generation,
-                    message: message.clone(),
-                };
-                self.failures.insert(taken.class, failure);
-                self.queue.park(key, now);
-                self.queue.settle(taken.class, now);
-                Verdict::Refuse { message }
+            Decision::Nowhere(failure) => self.no_node(&wanted, taken, &failure, now),
+        }
+    }
+
+    /// The node that was cleared for the pod if it fits there, else the best.
+    fn choose(&mut self, wanted: &PodFacts, nominated: Option<&Arc<str>>) -> Decision {
+        let tie = self.rng.random_range(0..u64::MAX);
+        if let Some(node) = nominated {
+            let mut there = (*wanted.spec).clone();
+            there.node_name = Some(node.to_string());
+            let mut pod = wanted.clone();
+            pod.spec = Arc::new(there);
+            let decision = decide(&mut self.snapshot, &pod, tie);
+            if decision.node().is_some() {
+                return decision;
             }
+        }
+        decide(&mut self.snapshot, wanted, tie)
+    }
+
+    fn no_node(
+        &mut self,
+        wanted: &PodFacts,
+        taken: &Taken,
+        failure: &Failure,
+        now: Instant,
+    ) -> Verdict {
+        let budgets = self.budgets();
+        let tie = self.rng.random_range(0..u64::MAX);
+        let room = preempt(&mut self.snapshot, wanted, failure, &budgets, tie);
+        let message = failure.message(&room);
+        let obstacles = Obstacles::of(failure);
+        let why = match room {
+            Preemption::Helps(plan) => {
+                let node: Arc<str> = plan.node.into();
+                self.change().nominate(&node, wanted.clone());
+                let victims = plan.victims.iter();
+                let victims =
+                    victims.map(|v| ObjectKey::of(&v.pod.namespace, Arc::clone(&v.pod.name)));
+                return Verdict::Preempt {
+                    message,
+                    node,
+                    victims: victims.collect(),
+                };
+            }
+            Preemption::Impossible(why) => why,
         };
-        Decided { pod, verdict }
+        let key = &taken.key;
+        // The pod alone waits for its victims; all else holds for everybody of its class.
+        let alone = why == NoPreemption::UnderWay;
+        if !alone && let Some(node) = self.withdraw(key) {
+            self.wake_at(AtNode::PodLeft, &node, now);
+        }
+        let failed = Failed {
+            generation: (!alone).then_some(self.generation),
+            obstacles,
+            message: message.clone(),
+        };
+        self.failed.insert(taken.class, failed);
+        self.queue.park(key, now);
+        if !alone {
+            let snapshot = &self.snapshot;
+            let nominated = |key: &ObjectKey| {
+                let node = snapshot.nominated_node_of(&key.namespace, &key.name);
+                node.is_some()
+            };
+            self.queue.settle(taken.class, nominated, now);
+        }
+        Verdict::Refuse { message }
     }
 
     /// Ends a batch of decisions.
     pub(super) fn end_batch(&mut self) {
-        self.nominations.uncount(&mut self.snapshot);
+        for class in self.classes.sweep() {
+            self.failed.remove(&class);
+        }
+    }
+
+    /// The node room is made on for a pod.
+    pub(super) fn nominated(&self, key: &ObjectKey) -> Option<Arc<str>> {
+        let node = self.snapshot.nominated_node_of(&key.namespace, &key.name);
+        node.map(Arc::from)
+    }
+
+    /// Keeps no room for a pod any more. Returns where it was kept.
+    pub(super) fn withdraw(&mut self, key: &ObjectKey) -> Option<String> {
+        self.nominated(key)?;
+        self.change().withdraw(&key.namespace, &key.name)
+    }
+
+    /// Keeps no room any more on a node for pods of a lower priority. Returns those.
+    pub(super) fn withdraw_below(&mut self, node: &str, priority: i32) -> Vec<ObjectKey> {
+        let state = self.snapshot.node(node);
+        let nominated = state.into_iter().flat_map(NodeState::nominated);
+        let lower = nominated.filter(|pod| pod.spec.priority < priority);
+        let keys: Vec<ObjectKey> = lower
+            .map(|pod| ObjectKey::of(&pod.namespace, Arc::clone(&pod.name)))
+            .collect();
+        for key in &keys {
+            self.withdraw(key);
+        }
+        keys
+    }
+
+    /// Promises a volume to a claim.
+    pub(super) fn promise(&mut self, volume: &Arc<str>, claim: &ObjectKey) {
+        self.promised.insert(Arc::clone(volume), claim.clone());
+    }
+
+    /// A promise is kept, or off.
+    pub(super) fn release(&mut self, volume: &str) {
+        self.promised.remove(volume);
+    }
+
+    /// Whether a volume is promised to another claim.
+    pub(super) fn is_promised(&self, volume: &str, but_for: &ObjectKey) -> bool {
+        self.promised
+            .get(volume)
+            .is_some_and(|claim| claim != but_for)
     }
 
     /// What was said did not arrive: it is news again.
@@ -177,7 +365,7 @@ impl State {
         message: &str,
         now: Timestamp,
     ) -> Option<Timestamp> {
-        let nominated = self.nominations.node_of(&pod.meta.key).cloned();
+        let nominated = self.nominated(&pod.meta.key);
         let shown = pod.condition("PodScheduled").filter(|shown| !shown.holds);
         let since = shown.and_then(|shown| shown.since).unwrap_or(now);
         let said = self.said.entry(pod.meta.key.clone());

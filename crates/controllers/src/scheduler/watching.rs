@@ -1,27 +1,38 @@
 //! From changes in the caches to the snapshot and the queue.
 
+use super::hints::Event;
+use super::state::AtNode;
 use super::{Scheduler, facts, is_ours};
 use crate::pods::{NodeView, PodView};
-use crate::runtime::Change;
+use crate::runtime::{Cache, Cached, Change};
 use std::sync::Arc;
 use tokio::time::Instant;
 
 /// Follows the caches from now on.
 pub(super) fn follow(scheduler: &Arc<Scheduler>) {
-    let on_node = Arc::clone(scheduler);
-    let nodes = &scheduler.caches.nodes;
-    nodes.on_change(move |change| on_node.node_changed(change));
-    let on_pod = Arc::clone(scheduler);
-    let pods = &scheduler.caches.pods;
-    pods.on_change(move |change| on_pod.pod_changed(change));
+    let caches = &scheduler.caches;
+    // What pods are judged by comes before the pods.
+    on(scheduler, &caches.namespaces, Scheduler::namespace_changed);
+    on(scheduler, &caches.storage_classes, Scheduler::class_changed);
+    on(scheduler, &caches.volumes, Scheduler::volume_changed);
+    on(scheduler, &caches.claims, Scheduler::claim_changed);
+    on(scheduler, &caches.budgets, Scheduler::budget_changed);
+    on(scheduler, &caches.nodes, Scheduler::node_changed);
+    on(scheduler, &scheduler.csi_nodes, Scheduler::csi_node_changed);
+    on(scheduler, &caches.pods, Scheduler::pod_changed);
+}
+
+fn on<V: Cached>(scheduler: &Arc<Scheduler>, cache: &Cache<V>, handle: fn(&Scheduler, &Change<V>)) {
+    let scheduler = Arc::clone(scheduler);
+    cache.on_change(move |change| handle(&scheduler, change));
 }
 
 impl Scheduler {
-    fn node_changed(&self, change: &Change<NodeView>) {
+    pub(super) fn node_changed(&self, change: &Change<NodeView>) {
         let mut state = self.state.lock();
         match &change.new {
             Some(node) => {
-                let facts = facts::of_node(node);
+                let facts = facts::of_node(node, self.volume_limits(&change.key.name));
                 let known = state.snapshot.node(&facts.name);
                 if known.is_some_and(|known| known.facts == facts) {
                     return;
@@ -30,62 +41,151 @@ impl Scheduler {
             }
             None => state.change().remove_node(&change.key.name),
         }
-        state.wake(Instant::now());
-        self.wake.notify_one();
+        if state.wake_at(AtNode::Changed, &change.key.name, Instant::now()) {
+            self.wake.notify_one();
+        }
     }
 
     fn pod_changed(&self, change: &Change<PodView>) {
-        let now = Instant::now();
+        let old = change.old.as_deref();
+        match change.new.as_ref().filter(|pod| !pod.phase.is_terminal()) {
+            Some(pod) if pod.node.is_some() => self.pod_placed(old, pod),
+            Some(pod) if is_ours(pod) => self.pod_waits(old, pod),
+            _ => self.pod_gone(change),
+        }
+    }
+
+    /// The pod is gone, ended, or not to be scheduled (any more, or yet).
+    fn pod_gone(&self, change: &Change<PodView>) {
+        let key = &change.key;
         let mut state = self.state.lock();
-        let Some(pod) = change.new.as_ref().filter(|pod| !pod.phase.is_terminal()) else {
-            let kept_room = state.nominations.node_of(&change.key).is_some();
-            state.forget(&change.key);
-            let (namespace, name) = (&change.key.namespace, &change.key.name);
-            let left = state.change().displace(namespace, name);
-            if left.is_some() || kept_room {
-                state.wake(now);
-                self.wake.notify_one();
-            }
+        let promised = state.withdraw(key);
+        state.forget(key);
+        let left = match state.snapshot.node_of(&key.namespace, &key.name) {
+            Some(_) => state.change().displace(&key.namespace, &key.name),
+            None => promised,
+        };
+        if let Some(node) = left
+            && state.wake_at(AtNode::PodLeft, &node, Instant::now())
+        {
+            self.wake.notify_one();
+        }
+    }
+
+    fn pod_placed(&self, old: Option<&PodView>, pod: &PodView) {
+        let (Some(node), key) = (&pod.node, &pod.meta.key) else {
             return;
         };
-        if let Some(node) = &pod.node {
-            if change.old.as_ref().is_none_or(|old| counts_else(old, pod)) {
-                state.change().place(node, facts::of_pod(pod));
-            }
-            state.forget(&change.key);
-        } else if is_ours(pod) {
-            if let Some(node) = &pod.placement.nominated_node
-                && state.nominations.node_of(&change.key).is_none()
-                && change.old.is_none()
-            {
-                // Nominated before this scheduler started.
-                let node = Arc::clone(node);
-                state.nominations.set(&change.key, node, facts::of_pod(pod));
-            }
-            // A status alone (our own condition, for one) makes no pod fit.
-            if change.old.as_ref().is_none_or(|old| wants_else(old, pod)) {
-                state.enqueue(pod, now);
-                self.wake.notify_one();
-            }
-        } else {
-            state.forget(&change.key);
+        let mut state = self.state.lock();
+        state.withdraw(key);
+        state.forget(key);
+        let same = old.is_some_and(|old| !counts_else(old, pod));
+        if same && state.snapshot.node_of(&key.namespace, &key.name) == Some(node) {
+            return;
         }
+        let (_, facts) = state.facts_of(pod, self.spec_of(pod));
+        state.change().place(node, facts);
+        if state.wake(Event::Came, Instant::now()) {
+            self.wake.notify_one();
+        }
+    }
+
+    fn pod_waits(&self, old: Option<&PodView>, pod: &PodView) {
+        let fresh = old.is_none_or(|old| old.meta.uid != pod.meta.uid || !is_ours(old));
+        if !fresh && old.is_some_and(|old| !asks_else(old, pod)) {
+            // A status alone (our own condition, for one) makes no pod fit.
+            return;
+        }
+        let spec = self.spec_of(pod);
+        let mut state = self.state.lock();
+        let (class, facts) = state.facts_of(pod, spec);
+        if let Some(node) = pod.placement.nominated_node.as_ref().filter(|_| fresh) {
+            // Nominated before this scheduler started.
+            state.change().nominate(node, facts);
+        }
+        state.enqueue(pod, class, Instant::now());
+        self.wake.notify_one();
+    }
+
+    fn namespace_changed(&self, change: &Change<crate::pods::NamespaceView>) {
+        let labels = change.new.as_ref().map(|namespace| {
+            let labels = namespace.meta.labels.iter();
+            labels
+                .map(|(k, v)| (k.to_string(), v.to_string()))
+                .collect()
+        });
+        let mut state = self.state.lock();
+        state.change().set_namespace(&change.key.name, labels);
+        if state.wake(Event::Namespace, Instant::now()) {
+            self.wake.notify_one();
+        }
+    }
+
+    fn claim_changed(&self, change: &Change<crate::pods::ClaimView>) {
+        {
+            let mut state = self.state.lock();
+            let (namespace, name) = (&change.key.namespace, &change.key.name);
+            match &change.new {
+                Some(claim) => state.change().set_claim(facts::of_claim(claim)),
+                None => state.change().remove_claim(namespace, name),
+            }
+        }
+        self.storage_changed();
+    }
+
+    fn volume_changed(&self, change: &Change<crate::pods::VolumeView>) {
+        {
+            let mut state = self.state.lock();
+            if change
+                .new
+                .as_ref()
+                .is_none_or(|volume| volume.claim.is_some())
+            {
+                state.release(&change.key.name);
+            }
+            match &change.new {
+                Some(volume) => state.change().set_volume(facts::of_volume(volume)),
+                None => state.change().remove_volume(&change.key.name),
+            }
+        }
+        self.storage_changed();
+    }
+
+    fn class_changed(&self, change: &Change<crate::pods::ClassView>) {
+        {
+            let mut state = self.state.lock();
+            match &change.new {
+                Some(class) => state.change().set_class(facts::of_class(class)),
+                None => state.change().remove_class(&change.key.name),
+            }
+        }
+        self.storage_changed();
+    }
+
+    fn storage_changed(&self) {
+        self.storage_moved.send_modify(|count| *count += 1);
+        if self.state.lock().wake(Event::Storage, Instant::now()) {
+            self.wake.notify_one();
+        }
+    }
+
+    fn budget_changed(&self, change: &Change<crate::pods::BudgetView>) {
+        let facts = change.new.as_deref().map(facts::of_budget);
+        self.state.lock().set_budget(&change.key, facts);
     }
 }
 
 /// Whether a pod on a node became another one for the pods that wait.
 fn counts_else(old: &PodView, new: &PodView) -> bool {
-    old.node != new.node
-        || old.meta.uid != new.meta.uid
+    old.meta.uid != new.meta.uid
         || old.meta.labels != new.meta.labels
         || old.meta.is_deleting() != new.meta.is_deleting()
         || old.containers != new.containers
+        || old.started != new.started
+        || old.placement.requests != new.placement.requests
 }
 
-/// Whether a pod became another one for the scheduler.
-fn wants_else(old: &PodView, new: &PodView) -> bool {
-    old.meta.uid != new.meta.uid
-        || old.node.is_some()
-        || !is_ours(old)
-        || facts::of_pod(old) != facts::of_pod(new)
+/// Whether a pod without a node asks for something else.
+fn asks_else(old: &PodView, new: &PodView) -> bool {
+    old.meta.labels != new.meta.labels || facts::spec_of(old, None) != facts::spec_of(new, None)
 }

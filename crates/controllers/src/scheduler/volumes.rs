@@ -1,0 +1,194 @@
+//! Volumes that wait for a pod: once its node is chosen, each claim is given a volume there or a
+//! node to have one made on, and the pod is bound when all its claims are.
+//!
+//! Upstream: the plugin VolumeBinding at the points Reserve and PreBind.
+
+use super::Scheduler;
+use super::state::State;
+use crate::pods::{ClaimView, NodeView, PodView, VolumeView};
+use crate::runtime::{ObjectKey, WriteError};
+use serde_json::json;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// On a volume whose claim was found by the binder or the scheduler, not named by its author.
+const BOUND_BY_CONTROLLER: &str = "pv.kubernetes.io/bound-by-controller";
+/// On a claim: the node on which its volume is to be made.
+const SELECTED_NODE: &str = "volume.kubernetes.io/selected-node";
+/// How long a pod may wait for its volumes (upstream: `bindTimeoutSeconds`).
+const PATIENCE: Duration = Duration::from_secs(600);
+
+/// What a claim gets.
+#[derive(Debug, Clone)]
+pub(super) struct Step {
+    claim: Arc<ClaimView>,
+    /// A volume that exists; else one is made.
+    volume: Option<Arc<str>>,
+}
+
+/// Why the volumes of a pod could not be bound.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum BindError {
+    /// A write did not get through.
+    #[error("{}", .0.message())]
+    Write(#[from] WriteError),
+    /// Whoever makes the volume gave up on this node.
+    #[error("provisioning failed for PVC {0:?}")]
+    Refused(Arc<str>),
+    /// The claim is gone.
+    #[error("persistentvolumeclaim {0:?} not found")]
+    Gone(Arc<str>),
+    /// It took too long.
+    #[error("context deadline exceeded")]
+    TooLate,
+}
+
+impl Scheduler {
+    /// What the pod's claims get on the node; promises the volumes.
+    pub(super) fn plan_volumes(&self, state: &mut State, pod: &PodView, node: &str) -> Vec<Step> {
+        let mut open: Vec<Arc<ClaimView>> = pod
+            .placement
+            .claims
+            .iter()
+            .filter_map(|claim| self.caches.claims.find(pod.meta.namespace(), &claim.name))
+            .filter(|claim| !claim.is_bound() && claim.volume.is_none())
+            .collect();
+        if open.is_empty() {
+            return Vec::new();
+        }
+        open.sort_by_key(|claim| claim.request.value());
+        let Some(node) = self.caches.nodes.find("", node) else {
+            return Vec::new();
+        };
+        let steps = open.into_iter().map(|claim| {
+            let key = &claim.meta.key;
+            let mut volumes = self.volumes_by_class.get(claim.class_name());
+            volumes.retain(|volume| !state.is_promised(volume.meta.name(), key));
+            let volume = best(&claim, &volumes, &node);
+            if let Some(volume) = &volume {
+                state.promise(volume, key);
+            }
+            Step { claim, volume }
+        });
+        steps.collect()
+    }
+
+    /// Writes what was planned and waits until every claim is bound.
+    ///
+    /// # Errors
+    /// The pod has to look for another node, or try again.
+    pub(super) async fn bind_volumes(&self, steps: &[Step], node: &str) -> Result<(), BindError> {
+        for step in steps {
+            self.begin(step, node).await?;
+        }
+        let waited = tokio::time::timeout(PATIENCE, self.volumes_bound(steps, node)).await;
+        waited.unwrap_or(Err(BindError::TooLate))
+    }
+
+    /// Takes promises back.
+    pub(super) fn release_volumes(&self, steps: &[Step]) {
+        let mut state = self.state.lock();
+        for volume in steps.iter().filter_map(|step| step.volume.as_ref()) {
+            state.release(volume);
+        }
+    }
+
+    async fn begin(&self, step: &Step, node: &str) -> Result<(), BindError> {
+        let claim = &step.claim.meta;
+        let Some(volume) = &step.volume else {
+            let patch = json!({"metadata": {
+                "uid": *claim.uid, "annotations": {SELECTED_NODE: node},
+            }});
+            self.writer
+                .patch(&self.caches.claims, &claim.key, &patch)
+                .await?;
+            return Ok(());
+        };
+        let key = ObjectKey::new("", volume);
+        let Some(volume) = self.caches.volumes.get(&key) else {
+            return Err(BindError::Refused(Arc::clone(&claim.key.name)));
+        };
+        let patch = json!({
+            "metadata": {
+                "resourceVersion": volume.meta.resource_version(),
+                "annotations": {BOUND_BY_CONTROLLER: "yes"},
+            },
+            "spec": {"claimRef": {
+                "apiVersion": "v1", "kind": "PersistentVolumeClaim", "uid": *claim.uid,
+                "namespace": *claim.key.namespace, "name": *claim.key.name,
+                "resourceVersion": claim.resource_version(),
+            }},
+        });
+        self.writer
+            .patch(&self.caches.volumes, &key, &patch)
+            .await?;
+        Ok(())
+    }
+
+    async fn volumes_bound(&self, steps: &[Step], node: &str) -> Result<(), BindError> {
+        let mut moved = self.storage_moved.subscribe();
+        loop {
+            moved.borrow_and_update();
+            if self.all_bound(steps, node)? {
+                return Ok(());
+            }
+            if moved.changed().await.is_err() {
+                return Err(BindError::TooLate);
+            }
+        }
+    }
+
+    fn all_bound(&self, steps: &[Step], node: &str) -> Result<bool, BindError> {
+        let mut all = true;
+        for step in steps {
+            let name = &step.claim.meta.key.name;
+            let claim = self.caches.claims.get(&step.claim.meta.key);
+            let claim = claim.filter(|claim| claim.meta.uid == step.claim.meta.uid);
+            let claim = claim.ok_or_else(|| BindError::Gone(Arc::clone(name)))?;
+            if claim.is_bound() {
+                continue;
+            }
+            all = false;
+            let selected = claim.meta.annotation(SELECTED_NODE);
+            if step.volume.is_none() && selected != Some(node) {
+                return Err(BindError::Refused(Arc::clone(name)));
+            }
+        }
+        Ok(all)
+    }
+}
+
+/// The volume that serves a claim on a node: one kept for it, else the smallest, else none.
+fn best(claim: &ClaimView, volumes: &[Arc<VolumeView>], node: &NodeView) -> Option<Arc<str>> {
+    let labels = node.meta.labels.iter();
+    let labels = labels
+        .map(|(k, v)| (k.to_string(), v.to_string()))
+        .collect();
+    let kept = |volume: &VolumeView| {
+        let named = volume.claim.as_ref();
+        named.is_some_and(|named| {
+            named.key == claim.meta.key && (named.uid.is_empty() || *named.uid == *claim.meta.uid)
+        })
+    };
+    let selected = |volume: &VolumeView| {
+        let selector = claim.selector.as_ref();
+        selector.is_none_or(|selector| selector.matches(&volume.meta.labels))
+    };
+    let usable = volumes.iter().filter(|volume| {
+        let free = volume.claim.is_none() && &*volume.phase == "Available" && selected(volume);
+        !volume.meta.is_deleting()
+            && (kept(volume) || free)
+            && volume.capacity >= claim.request
+            && volume.is_block == claim.is_block
+            && claim.modes.is_subset(&volume.modes)
+            && volume.attributes_class == claim.attributes_class
+            && volume.reaches(node.meta.name(), &labels)
+    });
+    let best = usable.min_by(|a, b| {
+        let order = kept(b).cmp(&kept(a));
+        order
+            .then_with(|| a.capacity.cmp(&b.capacity))
+            .then_with(|| a.meta.key.cmp(&b.meta.key))
+    });
+    best.map(|volume| Arc::clone(&volume.meta.key.name))
+}
