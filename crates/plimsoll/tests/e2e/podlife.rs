@@ -167,7 +167,8 @@ fn restarts(k: &Kubectl) -> Outcome {
     status(k, "crashing", waiting, "CrashLoopBackOff")?;
     let last = "containerStatuses[0].lastState.terminated.exitCode";
     status(k, "crashing", last, "3")?;
-    status(k, "probed", "containerStatuses[0].restartCount", "1")?;
+    let count = "get pod probed -o jsonpath={.status.containerStatuses[0].restartCount}";
+    k.until(count, 60, |said| said.parse::<u32>().is_ok_and(|n| n > 0))?;
     let said = k.ok("describe pod probed")?;
     for part in [
         "Liveness probe failed",
