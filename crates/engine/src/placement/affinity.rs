@@ -15,6 +15,16 @@ pub struct NodeTerm {
     pub fields: Vec<Requirement>,
 }
 
+impl std::fmt::Display for NodeTerm {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for (at, requirement) in self.labels.iter().chain(&self.fields).enumerate() {
+            let comma = if at == 0 { "" } else { ", " };
+            write!(f, "{comma}{requirement}")?;
+        }
+        Ok(())
+    }
+}
+
 impl NodeTerm {
     /// Whether a node with this name and these labels satisfies the term.
     pub fn matches(&self, name: &str, labels: &BTreeMap<String, String>) -> bool {

@@ -5,10 +5,11 @@
 //! once. From then on each placed pod moves the few counters its shape belongs to.
 
 use super::pod_affinity::PodTerm;
+use super::selector::Operator;
 use super::set::Slot;
 use super::shape::{Here, Shape, ShapeId, Shapes};
 use super::topology::{KeyId, Topology};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// A counter's number.
@@ -142,6 +143,10 @@ fn carries(shape: &Shape, role: Role, term: &PodTerm) -> bool {
 pub(super) struct Counters {
     ids: BTreeMap<CounterKey, CounterId>,
     list: Vec<Counter>,
+    /// Counters whose selector asks for one of these values of a label, ascending.
+    by_label: BTreeMap<String, BTreeMap<String, Vec<CounterId>>>,
+    /// Those whose selector asks for no value.
+    by_no_label: Vec<CounterId>,
 }
 
 impl Counters {
@@ -181,21 +186,59 @@ impl Counters {
             }
         }
         let id = self.list.len();
+        self.index(id, &key.counted);
         self.list.push(counter);
         self.ids.insert(key, id);
         id
     }
 
+    fn index(&mut self, id: CounterId, counted: &Counted) {
+        let term = match counted {
+            Counted::Selected(terms) | Counted::SelectedAndStaying(terms) => terms.first(),
+            Counted::Carrying(_, term) => Some(term),
+        };
+        let Some(selector) = term.and_then(|term| term.selector.as_ref()) else {
+            return;
+        };
+        let mut requirements = selector.requirements.iter();
+        let Some(asked) = requirements.find(|r| r.operator == Operator::In) else {
+            self.by_no_label.push(id);
+            return;
+        };
+        let by_value = self.by_label.entry(asked.key.clone()).or_default();
+        for value in &asked.values {
+            by_value.entry(value.clone()).or_default().push(id);
+        }
+    }
+
     /// Looks at the counters made since the shape was looked at last.
     pub(super) fn acquaint(&self, shape: &mut Shape, namespaces: &Namespaces) {
-        for (id, counter) in self.list.iter().enumerate().skip(shape.seen) {
-            if counter.counts(shape, namespaces) {
-                shape.counted_by.push(id);
-            }
+        if shape.seen == self.list.len() {
+            return;
+        }
+        let labels = shape.spec.labels.iter();
+        let by_label = labels.filter_map(|(key, value)| self.by_label.get(key)?.get(value));
+        let mut candidates: Vec<CounterId> = Vec::new();
+        for list in by_label.chain([&self.by_no_label]) {
+            let new = list.partition_point(|id| *id < shape.seen);
+            candidates.extend(list.iter().skip(new));
+        }
+        candidates.sort_unstable();
+        candidates.dedup();
+        for id in candidates {
+            let Some(counter) = self.list.get(id) else {
+                continue;
+            };
             if counter.faces(shape, namespaces) {
                 shape.facing.push(id);
+            } else if counter.role().is_none() && counter.counts(shape, namespaces) {
+                shape.counted_by.push(id);
             }
         }
+        let carried = shape.terms.carried();
+        let known = carried.iter().filter_map(|key| self.known(key));
+        let new: BTreeSet<CounterId> = known.filter(|id| *id >= shape.seen).collect();
+        shape.counted_by.extend(new);
         shape.seen = self.list.len();
     }
 

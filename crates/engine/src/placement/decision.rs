@@ -201,7 +201,7 @@ impl Snapshot {
             .map(|(slot, _)| slot);
         Some(Choice {
             node: self.name_of(equal.nth(pick(tie, equals))),
-            score: best + 100 * self.profile.weights.taints,
+            score: i64::from(best) + 100 * self.profile.weights.taints,
             fitting,
             equals,
         })
@@ -266,7 +266,7 @@ impl Snapshot {
         let mut totals: Vec<Scored> = fitting
             .iter()
             .map(|slot| Scored {
-                own: at(&ranking.own, *slot),
+                own: ranking.own.get(*slot).map_or(0, |own| i64::from(*own)),
                 taints: weights.taints * down(at(&ranking.taints, *slot), most_taints),
                 node_affinity: weights.node_affinity * up(at(&ranking.liked, *slot), most_liked),
                 ..Scored::default()
@@ -282,10 +282,7 @@ impl Snapshot {
             }
         }
         if let Some(soft) = soft {
-            let uneven = fitting
-                .iter()
-                .map(|slot| soft.unevenness(&self.neighbours, *slot));
-            let even = evener(&uneven.collect::<Vec<_>>());
+            let even = evener(&soft.unevenness(&self.neighbours, fitting));
             for (total, even) in totals.iter_mut().zip(even) {
                 total.spread = weights.spread * even;
             }

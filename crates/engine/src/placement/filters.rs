@@ -18,15 +18,30 @@ pub(super) struct Wanted {
 impl Wanted {
     /// Applies the hard rules in upstream's order; the first rule that refuses speaks.
     pub(super) fn refuse(&self, node: &NodeState, volumes: &Volumes) -> Option<Refused> {
-        let spec = &self.spec;
-        if spec.affinity.names_only_others(&node.facts.name) {
-            return Some(Refused::for_good(Refusal::NotNamed));
-        }
-        cordoned(spec, node)
-            .or_else(|| named_elsewhere(spec, node))
-            .or_else(|| tainted(spec, node))
-            .or_else(|| not_selected(spec, node))
+        not_named(&self.spec, node)
+            .or_else(|| cordoned(&self.spec, node))
+            .or_else(|| named_elsewhere(&self.spec, node))
+            .or_else(|| tainted(&self.spec, node))
+            .or_else(|| not_selected(&self.spec, node))
             .or_else(|| self.refuse_load(node, volumes))
+    }
+
+    /// What each rule that depends on what runs on the node says.
+    pub(super) fn refusals_of_load(
+        &self,
+        node: &NodeState,
+        volumes: &Volumes,
+    ) -> impl Iterator<Item = Refused> {
+        let awaited = node.with_nominated(self.spec.priority);
+        let node = awaited.as_ref().unwrap_or(node);
+        let storage = self.storage.as_ref();
+        [
+            ports_taken(&self.spec, node),
+            too_full(&self.spec, node),
+            storage.and_then(|storage| storage.refuse(node, volumes)),
+        ]
+        .into_iter()
+        .flatten()
     }
 
     /// The rules that depend on what runs on the node, too.
@@ -39,12 +54,34 @@ impl Wanted {
     }
 }
 
+/// What each rule says that does not depend on what runs on the node.
+pub(super) fn fixed(spec: &PodSpec, node: &NodeState) -> Vec<Refused> {
+    let not_named = not_named(spec, node);
+    // A node that is not named is not selected either: said once.
+    let not_selected = not_selected(spec, node).filter(|_| not_named.is_none());
+    let rest = [
+        cordoned(spec, node),
+        named_elsewhere(spec, node),
+        tainted(spec, node),
+        not_selected,
+    ];
+    not_named
+        .into_iter()
+        .chain(rest.into_iter().flatten())
+        .collect()
+}
+
 /// Whether selector and required affinity admit the node.
 pub(super) fn admitted(spec: &PodSpec, node: &NodeState) -> bool {
     let labels = &node.facts.labels;
     let mut selector = spec.node_selector.iter();
     selector.all(|(k, v)| labels.get(k) == Some(v))
         && spec.affinity.admits(&node.facts.name, labels)
+}
+
+fn not_named(spec: &PodSpec, node: &NodeState) -> Option<Refused> {
+    let others = spec.affinity.names_only_others(&node.facts.name);
+    others.then(|| Refused::for_good(Refusal::NotNamed))
 }
 
 fn cordoned(spec: &PodSpec, node: &NodeState) -> Option<Refused> {

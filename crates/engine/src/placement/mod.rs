@@ -33,6 +33,7 @@
 mod affinity;
 mod counter;
 mod decision;
+mod explain;
 mod filters;
 mod fork;
 mod message;
@@ -58,6 +59,7 @@ mod volumes;
 
 pub use affinity::{NodeAffinity, NodeTerm, PreferredTerm};
 pub use decision::{Choice, Decision, Failure, RefusedNodes, decide};
+pub use explain::{Explanation, NodeReport, Obstacle, Remedy, ScoreSheet, Shortage, explain};
 pub use node::{NodeFacts, NodeState};
 pub use pod::{HostPort, PodFacts, PodKey, PodSpec, PreemptionPolicy};
 pub use pod_affinity::{PodAffinity, PodTerm, WeightedPodTerm};

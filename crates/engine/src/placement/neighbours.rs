@@ -1,12 +1,12 @@
 //! Shapes, places and counters together: who runs near whom.
 
 use super::counter::{
-    Counted, Counter, CounterId, CounterKey, Counters, Moved, Namespaces, Role, World, selects,
+    Counted, Counter, CounterId, CounterKey, Counters, Moved, Namespaces, World, selects,
 };
 use super::pod::PodSpec;
 use super::pod_affinity::PodTerm;
 use super::set::Slot;
-use super::shape::{Shape, ShapeId, Shapes, Terms};
+use super::shape::{NeedsId, Shape, ShapeId, Shapes, Terms};
 use super::topology::{KeyId, Topology};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -48,13 +48,12 @@ impl Neighbours {
         if !terms.carries() {
             return;
         }
-        let near = terms.near.iter().map(|term| (Role::Near, term));
-        let apart = terms.apart.iter().map(|term| (Role::Apart, term));
-        let liked = terms.preferred.iter();
-        let liked = liked.map(|(weight, term)| (Role::Preferred(*weight), term));
-        for (role, term) in near.chain(apart).chain(liked) {
-            let counted = Counted::Carrying(role, term.clone());
-            self.counter(counted, &term.topology_key);
+        for CounterKey {
+            counted,
+            topology_key,
+        } in terms.carried()
+        {
+            self.counter(counted, &topology_key);
         }
     }
 
@@ -193,8 +192,9 @@ impl Neighbours {
         }
     }
 
-    /// Forgets shapes and counters that nobody needs any more, now and then. Returns the shapes.
-    pub(super) fn sweep(&mut self) -> Vec<ShapeId> {
+    /// Forgets shapes and counters that nobody needs any more, now and then. Returns the
+    /// needs that are gone with them.
+    pub(super) fn sweep(&mut self) -> Vec<NeedsId> {
         let mut gone = Vec::new();
         if self.shapes.len() > 2 * self.shapes_kept.max(SPARE_SHAPES) {
             gone = self.shapes.sweep(SPARE_SHAPES as u64);

@@ -7,6 +7,7 @@ use super::selector::LabelSelector;
 use super::spread::SpreadConstraint;
 use super::taints::Toleration;
 use jiff::Timestamp;
+use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -116,7 +117,7 @@ impl PodFacts {
 }
 
 /// Namespace and name of a pod.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct PodKey {
     /// Namespace.
     pub namespace: Arc<str>,

@@ -235,7 +235,7 @@ mod tests {
 
     #[rstest]
     // 0.5 and 0.5 used; nothing gets more uneven: 50 + (50 + 100 - 100) / 2.
-    #[case::stays_even(Resources::of(100, GIB / 10), Resources::of(500, GIB / 2), 75)]
+    #[case::stays_even(Resources::of(250, GIB / 4), Resources::of(500, GIB / 2), 75)]
     // From even to 0.5 against 0: deviation 0.25, so 50 + (50 + 75 - 100) / 2.
     #[case::becomes_uneven(Resources::of(500, 0), Resources::of(0, 0), 62)]
     // From 0.5 against 0 to even: 50 + (50 + 100 - 75) / 2.

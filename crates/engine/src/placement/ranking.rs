@@ -1,10 +1,10 @@
-//! What each node is to pods of one shape, kept up to date node by node.
+//! What each node is by itself to pods of the same needs, kept up to date node by node.
 
 use super::filters::{Wanted, admitted};
 use super::refusal::{Refusal, Refused};
 use super::scores::own_scores;
 use super::set::{NodeSet, Slot};
-use super::shape::ShapeId;
+use super::shape::{NeedsId, ShapeId};
 use super::snapshot::Snapshot;
 use super::taints::untolerated;
 use std::collections::BTreeMap;
@@ -13,20 +13,22 @@ use std::sync::Arc;
 /// Rankings kept at a time.
 const KEPT: usize = 256;
 /// The score of a node that does not fit, or is none.
-pub(super) const UNFIT: i64 = i64::MIN;
+pub(super) const UNFIT: i32 = i32::MIN;
+/// The place in the list of refusals of a node that fits, or is none.
+const NO_REFUSAL: u16 = u16::MAX;
 
-/// The nodes as pods of one shape see them, without the rules about other pods.
+/// The nodes as pods of the same needs see them, without the rules about other pods.
 #[derive(Debug, Clone)]
 pub(super) struct Ranking {
     pub(super) wanted: Wanted,
     /// Weighted sum of the scores that need no comparison, or [`UNFIT`].
-    pub(super) own: Vec<i64>,
-    /// Soft taints that are not tolerated.
+    pub(super) own: Vec<i32>,
+    /// Soft taints that are not tolerated; empty while there are none.
     pub(super) taints: Vec<i64>,
-    /// Weights of preferred terms that match.
+    /// Weights of preferred terms that match; empty while there are none.
     pub(super) liked: Vec<i64>,
     /// Place in `refusals` of nodes that do not fit.
-    verdicts: Vec<usize>,
+    verdicts: Vec<u16>,
     refusals: Vec<Refused>,
     /// Nodes that selector and required affinity admit.
     pub(super) admitted: NodeSet,
@@ -53,7 +55,7 @@ impl Ranking {
 
     /// Why a node does not fit by itself.
     pub(super) fn refusal(&self, slot: Slot) -> Option<&Refused> {
-        self.refusals.get(*self.verdicts.get(slot)?)
+        self.refusals.get(usize::from(*self.verdicts.get(slot)?))
     }
 
     fn new(wanted: Wanted) -> Self {
@@ -77,9 +79,9 @@ impl Ranking {
     fn build(&mut self, snapshot: &Snapshot) {
         let size = snapshot.nodes.len();
         self.own = vec![UNFIT; size];
-        self.taints = vec![0; size];
-        self.liked = vec![0; size];
-        self.verdicts = vec![usize::MAX; size];
+        self.taints = Vec::new();
+        self.liked = Vec::new();
+        self.verdicts = vec![NO_REFUSAL; size];
         self.admitted = NodeSet::default();
         self.untainted = NodeSet::default();
         self.compared = 0;
@@ -106,11 +108,9 @@ impl Ranking {
         if slot >= self.own.len() {
             let size = snapshot.nodes.len();
             self.own.resize(size, UNFIT);
-            self.taints.resize(size, 0);
-            self.liked.resize(size, 0);
-            self.verdicts.resize(size, usize::MAX);
+            self.verdicts.resize(size, NO_REFUSAL);
         }
-        let (mut own, mut taints, mut liked, mut verdict) = (UNFIT, 0, 0, usize::MAX);
+        let (mut own, mut taints, mut liked, mut verdict) = (UNFIT, 0, 0, NO_REFUSAL);
         self.admitted.remove(slot);
         self.untainted.remove(slot);
         if let Some(node) = snapshot.state(slot) {
@@ -136,36 +136,46 @@ impl Ranking {
             replace(&mut self.liked, slot, liked),
         );
         self.compared = self.compared + compared(taints, liked) - compared(before.0, before.1);
-        let _ = replace(&mut self.own, slot, own);
-        let _ = replace(&mut self.verdicts, slot, verdict);
+        if let Some(place) = self.own.get_mut(slot) {
+            *place = own;
+        }
+        if let Some(place) = self.verdicts.get_mut(slot) {
+            *place = verdict;
+        }
     }
 
-    fn numbered(&mut self, refused: Refused) -> usize {
+    fn numbered(&mut self, refused: Refused) -> u16 {
         let known = self.refusals.iter().position(|known| *known == refused);
-        known.unwrap_or_else(|| {
+        let at = known.unwrap_or_else(|| {
             self.refusals.push(refused);
             self.refusals.len() - 1
-        })
+        });
+        // There are no more sets of reasons than a few per resource.
+        u16::try_from(at).unwrap_or(0)
     }
 }
 
-fn replace<T: Default>(list: &mut [T], at: usize, value: T) -> T {
+/// Sets a number in a list that is as long as it has to be. Returns what was there.
+fn replace(list: &mut Vec<i64>, at: usize, value: i64) -> i64 {
+    if value != 0 && at >= list.len() {
+        list.resize(at + 1, 0);
+    }
     list.get_mut(at)
         .map(|place| std::mem::replace(place, value))
         .unwrap_or_default()
 }
 
-/// Rankings of the shapes decided on lately.
+/// Rankings for the needs decided on lately.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Rankings {
-    by_shape: BTreeMap<ShapeId, Box<Ranking>>,
+    by_needs: BTreeMap<NeedsId, Box<Ranking>>,
     uses: u64,
 }
 
 impl Rankings {
-    pub(super) fn forget(&mut self, shapes: &[ShapeId]) {
-        for shape in shapes {
-            self.by_shape.remove(shape);
+    pub(super) fn forget(&mut self, gone: &[NeedsId]) {
+        for needs in gone {
+            self.by_needs.remove(needs);
         }
     }
 }
@@ -177,7 +187,8 @@ impl Snapshot {
     /// # Errors
     /// A reason that holds whatever the node.
     pub(super) fn take_ranking(&mut self, shape: ShapeId) -> Result<Box<Ranking>, Refusal> {
-        let known = self.rankings.by_shape.remove(&shape);
+        let needs = self.neighbours.shapes.get(shape).map(|shape| shape.needs);
+        let known = needs.and_then(|needs| self.rankings.by_needs.remove(&needs));
         let (volumes, images) = (self.volumes.epoch, self.images.epoch);
         let usable = known.filter(|ranking| {
             let spec = &ranking.wanted.spec;
@@ -200,14 +211,16 @@ impl Snapshot {
     pub(super) fn keep_ranking(&mut self, shape: ShapeId, mut ranking: Box<Ranking>) {
         self.rankings.uses += 1;
         ranking.used_at = self.rankings.uses;
-        if self.rankings.by_shape.len() >= KEPT {
-            let kept = self.rankings.by_shape.iter();
+        if self.rankings.by_needs.len() >= KEPT {
+            let kept = self.rankings.by_needs.iter();
             let oldest = kept.min_by_key(|(_, ranking)| ranking.used_at);
-            if let Some(oldest) = oldest.map(|(shape, _)| *shape) {
-                self.rankings.by_shape.remove(&oldest);
+            if let Some(oldest) = oldest.map(|(needs, _)| *needs) {
+                self.rankings.by_needs.remove(&oldest);
             }
         }
-        self.rankings.by_shape.insert(shape, ranking);
+        if let Some(shape) = self.neighbours.shapes.get(shape) {
+            self.rankings.by_needs.insert(shape.needs, ranking);
+        }
     }
 
     /// What pods of the shape want of a node by itself.

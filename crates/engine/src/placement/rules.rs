@@ -365,34 +365,51 @@ impl SoftSpread {
         })
     }
 
-    /// The node's score before it is compared with others' (lower is better); `None` if the node
-    /// does not take part.
+    /// The nodes' scores before they are compared (lower is better); `None` for a node that does
+    /// not take part.
     #[expect(
         clippy::cast_possible_truncation,
         reason = "rounded, and as large as a count"
     )]
-    pub(super) fn unevenness(&self, neighbours: &Neighbours, slot: Slot) -> Option<i64> {
-        if self.ignored.contains(slot) {
-            return None;
-        }
-        let mut score = 0.0;
+    pub(super) fn unevenness(&self, neighbours: &Neighbours, nodes: &[Slot]) -> Vec<Option<i64>> {
+        let mut sums = vec![0.0; nodes.len()];
         for constraint in &self.constraints {
-            let Some(domain) = neighbours.topology.domain(constraint.key, slot) else {
+            constraint.add_to(&mut sums, neighbours, nodes);
+        }
+        let none_ignored = self.ignored.is_empty();
+        let takes_part = |slot: Slot| none_ignored || !self.ignored.contains(slot);
+        let each = sums.into_iter().zip(nodes);
+        each.map(|(sum, slot)| takes_part(*slot).then_some(sum.round() as i64))
+            .collect()
+    }
+}
+
+impl SoftConstraint {
+    fn score(&self, pods: i64) -> f64 {
+        #[expect(clippy::cast_precision_loss, reason = "a number of pods")]
+        let pods = pods.max(0) as f64;
+        pods * self.weight + (self.max_skew - 1.0)
+    }
+
+    /// Adds what the constraint says of each node that has its label.
+    fn add_to(&self, sums: &mut [f64], neighbours: &Neighbours, nodes: &[Slot]) {
+        let topology = &neighbours.topology;
+        let counter = neighbours.read(self.counter);
+        // Looked up for every node, so worked out once per place.
+        let by_place: Vec<f64> = self.counts.iter().map(|pods| self.score(*pods)).collect();
+        for (sum, slot) in sums.iter_mut().zip(nodes) {
+            let Some(domain) = topology.domain(self.key, *slot) else {
                 continue;
             };
-            let count = if constraint.by_node {
-                let counter = neighbours.read(constraint.counter);
-                counter.map_or(0, |counter| i64::from(counter.on_node(slot)))
+            *sum += if self.by_node {
+                let pods = counter.map_or(0, |counter| counter.on_node(*slot));
+                self.score(i64::from(pods))
             } else {
                 let at = usize::try_from(domain).ok();
-                let count = at.and_then(|at| constraint.counts.get(at));
-                count.copied().unwrap_or(0).max(0)
+                let known = at.and_then(|at| by_place.get(at));
+                known.copied().unwrap_or_else(|| self.score(0))
             };
-            #[expect(clippy::cast_precision_loss, reason = "a number of pods")]
-            let count = count as f64;
-            score += count * constraint.weight + (constraint.max_skew - 1.0);
         }
-        Some(score.round() as i64)
     }
 }
 

@@ -30,8 +30,11 @@ pub(super) struct OwnScores {
 
 impl OwnScores {
     /// The weighted sum of the scores that need no comparison.
-    pub(super) fn weighted(&self, weights: &Weights) -> i64 {
-        weights.fit * self.fit + weights.balanced * self.balanced + weights.images * self.images
+    pub(super) fn weighted(&self, weights: &Weights) -> i32 {
+        let sum = weights.fit * self.fit
+            + weights.balanced * self.balanced
+            + weights.images * self.images;
+        i32::try_from(sum.max(0)).unwrap_or(i32::MAX)
     }
 }
 

@@ -30,6 +30,22 @@ pub struct Requirement {
     pub values: Vec<String>,
 }
 
+impl std::fmt::Display for Requirement {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { key, values, .. } = self;
+        let list = values.join(",");
+        match self.operator {
+            Operator::In if values.len() == 1 => write!(f, "{key}={list}"),
+            Operator::In => write!(f, "{key} in ({list})"),
+            Operator::NotIn => write!(f, "{key} notin ({list})"),
+            Operator::Exists => f.write_str(key),
+            Operator::DoesNotExist => write!(f, "!{key}"),
+            Operator::Gt => write!(f, "{key}>{list}"),
+            Operator::Lt => write!(f, "{key}<{list}"),
+        }
+    }
+}
+
 impl Requirement {
     /// `key` has exactly this value.
     pub fn equals(key: &str, value: &str) -> Self {

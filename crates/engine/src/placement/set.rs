@@ -117,7 +117,9 @@ mod tests {
             prop_assert_eq!(list(&apply(NodeSet::intersect)), &a & &b);
             prop_assert_eq!(list(&apply(NodeSet::unite)), &a | &b);
             let mut less = bits(&a);
-            b.iter().for_each(|slot| less.remove(*slot));
+            for slot in &b {
+                less.remove(*slot);
+            }
             prop_assert_eq!(list(&less), &a - &b);
             prop_assert_eq!((less.len(), less.is_empty()), ((&a - &b).len(), (&a - &b).is_empty()));
             for slot in 0..310 {

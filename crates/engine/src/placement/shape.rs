@@ -1,6 +1,6 @@
 //! Shapes: pods of one namespace that ask for the same. What is known of one holds for all.
 
-use super::counter::CounterId;
+use super::counter::{Counted, CounterId, CounterKey, Role};
 use super::pod::PodSpec;
 use super::pod_affinity::PodTerm;
 use super::rules::Own;
@@ -17,6 +17,66 @@ pub(super) struct ShapeId(pub(super) usize);
 impl ShapeId {
     /// Of a pod that is nowhere looked up by its shape.
     pub(super) const NONE: Self = Self(usize::MAX);
+}
+
+/// The part of shapes that concerns a node by itself: pods that differ only in labels, or in what
+/// they say about other pods, share it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct NeedsId(u64);
+
+/// Needs by what they are. The namespace matters only if there are claims.
+#[derive(Debug, Clone, Default)]
+struct NeedsTable {
+    ids: BTreeMap<(Option<Arc<str>>, PodSpec), Needs>,
+    next: u64,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Needs {
+    id: NeedsId,
+    /// How many shapes have them.
+    shapes: usize,
+}
+
+impl NeedsTable {
+    fn key(namespace: &Arc<str>, spec: &PodSpec) -> (Option<Arc<str>>, PodSpec) {
+        let alone = PodSpec {
+            requests: spec.requests.clone(),
+            node_name: spec.node_name.clone(),
+            node_selector: spec.node_selector.clone(),
+            affinity: spec.affinity.clone(),
+            tolerations: spec.tolerations.clone(),
+            host_ports: spec.host_ports.clone(),
+            images: spec.images.clone(),
+            claims: spec.claims.clone(),
+            priority: spec.priority,
+            ..PodSpec::default()
+        };
+        let namespace = (!spec.claims.is_empty()).then(|| Arc::clone(namespace));
+        (namespace, alone)
+    }
+
+    fn enter(&mut self, namespace: &Arc<str>, spec: &PodSpec) -> NeedsId {
+        let next = NeedsId(self.next);
+        let needs = self.ids.entry(Self::key(namespace, spec)).or_insert(Needs {
+            id: next,
+            shapes: 0,
+        });
+        needs.shapes += 1;
+        self.next += u64::from(needs.id == next);
+        needs.id
+    }
+
+    /// Returns the needs if no shape has them any more.
+    fn leave(&mut self, shape: &Shape) -> Option<NeedsId> {
+        let key = Self::key(&shape.namespace, &shape.spec);
+        let needs = self.ids.get_mut(&key)?;
+        needs.shapes = needs.shapes.saturating_sub(1);
+        if needs.shapes > 0 {
+            return None;
+        }
+        self.ids.remove(&key).map(|needs| needs.id)
+    }
 }
 
 /// What a shape says about other pods, with label keys and the own namespace filled in.
@@ -72,6 +132,20 @@ impl Terms {
         }
     }
 
+    /// The counters of pods that carry these terms.
+    pub(super) fn carried(&self) -> Vec<CounterKey> {
+        let near = self.near.iter().map(|term| (Role::Near, term));
+        let apart = self.apart.iter().map(|term| (Role::Apart, term));
+        let liked = self.preferred.iter();
+        let liked = liked.map(|(weight, term)| (Role::Preferred(*weight), term));
+        let all = near.chain(apart).chain(liked);
+        all.map(|(role, term)| CounterKey {
+            topology_key: term.topology_key.clone(),
+            counted: Counted::Carrying(role, term.clone()),
+        })
+        .collect()
+    }
+
     /// Whether pods elsewhere are mentioned in terms that running pods are counted by.
     pub(super) fn carries(&self) -> bool {
         !(self.near.is_empty() && self.apart.is_empty() && self.preferred.is_empty())
@@ -91,6 +165,7 @@ pub(super) struct Shape {
     pub(super) namespace: Arc<str>,
     pub(super) spec: Arc<PodSpec>,
     pub(super) terms: Arc<Terms>,
+    pub(super) needs: NeedsId,
     hash: u64,
     /// Pods of this shape by node.
     pub(super) placed: BTreeMap<Slot, Here>,
@@ -112,6 +187,7 @@ pub(super) struct Shapes {
     list: Vec<Option<Shape>>,
     free: Vec<ShapeId>,
     by_hash: BTreeMap<u64, Vec<ShapeId>>,
+    needs: NeedsTable,
     asked: u64,
 }
 
@@ -137,6 +213,7 @@ impl Shapes {
             namespace: Arc::clone(namespace),
             spec: Arc::clone(spec),
             terms: Arc::new(Terms::of(namespace, spec)),
+            needs: self.needs.enter(namespace, spec),
             hash,
             placed: BTreeMap::new(),
             counted_by: Vec::new(),
@@ -184,9 +261,9 @@ impl Shapes {
         self.list.len() - self.free.len()
     }
 
-    /// Forgets shapes without pods that were not asked for in the last `recent` times. Returns
-    /// which.
-    pub(super) fn sweep(&mut self, recent: u64) -> Vec<ShapeId> {
+    /// Forgets shapes without pods that were not asked for in the last `recent` times. Returns the
+    /// needs that no shape has any more.
+    pub(super) fn sweep(&mut self, recent: u64) -> Vec<NeedsId> {
         let limit = self.asked.saturating_sub(recent);
         let mut gone = Vec::new();
         for (at, place) in self.list.iter_mut().enumerate() {
@@ -197,13 +274,11 @@ impl Shapes {
             let id = ShapeId(at);
             if let Some(ids) = self.by_hash.get_mut(&shape.hash) {
                 ids.retain(|other| *other != id);
-                if ids.is_empty() {
-                    self.by_hash.remove(&shape.hash);
-                }
             }
-            gone.push(id);
+            self.free.push(id);
+            gone.extend(self.needs.leave(&shape));
         }
-        self.free.extend(gone.iter().copied());
+        self.by_hash.retain(|_, ids| !ids.is_empty());
         gone
     }
 }

@@ -2,6 +2,7 @@
 
 mod api;
 mod hpa;
+mod scheduler;
 
 use clap::Subcommand;
 
@@ -12,6 +13,8 @@ pub(crate) enum Bench {
     Api(api::ApiArgs),
     /// Decisions of the horizontal autoscaler: how many a second, at what cost
     Hpa(hpa::HpaArgs),
+    /// Placement of pods: how many a second, and how that grows with the cluster
+    Scheduler(scheduler::SchedulerArgs),
 }
 
 /// Measures.
@@ -19,5 +22,6 @@ pub(crate) async fn run(bench: Bench) -> anyhow::Result<()> {
     match bench {
         Bench::Api(args) => api::run(args).await,
         Bench::Hpa(args) => hpa::run(args).await,
+        Bench::Scheduler(args) => scheduler::run(args).await,
     }
 }
