@@ -332,6 +332,7 @@ fn cron_jobs(#[case] spec: Value, #[case] want: &str) {
 fn a_zone_in_an_old_schedule_may_stay(#[case] change: Value, #[case] want: &str) {
     let old = cron_job(json!({"schedule": "TZ=UTC * * * * *"}));
     assert_eq!(told("batch/cronjobs", cron_job(change), Some(old)), want);
+}
 
 fn spread(constraint: Value) -> Value {
     let mut whole = json!({"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule",
@@ -391,7 +392,8 @@ fn exists(keys: &[&str]) -> Value {
     json!([{"matchExpressions": keys.iter().map(one).collect::<Vec<_>>()}])
 }
 
-const TERMS: &str = "spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms";
+const TERMS: &str =
+    "spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms";
 
 #[rstest]
 #[case::selector_grows(json!({"nodeSelector": {"a": "b"}}), json!({"nodeSelector": {"a": "b", "c": "d"}}), "")]

@@ -53,9 +53,10 @@ struct Run {
 pub(crate) async fn run(args: SchedulerArgs) -> Result<()> {
     say("workload         nodes    pods  placed  victims     pods/s     per pod");
     let mut runs = Vec::new();
+    let parts: &[usize] = if args.growth { &[10, 1] } else { &[1] };
     for &workload in &args.workloads {
         let mut before = None;
-        for part in if args.growth { &[10, 1][..] } else { &[1] } {
+        for part in parts {
             let run = measure(workload, args.nodes / part, args.pods / part)?;
             run.say();
             if let Some(before) = before.replace(run.micros_per_pod) {
