@@ -6,7 +6,6 @@ use crate::resources::{self, Amounts, Side};
 use crate::status::FieldError;
 use serde_json::Value;
 use std::collections::BTreeSet;
-use std::net::IpAddr;
 
 const POLICIES: [&str; 3] = ["Always", "Never", "OnFailure"];
 const MOST_RULES: usize = 20;
@@ -173,17 +172,6 @@ fn signal(spec: &Scope<'_>, container: &Scope<'_>, errors: &mut Errors) {
 
 /// What the pod as a whole says about names and resources.
 pub(super) fn pod(spec: &Scope<'_>, errors: &mut Errors) {
-    for alias in spec.items("hostAliases") {
-        let ip = alias.at("ip");
-        if ip.text().parse::<IpAddr>().is_err() {
-            errors.push(
-                ip.invalid_text("must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"),
-            );
-        }
-        for name in alias.items("hostnames") {
-            name.name(names::is_dns_subdomain, errors);
-        }
-    }
     let name = spec.at("hostnameOverride");
     if name.present() {
         name.name(names::is_dns_subdomain, errors);
@@ -319,8 +307,6 @@ mod tests {
         "containers[0].resizePolicy[0]: Invalid value: \"RestartContainer\": must be 'NotRequired' when `restartPolicy` is 'Never'")]
     #[case::real_time_signal(
         json!({"os": {"name": "linux"}, "containers": [{"lifecycle": {"stopSignal": "SIGRTMIN+3"}}]}), "")]
-    #[case::alias(json!({"hostAliases": [{"ip": "x", "hostnames": ["a"]}]}),
-        "hostAliases[0].ip: Invalid value: \"x\": must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)")]
     #[case::too_little_for_all(
         json!({"resources": {"requests": {"cpu": "1"}}, "containers": [
             {"resources": {"requests": {"cpu": "600m"}}}, {"resources": {"requests": {"cpu": "600m"}}}]}),
