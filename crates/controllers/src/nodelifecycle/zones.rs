@@ -227,11 +227,11 @@ mod tests {
     #[test]
     fn losing_the_last_node_and_getting_one_back_are_noticed() {
         let mut zones = zones(&[("a", 1, 1)]);
-        let (up, down) = (node("a", true), node("a", false));
-        assert!(zones.follow(&change(Some(up.clone()), Some(down.clone()))));
+        let (up, down) = (|| Some(node("a", true)), || Some(node("a", false)));
+        assert!(zones.follow(&change(up(), down())));
         assert!(zones.nowhere());
-        assert!(!zones.follow(&change(Some(down.clone()), Some(down.clone()))));
-        assert!(zones.follow(&change(Some(down), Some(up))));
+        assert!(!zones.follow(&change(down(), down())));
+        assert!(zones.follow(&change(down(), up())));
         assert!(!zones.nowhere());
     }
 }

@@ -114,7 +114,7 @@ mod tests {
         }))
     }
 
-    fn volume(name: &str, mebibytes: u32, change: Value) -> Arc<VolumeView> {
+    fn volume(name: &str, mebibytes: u32, change: &Value) -> Arc<VolumeView> {
         let mut object = json!({
             "metadata": {"name": name},
             "spec": {"storageClassName": "k", "accessModes": ["ReadWriteOnce"],
@@ -135,7 +135,7 @@ mod tests {
     #[test]
     fn exact_access_modes_come_before_size() {
         let more = json!({"accessModes": ["ReadWriteOnce", "ReadWriteMany"]});
-        let volumes = [volume("more", 1, more), volume("exact", 9, json!({}))];
+        let volumes = [volume("more", 1, &more), volume("exact", 9, &json!({}))];
         let wanted = claim(1, &["ReadWriteOnce"]);
         assert_eq!(chosen(&wanted, &volumes, Choice::Any), "exact");
         let wanted = claim(1, &["ReadWriteMany"]);
@@ -147,9 +147,9 @@ mod tests {
         let own = json!({"claimRef": {"namespace": "n", "name": "c"}});
         let others = json!({"claimRef": {"namespace": "n", "name": "d"}});
         let volumes = [
-            volume("free", 1, json!({})),
-            volume("others", 1, others),
-            volume("own", 9, own),
+            volume("free", 1, &json!({})),
+            volume("others", 1, &others),
+            volume("own", 9, &own),
         ];
         let wanted = claim(1, &["ReadWriteOnce"]);
         for choice in [Choice::Any, Choice::SetAside] {
@@ -164,7 +164,7 @@ mod tests {
             json!({"nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions":
                 [{"key": "zone", "operator": "In", "values": [zone]}]}]}}})
         };
-        let volumes = [volume("a", 1, on("a")), volume("b", 2, on("b"))];
+        let volumes = [volume("a", 1, &on("a")), volume("b", 2, &on("b"))];
         let place = Place {
             name: "node".into(),
             labels: BTreeMap::from([("zone".into(), "b".into())]),
@@ -179,7 +179,7 @@ mod tests {
             let volumes: Vec<_> = sizes
                 .iter()
                 .enumerate()
-                .map(|(at, size)| volume(&format!("v{at:02}"), *size, json!({})))
+                .map(|(at, size)| volume(&format!("v{at:02}"), *size, &json!({})))
                 .collect();
             let found = best(&claim(wanted, &["ReadWriteOnce"]), &volumes, Choice::Any);
             let found = found.map(|volume| volume.capacity.value() >> 20);

@@ -208,9 +208,11 @@ mod tests {
     fn no_more_is_told_than_resolvers_take() {
         let servers: Vec<String> = (1..=5).map(|n| format!("192.0.2.{n}")).collect();
         let searches: Vec<String> = (0..40).map(|n| format!("d{n}.example")).collect();
+        let servers = [vec!["10.96.0.10".to_owned()], servers].concat();
+        let searches = [vec!["cluster.local".to_owned()], searches].concat();
         let pod = pod(&json!({"dnsConfig": {
-            "nameservers": [["10.96.0.10"].map(str::to_owned).to_vec(), servers].concat(),
-            "searches": [["cluster.local"].map(str::to_owned).to_vec(), searches].concat(),
+            "nameservers": servers,
+            "searches": searches,
         }}));
         let text = resolv_conf(&pod, dns(), "cluster.local");
         let lines: Vec<&str> = text
