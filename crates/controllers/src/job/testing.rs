@@ -55,8 +55,14 @@ pub(super) fn exit(code: i32, second: i64) -> Value {
     }]}})
 }
 
-/// Several changes in one.
-pub(super) fn both(mut first: Value, second: &Value) -> Value {
-    json_patch::merge(&mut first, second);
-    first
+/// Two changes in one; what the second sets to null stays null, so that it removes.
+pub(super) fn both(first: Value, second: &Value) -> Value {
+    let (Value::Object(mut map), Value::Object(changes)) = (first, second) else {
+        return second.clone();
+    };
+    for (key, change) in changes {
+        let before = map.remove(key).unwrap_or(Value::Null);
+        map.insert(key.clone(), both(before, change));
+    }
+    Value::Object(map)
 }
