@@ -117,7 +117,7 @@ async fn a_pod_that_is_not_ready_goes_by_policy(
     if policy.is_string() {
         let patch = json!({"spec": {"unhealthyPodEvictionPolicy": policy}});
         let path = format!("{BUDGETS}/web");
-        rig.patch(&path, "merge", &two).await.expect(200);
+        rig.patch(&path, "merge", &patch).await.expect(200);
         set_status(&rig, "web", &json!({"status": {"observedGeneration": 2}})).await;
     }
     let answer = rig
@@ -234,7 +234,7 @@ async fn refusals_say_why() {
         "The disruption budget web does not allow evicting pods currently because it failed sync: no scale"
     );
     let two = json!({"spec": {"minAvailable": 2}});
-    rig.patch(&format!("{BUDGETS}/web"), "merge", &patch)
+    rig.patch(&format!("{BUDGETS}/web"), "merge", &two)
         .await
         .expect(200);
     assert_eq!(

@@ -228,10 +228,7 @@ impl Cached for PodView {
         let containers = containers(spec.containers, spec.init_containers);
         let meta = Meta::from(metadata);
         let claims = claims(&meta.key.name, spec.volumes);
-        let whole = spec.resources.as_ref().and_then(|r| r.requests.as_ref());
-        let whole = whole.into_iter().flatten();
-        let whole = whole.map(|(name, quantity)| (name.as_str().into(), quantity.as_str().into()));
-        let whole = whole.collect();
+        let requests = pod_requests(spec.resources.as_ref());
         let facts = Facts::new(
             Arc::clone(&meta.key.name),
             meta.is_deleting(),
@@ -264,7 +261,7 @@ impl Cached for PodView {
                 tolerations: spec.tolerations,
                 topology_spread_constraints: spec.topology_spread_constraints,
                 scheduling_gates: spec.scheduling_gates,
-                requests: whole,
+                requests,
                 overhead: spec.overhead,
                 preemption_policy: spec.preemption_policy,
                 nominated_node: status.nominated_node_name.map(Arc::from),
@@ -286,6 +283,15 @@ impl Cached for PodView {
     fn meta(&self) -> &Meta {
         &self.meta
     }
+}
+
+/// `resources.requests` as written.
+fn pod_requests(resources: Option<&ResourcesWire>) -> Box<[(Arc<str>, Box<str>)]> {
+    let requests = resources.and_then(|r| r.requests.as_ref());
+    let requests = requests.into_iter().flatten();
+    requests
+        .map(|(name, quantity)| (name.as_str().into(), quantity.as_str().into()))
+        .collect()
 }
 
 fn attempt(meta: &Meta, status: &StatusWire) -> Option<Box<Attempt>> {
