@@ -358,11 +358,14 @@ fn open_store(settings: &Settings) -> Result<Store> {
 }
 
 /// The directory of the volumes made for claims. Those of a cluster in memory go with it.
+///
+/// Absolute: volumes name it, and the next start may be from elsewhere.
 fn volumes(settings: &Settings) -> PathBuf {
+    let dir = std::path::absolute(&settings.dir).unwrap_or_else(|_| settings.dir.clone());
     if !settings.ephemeral {
-        return settings.dir.join("volumes");
+        return dir.join("volumes");
     }
-    let dir = settings.dir.join(PASSING_VOLUMES);
+    let dir = dir.join(PASSING_VOLUMES);
     discard(&dir);
     dir
 }
