@@ -71,11 +71,13 @@ impl Signs {
         })
     }
 
+    /// Waits until the leases are known.
+    pub(super) async fn ready(&self) {
+        self.leases.ready().await;
+    }
+
     /// How long until the node counts as silent; zero = it does.
-    pub(super) fn left(&self, node: &NodeView) -> Option<Duration> {
-        if !self.leases.is_ready() {
-            return None;
-        }
+    pub(super) fn left(&self, node: &NodeView) -> Duration {
         let name = &node.meta.key.name;
         let mut seen = self.seen.lock();
         let last = *seen.entry(Arc::clone(name)).or_insert_with(Instant::now);
@@ -84,7 +86,7 @@ impl Signs {
         } else {
             self.grace + STARTING
         };
-        Some(grace.saturating_sub(last.elapsed()))
+        grace.saturating_sub(last.elapsed())
     }
 
     /// Gives every node its time anew: the silence may have been on this side.

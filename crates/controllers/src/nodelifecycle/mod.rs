@@ -37,6 +37,9 @@ pub async fn control(context: Context) {
     context.caches.nodes.ready().await;
     context.caches.pods.ready().await;
     let signs = Signs::follow(&context);
+    if let Some(signs) = &signs {
+        signs.ready().await;
+    }
     let evictions = evict::control(context.clone());
     let lifecycle = Lifecycle {
         recorder: context.recorder.component("node-controller"),
@@ -108,7 +111,7 @@ impl Reconcile for Lifecycle {
             return Ok(Action::Wait);
         };
         let now = self.context.clock.now();
-        let left = self.signs.as_ref().and_then(|signs| signs.left(&node));
+        let left = self.signs.as_ref().map(|signs| signs.left(&node));
         if left.is_some_and(|left| left.is_zero()) && says_something(&node) {
             node = self.declare_unknown(&node, now).await?;
         }

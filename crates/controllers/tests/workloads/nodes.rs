@@ -125,9 +125,9 @@ async fn a_silent_node_is_unreachable_and_its_pods_leave_in_time() {
     run_pod(&rig, "elsewhere", "a", None).await;
     pass(&rig, 100, &["a", "b"]).await;
     assert!(taints(&rig, "b").await.is_empty());
-    pass(&rig, 45, &["a"]).await;
+    pass(&rig, 40, &["a"]).await;
     assert!(taints(&rig, "b").await.is_empty());
-    pass(&rig, 10, &["a"]).await;
+    pass(&rig, 15, &["a"]).await;
     let node = nodes(&rig).get("b").await.unwrap();
     for kind in ["Ready", "MemoryPressure", "DiskPressure", "PIDPressure"] {
         let want = (
