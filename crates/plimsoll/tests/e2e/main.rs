@@ -16,6 +16,7 @@ mod jobs;
 mod kubectl;
 mod kubelets;
 mod lab1;
+mod lab5_sets;
 mod lab5_storage;
 mod lifecycle;
 mod metrics;
@@ -65,6 +66,7 @@ const TRANSCRIPTS: &[(&str, &str)] = &[
     ("rollout", include_str!("transcripts/rollout.txt")),
     ("drain", include_str!("transcripts/drain.txt")),
     ("daemons", include_str!("transcripts/daemons.txt")),
+    ("stateful", include_str!("transcripts/stateful.txt")),
     ("discovery", include_str!("transcripts/discovery.txt")),
     ("apply", include_str!("transcripts/apply.txt")),
     ("custom", include_str!("transcripts/custom.txt")),
@@ -81,6 +83,7 @@ const TRANSCRIPTS: &[(&str, &str)] = &[
 /// Tests for every kubectl.
 const EACH_KUBECTL: &[(&str, WithKubectl)] = &[
     ("lab1", lab1::whole),
+    ("lab5::sets_with_and_without_order", lab5_sets::sets),
     ("lab5_storage", lab5_storage::whole),
     ("names", names::lab),
     ("streams", streams::all),
