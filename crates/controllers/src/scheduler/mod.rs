@@ -11,6 +11,7 @@
 
 mod carrying;
 mod classes;
+pub mod explanation;
 mod facts;
 mod hints;
 mod preempting;

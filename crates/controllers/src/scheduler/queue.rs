@@ -188,6 +188,9 @@ impl Queue {
 
     /// One of the class was just found to fit nowhere: those of its class that have heard so
     /// before are parked without another attempt, but for those that are `apart`.
+    ///
+    /// Departs: upstream tries each of them and tells each of them again. Thousands of equal pods
+    /// cost one decision here, and the event log stays readable.
     pub(super) fn settle(
         &mut self,
         class: ClassId,

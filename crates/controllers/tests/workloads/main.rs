@@ -31,6 +31,8 @@ mod outside;
 #[cfg(test)]
 mod pod_autoscaling;
 #[cfg(test)]
+mod preemption;
+#[cfg(test)]
 mod replication;
 #[cfg(test)]
 mod rig;
@@ -38,6 +40,8 @@ mod rig;
 mod rollouts;
 #[cfg(test)]
 mod scheduling;
+#[cfg(test)]
+mod scheduling_random;
 #[cfg(test)]
 mod scope;
 #[cfg(test)]

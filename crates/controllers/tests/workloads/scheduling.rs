@@ -1,12 +1,12 @@
 //! The scheduler.
 
 use crate::rig::{Rig, condition};
-use kube::api::{Patch, PatchParams};
+use kube::api::{DeleteParams, Patch, PatchParams};
 use plimsoll_controllers::scheduler;
 use serde_json::{Value, json};
 use std::time::Duration;
 
-fn node(name: &str, cpu: &str) -> Value {
+pub(crate) fn node(name: &str, cpu: &str) -> Value {
     let amounts = json!({"cpu": cpu, "memory": "8Gi", "pods": "110"});
     json!({
         "apiVersion": "v1", "kind": "Node", "metadata": {"name": name},
@@ -15,14 +15,14 @@ fn node(name: &str, cpu: &str) -> Value {
     })
 }
 
-fn pod(name: &str, cpu: &str) -> Value {
+pub(crate) fn pod(name: &str, cpu: &str) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "default"},
         "spec": {"containers": [{"name": "c", "image": "x", "resources": {"requests": {"cpu": cpu}}}]},
     })
 }
 
-async fn start() -> Rig {
+pub(crate) async fn start() -> Rig {
     let mut rig = Rig::start().await;
     let context = rig.context.clone();
     drop(rig.tasks.spawn(scheduler::control(context)));
@@ -33,16 +33,16 @@ async fn start() -> Rig {
     rig
 }
 
-async fn add_node(rig: &Rig, node: Value) {
+pub(crate) async fn add_node(rig: &Rig, node: Value) {
     rig.create(&rig.cluster("nodes", "Node"), node).await;
 }
 
-async fn node_of(rig: &Rig, name: &str) -> Option<String> {
+pub(crate) async fn node_of(rig: &Rig, name: &str) -> Option<String> {
     let pod = rig.pods().get(name).await.unwrap();
     pod.data["spec"]["nodeName"].as_str().map(str::to_owned)
 }
 
-async fn scheduled(rig: &Rig, name: &str) -> (String, String, String) {
+pub(crate) async fn scheduled(rig: &Rig, name: &str) -> (String, String, String) {
     condition(&rig.pods().get(name).await.unwrap(), "PodScheduled")
 }
 
@@ -209,4 +209,118 @@ async fn pods_of_another_scheduler_are_left_alone() {
     tokio::time::sleep(Duration::from_secs(400)).await;
     assert_eq!(node_of(&rig, "p").await, None);
     assert_eq!(scheduled(&rig, "p").await.0, "");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_help_wakes_nobody() {
+    let rig = start().await;
+    add_node(&rig, node("n", "1")).await;
+    rig.create(&rig.pods(), pod("p", "2")).await;
+    rig.until("refused", async || scheduled(&rig, "p").await.0 == "False")
+        .await;
+    for index in 0..5 {
+        add_node(&rig, node(&format!("small-{index}"), "1")).await;
+        tokio::time::sleep(Duration::from_secs(11)).await;
+    }
+    let events = rig.list(&rig.core("default", "events", "Event")).await;
+    let told = events
+        .iter()
+        .find(|event| event.data["reason"] == "FailedScheduling");
+    assert_eq!(told.unwrap().data["count"], 1);
+    // After five minutes it is tried anyway, and the count is brought up to date.
+    tokio::time::sleep(Duration::from_secs(310)).await;
+    let (.., message) = scheduled(&rig, "p").await;
+    let all = "0/6 nodes are available: 6 Insufficient cpu. ";
+    assert!(message.starts_with(all), "{message}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn pods_that_must_be_apart_wait_for_a_node_of_their_own() {
+    let rig = start().await;
+    for name in ["a", "b"] {
+        let mut node = node(name, "4");
+        node["metadata"]["labels"] = json!({"kubernetes.io/hostname": name});
+        add_node(&rig, node).await;
+    }
+    for name in ["p", "q", "r"] {
+        let mut pod = pod(name, "1");
+        pod["metadata"]["labels"] = json!({"app": "web"});
+        pod["spec"]["affinity"] = json!({"podAntiAffinity": {
+            "requiredDuringSchedulingIgnoredDuringExecution": [{
+                "labelSelector": {"matchLabels": {"app": "web"}},
+                "topologyKey": "kubernetes.io/hostname"}]}});
+        rig.create(&rig.pods(), pod).await;
+    }
+    rig.until("the third is refused", async || {
+        scheduled(&rig, "r").await.0 == "False"
+    })
+    .await;
+    assert_ne!(node_of(&rig, "p").await, node_of(&rig, "q").await);
+    let (.., message) = scheduled(&rig, "r").await;
+    let why = "0/2 nodes are available: 2 node(s) didn't match pod anti-affinity rules. ";
+    assert!(message.starts_with(why), "{message}");
+    let freed = node_of(&rig, "p").await;
+    let now = DeleteParams::default().grace_period(0);
+    drop(rig.pods().delete("p", &now).await.unwrap());
+    rig.until("room", async || node_of(&rig, "r").await.is_some())
+        .await;
+    assert_eq!(node_of(&rig, "r").await, freed);
+}
+
+fn with_claim(mut pod: Value) -> Value {
+    pod["spec"]["volumes"] = json!([{"name": "v", "persistentVolumeClaim": {"claimName": "data"}}]);
+    pod
+}
+
+fn claim() -> Value {
+    json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim",
+        "metadata": {"name": "data", "namespace": "default"},
+        "spec": {"accessModes": ["ReadWriteOnce"], "storageClassName": "local",
+            "resources": {"requests": {"storage": "1Gi"}}}})
+}
+
+fn volume(name: &str, node: &str) -> Value {
+    json!({"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": name},
+        "spec": {"capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"],
+            "storageClassName": "local", "local": {"path": "/data"},
+            "persistentVolumeReclaimPolicy": "Retain",
+            "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions":
+                [{"key": "kubernetes.io/hostname", "operator": "In", "values": [node]}]}]}}}})
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_claim_that_waits_for_its_pod_is_bound_before_the_pod() {
+    let rig = start().await;
+    for name in ["a", "b"] {
+        let mut node = node(name, "4");
+        node["metadata"]["labels"] = json!({"kubernetes.io/hostname": name});
+        add_node(&rig, node).await;
+    }
+    rig.create(&rig.pods(), with_claim(pod("p", "1"))).await;
+    let missing = "0/2 nodes are available: persistentvolumeclaim \"data\" not found. ";
+    rig.until("no claim", async || {
+        scheduled(&rig, "p").await.2.starts_with(missing)
+    })
+    .await;
+    let classes = rig.cluster_of(("storage.k8s.io", "v1"), "storageclasses", "StorageClass");
+    let class = json!({"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass",
+        "metadata": {"name": "local"}, "provisioner": "kubernetes.io/no-provisioner",
+        "volumeBindingMode": "WaitForFirstConsumer"});
+    rig.create(&classes, class).await;
+    let claims = rig.core("default", "persistentvolumeclaims", "PersistentVolumeClaim");
+    rig.create(&claims, claim()).await;
+    let unmet =
+        "0/2 nodes are available: 2 node(s) didn't find available persistent volumes to bind. ";
+    rig.until("no volume", async || {
+        scheduled(&rig, "p").await.2.starts_with(unmet)
+    })
+    .await;
+    let volumes = rig.cluster("persistentvolumes", "PersistentVolume");
+    rig.create(&volumes, volume("v", "b")).await;
+    rig.until("bound", async || node_of(&rig, "p").await.is_some())
+        .await;
+    assert_eq!(node_of(&rig, "p").await.as_deref(), Some("b"));
+    let claim = claims.get("data").await.unwrap();
+    assert_eq!(claim.data["spec"]["volumeName"], "v");
+    assert_eq!(claim.data["status"]["phase"], "Bound");
 }

@@ -1,7 +1,8 @@
-//! `plimsoll explain`: why an autoscaler did what it did, or would do.
+//! `plimsoll explain`: why an autoscaler did what it did, or would do, and why a pod is where it is.
 
 mod live;
 mod offline;
+mod pod;
 mod text;
 
 use crate::reach::{Reach, Target};
@@ -12,7 +13,7 @@ use live::Asked;
 /// What to explain, and where to ask.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ExplainArgs {
-    /// The autoscaler, as hpa/NAME or podautoscaler/NAME; all of a kind, as hpa
+    /// The autoscaler, as hpa/NAME or podautoscaler/NAME; all of a kind, as hpa; a pod, as pod/NAME
     #[arg(value_name = "hpa/NAME", required_unless_present = "offline")]
     target: Option<String>,
     #[command(flatten)]
@@ -44,6 +45,12 @@ enum Format {
 
 /// Prints explanations or decisions.
 pub(crate) async fn run(args: ExplainArgs) -> anyhow::Result<()> {
+    if let Some(name) = args.target.as_deref().and_then(pod::named) {
+        if args.watch || args.last.is_some() || !args.offline.offline.is_empty() {
+            bail!("a pod is explained as of now: leave out --watch, --last and --offline");
+        }
+        return pod::run(&args.reach.cluster().await?, name, args.output).await;
+    }
     let target = args.target.as_deref().map(Target::parse).transpose()?;
     if !args.offline.offline.is_empty() {
         let name = target.as_ref().and_then(|target| target.name.as_deref());

@@ -1,0 +1,211 @@
+//! `explain pod/NAME`: why a pod runs where it runs, or fits nowhere.
+
+use super::Format;
+use crate::output::say;
+use crate::reach::Cluster;
+use anyhow::bail;
+use plimsoll_controllers::pods::{NodeView, PodView};
+use plimsoll_controllers::runtime::Cached;
+use plimsoll_controllers::scheduler::explanation::{
+    Explanation, Lists, Obstacle, Room, Scored, explain,
+};
+use serde::Deserialize;
+
+/// Nodes named in one line.
+const NAMED: usize = 5;
+
+/// The name of the pod, if a target is one.
+pub(super) fn named(target: &str) -> Option<&str> {
+    let (kind, name) = target.split_once('/')?;
+    matches!(kind, "pod" | "pods" | "po").then_some(name)
+}
+
+/// Prints the explanation of one pod.
+pub(super) async fn run(
+    cluster: &Cluster,
+    name: &str,
+    format: Option<Format>,
+) -> anyhow::Result<()> {
+    if name.is_empty() || name.contains('/') {
+        bail!("{name:?} is no name of a pod");
+    }
+    let lists = lists(cluster).await?;
+    let namespace = &cluster.namespace;
+    let Some(explanation) = explain(&lists, namespace, name) else {
+        bail!("there is no pod {name:?} in namespace {namespace:?}");
+    };
+    match format {
+        None => text(&explanation).iter().for_each(say),
+        Some(Format::Json) => say(serde_json::to_string_pretty(&explanation)?),
+        Some(Format::Yaml) => say(serde_saphyr::to_string(&explanation)?.trim_end()),
+    }
+    Ok(())
+}
+
+/// Every read. Nodes and pods must be readable; the rest matters to some pods only.
+async fn lists(cluster: &Cluster) -> anyhow::Result<Lists> {
+    let nodes = list::<NodeView>(cluster, "/api/v1/nodes").await;
+    let pods = list::<PodView>(cluster, "/api/v1/pods").await;
+    Ok(Lists {
+        nodes: nodes.map_err(|error| cluster.told(error))?,
+        pods: pods.map_err(|error| cluster.told(error))?,
+        namespaces: some(cluster, "/api/v1/namespaces").await,
+        claims: some(cluster, "/api/v1/persistentvolumeclaims").await,
+        volumes: some(cluster, "/api/v1/persistentvolumes").await,
+        classes: some(cluster, "/apis/storage.k8s.io/v1/storageclasses").await,
+        budgets: some(cluster, "/apis/policy/v1/poddisruptionbudgets").await,
+    })
+}
+
+#[derive(Deserialize)]
+struct Items<W> {
+    items: Vec<W>,
+}
+
+async fn list<V: Cached>(cluster: &Cluster, path: &str) -> Result<Vec<V>, kube::Error> {
+    let request = http::Request::get(path).body(Vec::new());
+    let request = request.map_err(kube::Error::HttpError)?;
+    let list: Items<V::Wire> = cluster.send(request).await?;
+    Ok(list.items.into_iter().map(V::from_wire).collect())
+}
+
+/// What can be read.
+async fn some<V: Cached>(cluster: &Cluster, path: &str) -> Vec<V> {
+    list(cluster, path).await.unwrap_or_default()
+}
+
+/// The explanation as people read it.
+fn text(explanation: &Explanation) -> Vec<String> {
+    let Explanation {
+        namespace,
+        name,
+        summary,
+        ..
+    } = explanation;
+    let mut lines = vec![format!("pod/{name} in {namespace}: {summary}")];
+    for obstacle in &explanation.obstacles {
+        lines.extend(obstacle_lines(obstacle));
+    }
+    let best = explanation.fitting.iter().take(NAMED);
+    lines.extend(best.map(score_line));
+    if let Some(room) = &explanation.preemption {
+        lines.push(room_line(room));
+    }
+    if let Some(node) = &explanation.nominated_node {
+        lines.push(format!("  room is being made on {node}"));
+    }
+    lines
+}
+
+fn obstacle_lines(obstacle: &Obstacle) -> [String; 2] {
+    let Obstacle {
+        reason,
+        nodes,
+        lift,
+    } = obstacle;
+    let place = match nodes.len() {
+        0 => "everywhere".to_owned(),
+        count => {
+            let named = nodes.iter().take(NAMED).map(String::as_str);
+            let named = named.collect::<Vec<_>>().join(", ");
+            let plural = if count == 1 { "" } else { "s" };
+            let more = match count.saturating_sub(NAMED) {
+                0 => String::new(),
+                more => format!(" and {more} more"),
+            };
+            format!("{count} node{plural} ({named}{more})")
+        }
+    };
+    [format!("  {place}: {reason}"), format!("        {lift}")]
+}
+
+fn score_line(scored: &Scored) -> String {
+    let Scored { node, scores } = scored;
+    let parts = [
+        ("taints", scores.taint_toleration),
+        ("node affinity", scores.node_affinity),
+        ("spread", scores.pod_topology_spread),
+        ("pod affinity", scores.inter_pod_affinity),
+        ("resources", scores.node_resources_fit),
+        ("balance", scores.node_resources_balanced_allocation),
+        ("images", scores.image_locality),
+    ];
+    let parts = parts.iter().map(|(what, score)| format!("{what} {score}"));
+    let parts: Vec<String> = parts.collect();
+    format!("  {node} scores {}: {}", scores.total, parts.join(", "))
+}
+
+fn room_line(room: &Room) -> String {
+    let Room {
+        node,
+        victims,
+        violations,
+        candidates,
+    } = room;
+    let budget = match violations {
+        0 => String::new(),
+        count => format!(", against {count} of whose disruption budgets"),
+    };
+    let of = if *candidates > 1 {
+        format!(", the least harmful of {candidates} nodes")
+    } else {
+        String::new()
+    };
+    format!(
+        "  preemption: {node} could be cleared of {}{budget}{of}",
+        victims.join(", ")
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{named, text};
+    use plimsoll_controllers::scheduler::explanation::{Explanation, Obstacle, Room, Standing};
+
+    fn waiting() -> Explanation {
+        let nodes = ["a", "b", "c", "d", "e", "f"];
+        Explanation {
+            namespace: "default".into(),
+            name: "web".into(),
+            standing: Standing::Pending,
+            node: None,
+            nominated_node: Some("a".into()),
+            summary: "0/6 nodes are available: 6 Insufficient cpu.".into(),
+            fitting: Vec::new(),
+            obstacles: vec![Obstacle {
+                reason: "Insufficient cpu".into(),
+                nodes: nodes.iter().map(|n| (*n).to_owned()).collect(),
+                lift: "it asks for 500m".into(),
+            }],
+            preemption: Some(Room {
+                node: "a".into(),
+                victims: vec!["default/low (priority 0)".into()],
+                violations: 0,
+                candidates: 6,
+            }),
+        }
+    }
+
+    #[test]
+    fn a_pod_that_waits_reads_as_reasons_with_their_remedies() {
+        assert_eq!(
+            text(&waiting()),
+            [
+                "pod/web in default: 0/6 nodes are available: 6 Insufficient cpu.",
+                "  6 nodes (a, b, c, d, e and 1 more): Insufficient cpu",
+                "        it asks for 500m",
+                "  preemption: a could be cleared of default/low (priority 0), the least harmful of \
+                 6 nodes",
+                "  room is being made on a",
+            ]
+        );
+    }
+
+    #[test]
+    fn only_pods_are_pods() {
+        assert_eq!(named("pod/web"), Some("web"));
+        assert_eq!(named("po/web"), Some("web"));
+        assert_eq!(named("hpa/web"), None);
+        assert_eq!(named("web"), None);
+    }
+}
