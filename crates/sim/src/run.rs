@@ -33,10 +33,15 @@ use tokio::sync::mpsc;
 
 /// What is served whatever the manifests are. Every further kind would cost the garbage collector
 /// a watch, and thousands of reconnections and bookmarks a day.
-const SERVED: [&str; 14] = [
+const SERVED: [&str; 25] = [
+    "apps/controllerrevisions",
+    "apps/daemonsets",
     "apps/deployments",
     "apps/replicasets",
+    "apps/statefulsets",
     "autoscaling/horizontalpodautoscalers",
+    "batch/cronjobs",
+    "batch/jobs",
     "configmaps",
     "coordination.k8s.io/leases",
     "discovery.k8s.io/endpointslices",
@@ -44,10 +49,16 @@ const SERVED: [&str; 14] = [
     "events",
     "namespaces",
     "nodes",
+    "persistentvolumeclaims",
+    "persistentvolumes",
     "pods",
+    "policy/poddisruptionbudgets",
+    "replicationcontrollers",
     "scheduling.k8s.io/priorityclasses",
     "serviceaccounts",
     "services",
+    "storage.k8s.io/csinodes",
+    "storage.k8s.io/storageclasses",
 ];
 /// Least time between two writes of an autoscaler's measured numbers.
 const STATUS_INTERVAL: Duration = Duration::from_secs(300);

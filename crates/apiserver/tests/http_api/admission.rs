@@ -111,9 +111,10 @@ async fn claims_get_the_default_class_and_a_finalizer() {
     rig.patch(&format!("{CLAIMS}/one"), "merge", &grow)
         .await
         .expect_failure(
-            403,
-            "Forbidden",
-            "Only bound persistent volume claims can be expanded",
+            422,
+            "Invalid",
+            "PersistentVolumeClaim \"one\" is invalid: spec: Forbidden: spec is immutable after \
+             creation except resources.requests and volumeAttributesClassName for bound claims",
         );
 }
 
