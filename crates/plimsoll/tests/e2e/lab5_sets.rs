@@ -7,32 +7,7 @@ use libtest_mimic::Failed;
 use std::cell::RefCell;
 use tokio::time::Instant;
 
-const SETS: &str = "
-apiVersion: apps/v1
-kind: ReplicaSet
-metadata: {name: replica-web}
-spec:
-  replicas: 1
-  selector: {matchLabels: {app: replica-web}}
-  template:
-    metadata: {labels: {app: replica-web}}
-    spec:
-      terminationGracePeriodSeconds: 10
-      containers: [{name: web, image: \"busybox:1.28\", command: [sh, -c, \"trap : TERM; sleep 3600 & wait; sleep 3600\"]}]
----
-apiVersion: apps/v1
-kind: StatefulSet
-metadata: {name: stateful-db}
-spec:
-  serviceName: stateful-db
-  replicas: 1
-  selector: {matchLabels: {app: stateful-db}}
-  template:
-    metadata: {labels: {app: stateful-db}}
-    spec:
-      terminationGracePeriodSeconds: 10
-      containers: [{name: db, image: \"busybox:1.28\", command: [sh, -c, \"trap 'exit 0' TERM; sleep 3600 & wait\"]}]
-";
+const SETS: &str = include_str!("../../../../examples/stateful.yaml");
 
 pub(crate) fn sets(kubectl: &Kubectl) -> Outcome {
     let cluster = Cluster::start(&["--nodes", "2"])?;
