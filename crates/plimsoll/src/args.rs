@@ -39,7 +39,7 @@ enum Command {
     Status(lifecycle::StatusArgs),
     /// Print what the cluster's process has logged
     Logs(lifecycle::LogsArgs),
-    /// Say why an autoscaler did what it did
+    /// Say why an autoscaler did what it did, or why a pod runs where it does, or nowhere
     Explain(explain::ExplainArgs),
     /// Print a HorizontalPodAutoscaler as the PodAutoscaler that does the same
     Convert(convert::ConvertArgs),
