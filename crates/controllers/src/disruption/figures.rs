@@ -35,12 +35,26 @@ impl Figures {
     }
 }
 
-/// Whether the bound is relative to what the pods' controllers want.
-pub(super) fn needs_scale(bound: Option<&Bound>) -> bool {
-    matches!(
-        bound,
-        Some(Bound::MaxUnavailable(_) | Bound::MinAvailable(IntOrString::String(_)))
-    )
+/// What says how many pods there should be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Basis {
+    /// Nothing: a budget without a bound expects no pod, so it allows no eviction.
+    Nothing,
+    /// The pods that there are.
+    Pods,
+    /// What the pods' controllers want: the bound is relative to it.
+    Scale,
+}
+
+/// What a bound is counted against.
+pub(super) fn basis(bound: Option<&Bound>) -> Basis {
+    match bound {
+        None => Basis::Nothing,
+        Some(Bound::MinAvailable(IntOrString::Int(_))) => Basis::Pods,
+        Some(Bound::MaxUnavailable(_) | Bound::MinAvailable(IntOrString::String(_))) => {
+            Basis::Scale
+        }
+    }
 }
 
 /// How many pods must be healthy; percentages round up, for both bounds.
@@ -49,7 +63,6 @@ pub(super) fn needs_scale(bound: Option<&Bound>) -> bool {
 /// The bound is text that is no percentage.
 pub(super) fn desired(bound: Option<&Bound>, expected: i32) -> Result<i32, String> {
     Ok(match bound {
-        // Without a bound upstream's figures stay 0, which allows every eviction of healthy pods.
         None => 0,
         Some(Bound::MinAvailable(least)) => amount(least, expected)?,
         Some(Bound::MaxUnavailable(most)) => {

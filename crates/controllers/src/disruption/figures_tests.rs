@@ -1,4 +1,4 @@
-use super::{DELETION_TIMEOUT, Figures, Verdict, desired, healthy, in_flight, judge};
+use super::{Basis, DELETION_TIMEOUT, Figures, Verdict, basis, desired, healthy, in_flight, judge};
 use crate::pods::{Bound, BudgetStatus, PodView};
 use crate::runtime::Cached;
 use jiff::{SignedDuration, Timestamp};
@@ -44,6 +44,16 @@ fn so_many_must_be_healthy(
 }
 
 #[rstest]
+#[case::none(None, Basis::Nothing)]
+#[case::min_count(Some(bound("min", "2")), Basis::Pods)]
+#[case::min_percent(Some(bound("min", "50%")), Basis::Scale)]
+#[case::max_count(Some(bound("max", "2")), Basis::Scale)]
+#[case::max_percent(Some(bound("max", "50%")), Basis::Scale)]
+fn each_bound_has_its_basis(#[case] bound: Option<Bound>, #[case] want: Basis) {
+    assert_eq!(basis(bound.as_ref()), want);
+}
+
+#[rstest]
 #[case("half")]
 #[case("%")]
 #[case("-1%")]
@@ -57,6 +67,7 @@ fn what_is_no_percentage_is_told(#[case] text: &str) {
 #[case::exactly_enough((3, 2, 2), 0)]
 #[case::too_few((3, 2, 1), 0)]
 #[case::nothing_expected((0, 0, 0), 0)]
+#[case::without_a_bound((0, 0, 3), 0)]
 #[case::more_than_expected((2, 1, 4), 3)]
 fn the_rest_may_go(#[case] (expected, desired, healthy): (i32, i32, i32), #[case] want: i32) {
     let figures = Figures {

@@ -18,7 +18,7 @@ use crate::runtime::{
     Action, Change, ObjectKey, Queue, Reconcile, Recorder, Reference, WriteError, run,
 };
 use crate::supervisor::Context;
-use figures::{Figures, Verdict};
+use figures::{Basis, Figures, Verdict};
 use jiff::Timestamp;
 use scale::{ScaleError, Scales};
 use serde_json::{Value, json};
@@ -133,10 +133,13 @@ impl Budgets {
             let message = "No matching pods found".to_owned();
             self.recorder.normal(&about(budget), "NoPods", message);
         }
-        let expected = if figures::needs_scale(budget.bound.as_ref()) {
-            self.scales.expected(&pods).await?
-        } else {
-            i32::try_from(pods.len()).unwrap_or(i32::MAX)
+        let expected = match figures::basis(budget.bound.as_ref()) {
+            Basis::Nothing => 0,
+            Basis::Pods => i32::try_from(pods.len()).unwrap_or(i32::MAX),
+            Basis::Scale => {
+                self.say_unmanaged(budget, &pods);
+                self.scales.expected(&pods).await?
+            }
         };
         let in_flight = figures::in_flight(&budget.status.disrupted_pods, &pods, now);
         for pod in &in_flight.overdue {
@@ -157,6 +160,23 @@ impl Budgets {
         budget.selector.as_ref().map_or_else(Vec::new, |selector| {
             caches.select_pods(budget.meta.namespace(), selector)
         })
+    }
+
+    /// Nobody says how many there should be of pods without a controller, so they add nothing.
+    fn say_unmanaged(&self, budget: &BudgetView, pods: &[Arc<PodView>]) {
+        let mut unmanaged = pods.iter().filter(|pod| pod.meta.controller().is_none());
+        let Some(first) = unmanaged.next() else {
+            return;
+        };
+        let message = format!(
+            "{} of the selected pods have no controller, {} among them, so nobody says how many \
+             there should be and they are not expected. To count them, set .spec.minAvailable to \
+             an integer",
+            1 + unmanaged.count(),
+            first.meta.name()
+        );
+        self.recorder
+            .warning(&about(budget), "UnmanagedPods", message);
     }
 
     /// Without figures nothing may be disrupted.

@@ -336,3 +336,33 @@ async fn whatever_happens_evictions_leave_what_the_budget_wants() {
         chance(seed).await;
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn pods_without_a_controller_are_not_expected_and_nothing_is_allowed_without_a_bound() {
+    let rig = Rig::start().await;
+    let accounts = rig.core("default", "serviceaccounts", "ServiceAccount");
+    rig.until("service account", async || rig.count(&accounts).await == 1)
+        .await;
+    let stray = json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": "stray", "namespace": "default", "labels": {"app": "web"}},
+        "spec": {"containers": [{"name": "c", "image": "i"}]},
+    });
+    rig.create(&rig.pods(), stray).await;
+    rig.set_ready("stray", true).await;
+    protect(&rig, "minAvailable", json!(1)).await;
+    until_figures(&rig, [0, 1, 1, 1]).await;
+    assert!(rig.events("UnmanagedPods").await.is_empty());
+    let relative = json!({"spec": {"minAvailable": "50%"}});
+    rig.patch(&budgets(&rig), "web", relative).await;
+    until_figures(&rig, [0, 1, 0, 0]).await;
+    rig.until("it is told", async || {
+        !rig.events("UnmanagedPods").await.is_empty()
+    })
+    .await;
+    let none = json!({"spec": {"minAvailable": null}});
+    rig.patch(&budgets(&rig), "web", none).await;
+    until_figures(&rig, [0, 1, 0, 0]).await;
+    let (code, _) = evict(&rig, "stray").await.unwrap_err();
+    assert_eq!(code, 429);
+}
