@@ -26,6 +26,12 @@ pub(super) struct Backoff {
 }
 
 impl Backoff {
+    /// Whether a pause is under way.
+    pub(super) fn lasts(&self, place: &Where, now: Timestamp) -> bool {
+        let pause = self.pauses.get(place);
+        pause.is_some_and(|pause| now.duration_since(pause.since) < pause.lasts)
+    }
+
     /// Notes a failure, if no pause is under way.
     ///
     /// # Errors
@@ -62,7 +68,9 @@ mod tests {
         let mut now = Timestamp::UNIX_EPOCH;
         let mut pauses = Vec::new();
         for _ in 0..12 {
+            assert!(!backoff.lasts(&place, now));
             assert_eq!(backoff.failed(&place, now), Ok(()));
+            assert!(backoff.lasts(&place, now));
             let left = backoff.failed(&place, now).unwrap_err();
             pauses.push(left.as_secs());
             now += SignedDuration::try_from(left).unwrap();

@@ -199,7 +199,8 @@ impl DaemonSets {
             pods: &seen.pods,
         };
         // Failures to act show in the figures first, then the set is tried again.
-        let acted = work.carry_out(steps(set, &seen), now).await;
+        let steps = self.steps(set, &seen, now);
+        let acted = work.carry_out(steps, now).await;
         let after = self.observe(set, hash, now);
         let status = status::compute(set, &after.places, found.collisions);
         self.write_status(set, &status).await?;
@@ -278,6 +279,13 @@ impl DaemonSets {
         seen
     }
 
+    fn steps(&self, set: &DaemonSetView, seen: &Seen, now: Timestamp) -> Vec<Step> {
+        let backoff = self.backoff.lock();
+        plan::next(&seen.places, bounds(set, &seen.places), |node| {
+            backoff.lasts(&(Arc::clone(&set.meta.uid), Arc::clone(node)), now)
+        })
+    }
+
     /// Names of the revisions in use.
     fn live(&self, set: &DaemonSetView, current: &str) -> BTreeSet<Arc<str>> {
         let pods = self.context.caches.pods_by_controller.get(&set.meta.uid);
@@ -322,16 +330,6 @@ struct Seen {
     pods: BTreeMap<Arc<str>, Arc<PodView>>,
     /// When the next pod becomes available without any event.
     next: Option<Duration>,
-}
-
-/// Nothing is rolled while a node is not in order.
-fn steps(set: &DaemonSetView, seen: &Seen) -> Vec<Step> {
-    let bounds = bounds(set, &seen.places);
-    let steps = plan::manage(&seen.places, bounds.is_some_and(|b| b.surge > 0));
-    match bounds {
-        Some(bounds) if steps.is_empty() => plan::roll(&seen.places, bounds),
-        Some(_) | None => steps,
-    }
 }
 
 /// Percentages are of the nodes that should have a pod and round up. If both bounds come to 0, one

@@ -133,6 +133,21 @@ pub(super) struct Bounds {
     pub(super) surge: usize,
 }
 
+/// What to do next. Nothing is rolled while a node is not in order; a failed pod whose node's pause
+/// lasts is no reason to wait, for a new template may be what mends it.
+pub(super) fn next(
+    places: &[Place],
+    bounds: Option<Bounds>,
+    pauses: impl Fn(&Arc<str>) -> bool,
+) -> Vec<Step> {
+    let mut steps = manage(places, bounds.is_some_and(|bounds| bounds.surge > 0));
+    let waits = |step: &Step| matches!(step, Step::Delete { node, because: Because::Failed, .. } if pauses(node));
+    if let Some(bounds) = bounds.filter(|_| steps.iter().all(waits)) {
+        steps.append(&mut roll(places, bounds));
+    }
+    steps
+}
+
 /// Brings every node to its pod. `surge` tells whether a second one may be there.
 pub(super) fn manage(places: &[Place], surge: bool) -> Vec<Step> {
     let mut steps = Vec::new();
@@ -165,8 +180,11 @@ fn tidy(place: &Place, surge: bool, steps: &mut Vec<Step>) {
         return;
     }
     if place.running().next().is_none() && place.eligible == Eligible::Run {
-        // One that ends does not hinder its successor while surging.
-        steps.push(Step::Create(Arc::clone(&place.node)));
+        // One that ends does not hinder its successor while surging. One that failed does: while
+        // its pause lasts it stays, and so would every successor that fails like it.
+        if place.daemons.iter().all(|daemon| daemon.ends) {
+            steps.push(Step::Create(Arc::clone(&place.node)));
+        }
         return;
     }
     let (mut new, mut old) = (None, None);

@@ -1,5 +1,5 @@
 use super::Because::{Failed, Misplaced, Succeeded, Surplus};
-use super::{Bounds, Daemon, Health, Place, Step, manage, roll};
+use super::{Bounds, Daemon, Health, Place, Step, manage, next, roll};
 use crate::daemonset::eligible::Eligible;
 use crate::pods::Phase;
 use jiff::{SignedDuration, Timestamp};
@@ -78,6 +78,7 @@ fn manages(#[case] there: &str, #[case] want: &str) {
 #[case::the_old_goes_when_it_does_not_serve("os+ns", "-0/p0")]
 #[case::ready_is_not_available("oA+nR", "")]
 #[case::no_third("oA+oA+ns", "-0/p1")]
+#[case::a_failed_one_goes_first("nF nDx", "-0/p0 +1")]
 fn manages_while_surging(#[case] there: &str, #[case] want: &str) {
     assert_eq!(shown(&manage(&places(there), true)), want);
 }
@@ -116,6 +117,28 @@ fn surges(#[case] there: &str, #[case] surge: usize, #[case] want: &str) {
         surge,
     };
     assert_eq!(shown(&roll(&places(there), bounds)), want);
+}
+
+#[rstest]
+#[case::before_its_pause("oF oA", 0, "", "-0/p0")]
+#[case::during_its_pause("oF oA", 0, "0", "-0/p0 -0/p0")]
+#[case::the_pause_of_another("oF oA", 0, "1", "-0/p0")]
+#[case::what_is_not_in_order_besides("oF -", 0, "0", "-0/p0 +1")]
+#[case::a_new_one_that_failed_is_waited_for("nF oA", 0, "0", "-0/p0")]
+#[case::a_successor_beside_it("oF oA", 1, "0", "-0/p0 +0 +1")]
+#[case::and_only_one("oF+nF", 1, "0", "-0/p0 -0/p1")]
+fn a_failed_pod_holds_no_update_up(
+    #[case] there: &str,
+    #[case] surge: usize,
+    #[case] paused: &str,
+    #[case] want: &str,
+) {
+    let bounds = Bounds {
+        unavailable: 1,
+        surge,
+    };
+    let steps = next(&places(there), Some(bounds), |node| **node == *paused);
+    assert_eq!(shown(&steps), want);
 }
 
 #[test]
@@ -172,12 +195,7 @@ impl World {
     }
 
     fn look(&mut self, bounds: Bounds) -> Vec<Step> {
-        let steps = manage(&self.places, bounds.surge > 0);
-        if steps.is_empty() {
-            roll(&self.places, bounds)
-        } else {
-            steps
-        }
+        next(&self.places, Some(bounds), |_| false)
     }
 
     fn carry_out(&mut self, steps: &[Step]) {
