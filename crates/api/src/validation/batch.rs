@@ -23,6 +23,7 @@ pub(super) fn job(new: &Value, old: Option<&Value>) -> Errors {
         errors.push(spec.at("selector").required(""));
     }
     job_spec(&spec, &mut errors);
+    job_status(new, old, &mut errors);
     if let Some(old) = old {
         super::job_update::update(new, old, &mut errors);
     } else {
@@ -30,6 +31,17 @@ pub(super) fn job(new: &Value, old: Option<&Value>) -> Errors {
         host_name(new, &mut errors);
     }
     errors
+}
+
+/// The counters of a status that somebody writes.
+fn job_status(new: &Value, old: Option<&Value>, errors: &mut Errors) {
+    let status = Scope::root(new).at("status");
+    if old.is_some_and(|old| Scope::root(old).at("status").value == status.value) {
+        return;
+    }
+    for key in ["active", "ready", "terminating", "succeeded", "failed"] {
+        status.at(key).not_negative(errors);
+    }
 }
 
 /// A selector that the server makes must select by what it makes, and by nothing else.
@@ -128,4 +140,30 @@ pub(super) fn cron_job(new: &Value, old: Option<&Value>) -> Errors {
         ));
     }
     errors
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_of_a_written_status_are_not_negative() {
+        let counters = ["active", "ready", "terminating", "succeeded", "failed"];
+        for counter in counters {
+            let old = json!({"status": {}});
+            let new = json!({"status": {(counter): -1}});
+            let mut errors = Errors::new();
+            job_status(&new, Some(&old), &mut errors);
+            let texts: Vec<_> = errors.iter().map(ToString::to_string).collect();
+            let want =
+                format!("status.{counter}: Invalid value: -1: must be greater than or equal to 0");
+            assert_eq!(texts, [want]);
+            errors.clear();
+            job_status(&new, Some(&new), &mut errors);
+            assert!(
+                errors.is_empty(),
+                "what is stored does not hinder other changes"
+            );
+        }
+    }
 }

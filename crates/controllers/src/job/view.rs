@@ -6,7 +6,7 @@ use crate::runtime::{Cached, Meta, null_if_empty, wire};
 use jiff::Timestamp;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -87,9 +87,10 @@ pub struct JobSpec {
 #[serde(rename_all = "camelCase")]
 pub struct JobCondition {
     /// `Complete`, `Failed`, `Suspended`, `FailureTarget`, `SuccessCriteriaMet`.
-    #[serde(rename = "type")]
+    #[serde(rename = "type", default, deserialize_with = "null_as_empty")]
     pub kind: String,
     /// `True` or `False`.
+    #[serde(default, deserialize_with = "null_as_empty")]
     pub status: String,
     /// When it was looked at.
     #[serde(default)]
@@ -98,10 +99,10 @@ pub struct JobCondition {
     #[serde(default)]
     pub last_transition_time: Option<Timestamp>,
     /// Machine-readable reason.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_empty")]
     pub reason: String,
     /// What a person reads.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_empty")]
     pub message: String,
 }
 
@@ -129,14 +130,19 @@ pub struct JobStatus {
     /// When it was complete.
     pub completion_time: Option<Timestamp>,
     /// Pods that run or will.
+    #[serde(deserialize_with = "count")]
     pub active: usize,
     /// Of these, ready ones.
+    #[serde(deserialize_with = "some_count")]
     pub ready: Option<usize>,
     /// Pods that are ending.
+    #[serde(deserialize_with = "some_count")]
     pub terminating: Option<usize>,
     /// Pods that succeeded, or indexes.
+    #[serde(deserialize_with = "count")]
     pub succeeded: usize,
     /// Pods that failed.
+    #[serde(deserialize_with = "count")]
     pub failed: usize,
     /// Indexes that succeeded, compressed.
     #[serde(deserialize_with = "null_as_empty")]
@@ -146,6 +152,17 @@ pub struct JobStatus {
     /// Pods to be counted.
     #[serde(deserialize_with = "null_as_empty")]
     pub uncounted_terminated_pods: Uncounted,
+}
+
+/// A counter as somebody wrote it: one object with a number that cannot be must not keep the whole
+/// cache from being read.
+fn some_count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<usize>, D::Error> {
+    let number: Option<i64> = Option::deserialize(deserializer)?;
+    Ok(number.map(|number| usize::try_from(number).unwrap_or_default()))
+}
+
+fn count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
+    some_count(deserializer).map(Option::unwrap_or_default)
 }
 
 impl JobStatus {
@@ -314,4 +331,23 @@ struct TemplateWire {
 #[serde(rename_all = "camelCase", default)]
 struct TemplateSpecWire {
     restart_policy: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::job::testing::job;
+    use serde_json::json;
+
+    #[test]
+    fn a_status_that_cannot_be_is_read_all_the_same() {
+        let status = json!({
+            "active": -1, "ready": -2, "terminating": null, "succeeded": null, "failed": 3,
+            "conditions": [{"type": "Complete"}, {"status": "True", "reason": null}],
+        });
+        let job = job(&json!({}), &status);
+        let counts = (job.status.active, job.status.succeeded, job.status.failed);
+        assert_eq!(counts, (0, 0, 3));
+        assert_eq!((job.status.ready, job.status.terminating), (Some(0), None));
+        assert!(!job.is_finished());
+    }
 }
