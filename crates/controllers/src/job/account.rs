@@ -72,6 +72,7 @@ fn figures(seen: &Seen<'_>, tally: &Tally) -> JobStatus {
 fn collect(seen: &Seen<'_>, tally: &Tally, end: Option<&End>, account: &mut Account) {
     let over = end.is_some() || seen.job.meta.is_deleting();
     let failing = end.is_some_and(|end| end.outcome == Outcome::Failure);
+    let succeeding = end.is_some_and(|end| end.outcome == Outcome::Success);
     let before = Indexes::parse(&seen.job.status.completed_indexes, seen.below());
     let known = |list: &[Arc<str>]| list.iter().map(Arc::clone).collect::<BTreeSet<_>>();
     let uncounted = &mut account.status.uncounted_terminated_pods;
@@ -95,6 +96,7 @@ fn collect(seen: &Seen<'_>, tally: &Tally, end: Option<&End>, account: &mut Acco
                 uncounted.succeeded.push(Arc::clone(uid));
             }
         } else if (seen.has_failed(pod) || failing)
+            && !(succeeding && was_stopped(seen, pod))
             && !failed.contains(uid)
             && (index.is_some() || !seen.job.is_indexed())
             && seen.counts(pod)
@@ -111,6 +113,14 @@ fn collect(seen: &Seen<'_>, tally: &Tally, end: Option<&End>, account: &mut Acco
         account.status.succeeded = completed.len();
         account.status.completed_indexes = completed.to_string();
     }
+}
+
+/// Whether the pod ends only because enough others have succeeded.
+fn was_stopped(seen: &Seen<'_>, pod: &PodView) -> bool {
+    // Who asked for a deletion is known at the look that did. What others deleted before was
+    // counted before, so that a pod that ends now was stopped at an earlier look.
+    let by_policy = seen.job.spec.success_policy.is_some();
+    by_policy && (pod.meta.is_deleting() || seen.doomed.contains(&pod.meta.uid))
 }
 
 /// Says whether the Job is suspended. A resumed one begins anew, and so does its deadline.

@@ -3,9 +3,9 @@
 use super::account::{account, finish, settle};
 use super::backoff::Record;
 use super::decide::{Act, NewPod, decide};
-use super::seen::Seen;
+use super::seen::{Seen, Tally};
 use super::testing::{both, exit, index, job, pod};
-use super::view::JobView;
+use super::view::{JobView, Uncounted};
 use crate::pods::PodView;
 use jiff::Timestamp;
 use proptest::prelude::*;
@@ -265,6 +265,51 @@ fn counts_exactly(spec: &Value, events: &[Event]) -> Result<(), TestCaseError> {
         prop_assert!(status.succeeded >= wanted, "{world:#?}");
     }
     Ok(())
+}
+
+#[test]
+fn pods_stopped_by_success_have_not_failed() {
+    let spec = json!({
+        "completionMode": "Indexed", "completions": 2, "parallelism": 2,
+        "successPolicy": {"rules": [{"succeededIndexes": "0"}]},
+    });
+    let job = job(&spec, &json!({}));
+    let ending = json!({"metadata": {"deletionTimestamp": "1970-01-01T00:01:00Z"}});
+    let views = [
+        pod("good", &both(index(0), &exit(0, 1))),
+        pod("stopped", &both(index(1), &ending)),
+    ];
+    let seen = Seen {
+        job: &job,
+        pods: &views,
+        doomed: &BTreeSet::new(),
+        now: Timestamp::from_second(1000).unwrap(),
+    };
+    let tally = seen.tally();
+    let end = decide(&seen, &tally, Record::default()).end;
+    assert_eq!(end.as_ref().unwrap().reason, "SuccessPolicy");
+    let account = account(&seen, &tally, end.as_ref());
+    assert_eq!(account.release.len(), 2);
+    assert_eq!(account.status.succeeded, 1);
+    let failed = account.status.uncounted_terminated_pods.failed;
+    assert!(failed.is_empty(), "{failed:?}");
+}
+
+#[test]
+fn pods_that_will_be_new_again_are_not_recorded() {
+    let all = ["listed", "held", "free"].map(|name| pod(name, &exit(1, 1)));
+    let mut tally = Tally {
+        newly_failed: all.to_vec(),
+        ..Tally::default()
+    };
+    let list = Uncounted {
+        failed: vec!["listed".into()],
+        ..Uncounted::default()
+    };
+    let tracked = BTreeSet::from(["listed".into(), "held".into()]);
+    tally.keep_counted(&list, &tracked);
+    let names = tally.newly_failed.iter().map(|pod| pod.meta.name());
+    assert_eq!(names.collect::<Vec<_>>(), ["listed", "free"]);
 }
 
 proptest! {

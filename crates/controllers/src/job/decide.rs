@@ -7,7 +7,7 @@ use super::seen::{Seen, Tally, earlier_failures};
 use crate::pods::{Phase, PodView};
 use jiff::SignedDuration;
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -50,6 +50,16 @@ pub(super) enum Act {
     Remove(Vec<Arc<PodView>>),
     /// Delete these and count them as they end: the Job is over.
     Stop(Vec<Arc<PodView>>),
+}
+
+impl Act {
+    /// Uids of the pods that go because the Job is over.
+    pub(super) fn stopped(&self) -> BTreeSet<Arc<str>> {
+        match self {
+            Self::Stop(pods) => pods.iter().map(|pod| Arc::clone(&pod.meta.uid)).collect(),
+            Self::Keep | Self::Create(_) | Self::Remove(_) => BTreeSet::new(),
+        }
+    }
 }
 
 /// What is decided.

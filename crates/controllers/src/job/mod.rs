@@ -41,7 +41,7 @@ use crate::runtime::{
 use crate::supervisor::Context;
 use backoff::Record;
 use body::{Pattern, owner};
-use decide::{Act, NewPod};
+use decide::{Act, NewPod, Outcome};
 use futures::future::join_all;
 use pace::Pace;
 use parking_lot::Mutex;
@@ -96,11 +96,22 @@ impl Reconcile for Jobs {
         match work {
             Work::Orphan(pod) => self.free_orphan(pod).await.map(|()| Action::Wait),
             Work::Job(key) => {
+                let jobs = &self.context.caches.jobs.all;
+                let Some(job) = jobs.get(key).filter(|job| !job.spec.managed_elsewhere) else {
+                    self.pace.forget(key);
+                    return Ok(Action::Wait);
+                };
                 self.pace.looked(key);
-                match self.context.caches.jobs.all.get(key) {
-                    Some(job) if !job.spec.managed_elsewhere => self.look_after(&job).await,
-                    _ => Ok(Action::Wait),
+                let outcome = self.look_after(&job).await;
+                // It may have gone meanwhile, and nobody else would forget it again.
+                let now = jobs.get(key);
+                if now.as_ref().is_none_or(|now| now.meta.uid != job.meta.uid) {
+                    self.records.lock().remove(&job.meta.uid);
                 }
+                if now.is_none() {
+                    self.pace.forget(key);
+                }
+                outcome
             }
         }
     }
@@ -128,10 +139,20 @@ impl Jobs {
         let tally = seen.tally();
         let record = self.record(&seen, &tally);
         let decision = decide::decide(&seen, &tally, record);
+        let stopped = decision.act.stopped();
         let acted = self.act(job, decision.act).await;
+        let succeeds = decision.end.as_ref();
+        let succeeds = succeeds.is_some_and(|end| end.outcome == Outcome::Success);
+        let acted = if succeeds && !stopped.is_empty() {
+            // Counted before the Job ends, pods that were stopped would have failed.
+            acted?;
+            Ok(())
+        } else {
+            acted
+        };
         // A Job whose pods could not all be stopped has not ended yet.
         let end = decision.end.filter(|_| acted.is_ok());
-        self.track(job, end.as_ref()).await?;
+        self.track(job, end.as_ref(), stopped).await?;
         match acted {
             Err(error) if !error.is_namespace_terminating() => Err(error),
             _ => Ok(decision.wake.map_or(Action::Wait, Action::Requeue)),

@@ -2,7 +2,7 @@
 
 use super::indexes::Indexes;
 use super::policy::{self, FailureAction, Judgement};
-use super::view::{JobView, PodReplacement};
+use super::view::{JobView, PodReplacement, Uncounted};
 use crate::pods::{Phase, PodView};
 use jiff::{SignedDuration, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
@@ -193,6 +193,19 @@ impl Seen<'_> {
         let delayed = latest.into_iter();
         tally.delayed = delayed.map(|(i, (_, pod))| (i, Arc::clone(pod))).collect();
         tally.failed_indexes = Some(all);
+    }
+}
+
+impl Tally {
+    /// Leaves of the newly ended pods those that will not be new again: they are in the list, or
+    /// nothing holds them.
+    pub(super) fn keep_counted(&mut self, list: &Uncounted, tracked: &BTreeSet<Arc<str>>) {
+        let counted = |pod: &Arc<PodView>| {
+            let uid = &pod.meta.uid;
+            !tracked.contains(uid) || list.succeeded.contains(uid) || list.failed.contains(uid)
+        };
+        self.newly_succeeded.retain(counted);
+        self.newly_failed.retain(counted);
     }
 }
 

@@ -10,17 +10,21 @@ use crate::pods::PodView;
 use crate::runtime::{ObjectKey, Reference, WriteError, null_if_empty};
 use futures::future::join_all;
 use serde_json::json;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 impl Jobs {
-    /// Counts what has ended, and ends the Job when it is time.
+    /// Counts what has ended, and ends the Job when it is time. `stopped` are the uids of pods
+    /// whose deletion was asked for a moment ago, whether the cache shows it or not.
     pub(super) async fn track(
         &self,
         job: &Arc<JobView>,
         end: Option<&End>,
+        stopped: BTreeSet<Arc<str>>,
     ) -> Result<(), WriteError> {
         let pods = self.pods(job);
-        let doomed = self.doomed(&pods);
+        let mut doomed = self.doomed(&pods);
+        doomed.extend(stopped);
         let now = self.context.clock.now();
         let seen = Seen {
             job,
@@ -28,32 +32,36 @@ impl Jobs {
             doomed: &doomed,
             now,
         };
-        let tally = seen.tally();
+        let mut tally = seen.tally();
         let Account {
             mut status,
             release,
             whole,
             news,
         } = account::account(&seen, &tally, end);
-        let record = self.record(&seen, &tally);
         let mut current = Arc::clone(job);
         // Without pods to release, both writes are one.
         let two_steps = !release.is_empty();
         if two_steps && status != job.status {
             current = self.write(&current, &status).await?;
         }
-        let uid = Arc::clone(&job.meta.uid);
-        self.records.lock().insert(uid, record);
         let released = self.release(&release).await;
-        let pods = self.pods(job);
-        let doomed = self.doomed(&pods);
-        let seen = Seen {
+        let left = self.pods(job);
+        let going = self.doomed(&left);
+        let after = Seen {
             job: &current,
-            pods: &pods,
-            doomed: &doomed,
+            pods: &left,
+            doomed: &going,
             now,
         };
-        account::settle(&mut status, &seen.tracked());
+        let tracked = after.tracked();
+        // The others are new once more at the next look.
+        tally.keep_counted(&status.uncounted_terminated_pods, &tracked);
+        let record = self.record(&seen, &tally);
+        let uid = Arc::clone(&job.meta.uid);
+        self.records.lock().insert(uid, record);
+        let seen = after;
+        account::settle(&mut status, &tracked);
         status.terminating = Some(seen.terminating().count());
         let ending = end.filter(|_| whole && released.is_ok());
         let ended = ending.filter(|end| account::finish(&mut status, end, now));

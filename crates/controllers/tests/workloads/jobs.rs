@@ -423,7 +423,13 @@ async fn partial_success_is_enough() {
     let pods = rig.until_running(3).await;
     rig.end_pod(&pods[1], 0).await;
     rig.until_condition("Complete", "SuccessPolicy").await;
-    assert_eq!(rig.work_status().await["completedIndexes"], "1");
+    let status = rig.work_status().await;
+    assert_eq!(status["completedIndexes"], "1");
+    assert_eq!(
+        status["failed"],
+        Value::Null,
+        "what is stopped has not failed"
+    );
     assert!(rig.running().await.is_empty());
     assert_eq!(
         condition(&rig.work().await, "Complete").2,
@@ -473,4 +479,23 @@ async fn a_selector_by_hand_takes_orphans_in() {
     })
     .await;
     assert_eq!(rig.count(&rig.pods()).await, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_deleted_before_it_had_a_node_is_replaced_once_it_is_marked() {
+    let rig = Rig::start().await;
+    rig.job(json!({"podReplacementPolicy": "Failed"})).await;
+    let first = rig.until_running(1).await.remove(0).metadata.name.unwrap();
+    let begun = tokio::time::Instant::now();
+    let now = DeleteParams::default();
+    rig.pods().delete(&first, &now).await.unwrap();
+    rig.see("another", async || {
+        let running = rig.running().await;
+        running.len() == 1 && running[0].metadata.name.as_ref() != Some(&first)
+    })
+    .await;
+    let took = begun.elapsed().as_secs();
+    assert!((20..40).contains(&took), "{took} s");
+    assert_eq!(rig.work_status().await["failed"], 1);
+    assert!(rig.pods().get_opt(&first).await.unwrap().is_none());
 }
