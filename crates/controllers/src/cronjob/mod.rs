@@ -38,6 +38,7 @@ pub async fn control(context: Context) {
         context,
         cache: cron_jobs,
         doomed,
+        queue: queue.clone(),
     };
     match run(Arc::new(controller), queue).await {}
 }
@@ -81,6 +82,7 @@ struct CronJobs {
     recorder: Recorder,
     cache: Cache<CronJobView>,
     doomed: Doomed,
+    queue: Queue<ObjectKey>,
 }
 
 impl Reconcile for CronJobs {
@@ -109,23 +111,14 @@ impl Reconcile for CronJobs {
         let mut status = cron_job.status.clone();
         self.tell(&about, plan::settle(&mut status, &jobs));
         let cron_job = self.write(cron_job, &status).await?;
-        self.tidy(&about, &plan::outdated(&cron_job, &jobs)).await?;
-        if cron_job.meta.is_deleting() {
-            return Ok(Action::Wait);
+        // A Job that cannot be deleted must not keep the next one from being started.
+        let tidied = self.tidy(&about, &plan::outdated(&cron_job, &jobs)).await;
+        let action = self.start(&about, &cron_job).await?;
+        if let (Err(_), Action::Requeue(wait)) = (&tidied, &action) {
+            // Tries to delete it come ever less often; starts are on time.
+            self.queue.add_after(key.clone(), *wait);
         }
-        let timing = match Timing::of(&cron_job) {
-            Ok(timing) => timing,
-            Err(unusable) => {
-                self.tell(&about, [complaint(&cron_job, &unusable)]);
-                return Ok(Action::Wait);
-            }
-        };
-        if cron_job.spec.suspend {
-            return Ok(Action::Wait);
-        }
-        let now = self.context.clock.now();
-        self.start_due(&cron_job, &timing, now).await?;
-        Ok(timing.wait(now).map_or(Action::Wait, Action::Requeue))
+        tidied.map(|()| action)
     }
 }
 
@@ -179,12 +172,39 @@ impl CronJobs {
             .await
     }
 
-    /// Deletes finished Jobs that are too many.
+    /// Deletes finished Jobs that are too many. The first failure is returned after all have been
+    /// tried.
     async fn tidy(&self, about: &Reference, jobs: &[Arc<JobView>]) -> Result<(), WriteError> {
+        let mut outcome = Ok(());
         for job in jobs {
-            self.delete(about, &job.meta.key, &job.meta.uid).await?;
+            let deleted = self.delete(about, &job.meta.key, &job.meta.uid).await;
+            outcome = outcome.and(deleted);
         }
-        Ok(())
+        outcome
+    }
+
+    /// Starts what is due and says when to look again.
+    async fn start(
+        &self,
+        about: &Reference,
+        cron_job: &Arc<CronJobView>,
+    ) -> Result<Action, WriteError> {
+        if cron_job.meta.is_deleting() {
+            return Ok(Action::Wait);
+        }
+        let timing = match Timing::of(cron_job) {
+            Ok(timing) => timing,
+            Err(unusable) => {
+                self.tell(about, [complaint(cron_job, &unusable)]);
+                return Ok(Action::Wait);
+            }
+        };
+        if cron_job.spec.suspend {
+            return Ok(Action::Wait);
+        }
+        let now = self.context.clock.now();
+        self.start_due(cron_job, &timing, now).await?;
+        Ok(timing.wait(now).map_or(Action::Wait, Action::Requeue))
     }
 
     async fn delete(

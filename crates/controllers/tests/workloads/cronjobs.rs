@@ -1,7 +1,9 @@
 //! CronJobs over the hours.
 
+use crate::faults::{Fault, Faults};
 use crate::rig::Rig;
 use kube::api::{Api, DynamicObject, Patch, PatchParams};
+use plimsoll_controllers::supervisor::{Context, start_all};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -190,4 +192,31 @@ async fn a_start_missed_by_more_than_the_deadline_is_gone() {
         rig.events("MissSchedule").await,
         ["Missed scheduled time to start a job: Thu, 01 Jan 1970 01:00:00 +0000"]
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_history_that_cannot_be_tidied_keeps_no_job_from_its_start() {
+    let mut rig = Rig::start().await;
+    rig.tasks.abort_all();
+    let faults = Faults::none();
+    let client = faults.client(rig.client.clone());
+    faults.set(|method, uri| {
+        let refused = method == "DELETE" && uri.contains("/jobs/");
+        refused.then(|| Fault::Answer(500, "{\"kind\":\"Status\",\"code\":500}".into()))
+    });
+    let context = Context::start(client, rig.clock, 7, rig.context.options.clone());
+    rig.tasks = start_all(&context);
+    rig.cron_job(json!({"successfulJobsHistoryLimit": 0})).await;
+    let mut late = 0;
+    for minute in 1..=12 {
+        let name = format!("tick-{minute}");
+        rig.see("a job", async || rig.job_names().await.contains(&name))
+            .await;
+        let now = rig.clock.now().as_second();
+        late = late.max(now - 60 * minute);
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        rig.succeed().await;
+    }
+    assert!(late <= 1, "{late} s late");
+    assert!(!rig.events("FailedDelete").await.is_empty());
 }
