@@ -83,8 +83,9 @@ impl Reconcile for Endpoints {
         if current.as_ref().is_some_and(same) {
             return Ok(Action::Wait);
         }
+        let trigger = self.triggers.of(&service, &pods);
         let annotations = json!({
-            (TRIGGER): self.triggers.of(&service, &pods),
+            (TRIGGER): trigger.time(),
             (OVER_CAPACITY): (pods.len() > LIMIT).then_some("truncated"),
         });
         if current.is_none() {
@@ -95,13 +96,17 @@ impl Reconcile for Endpoints {
                 Err(error) if error.is_already_exists() => {}
                 Err(error) if error.is_namespace_terminating() => return Ok(Action::Wait),
                 Err(error) => return Err(error),
-                Ok(_) => return Ok(Action::Wait),
+                Ok(_) => {
+                    self.triggers.written(key, trigger);
+                    return Ok(Action::Wait);
+                }
             }
         }
         let labels = labels_patch(current.as_deref(), &labels);
         let metadata = json!({"annotations": annotations, "labels": labels});
         let patch = json!({"metadata": metadata, "subsets": subsets});
         writer.patch(&self.kept, key, &patch).await?;
+        self.triggers.written(key, trigger);
         Ok(Action::Wait)
     }
 }

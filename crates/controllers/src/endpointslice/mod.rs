@@ -128,9 +128,10 @@ impl Reconcile for Slices {
         }
         self.count_write(key);
         let trigger = self.triggers.of(&service, &pods);
-        head.annotations.insert(TRIGGER.into(), trigger);
+        head.annotations.insert(TRIGGER.into(), trigger.time());
         let namespace = service.meta.namespace();
         slices::apply(&self.context.writer, &self.cache, namespace, &head, plan).await?;
+        self.triggers.written(key, trigger);
         Ok(Action::Wait)
     }
 }

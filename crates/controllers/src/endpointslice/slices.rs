@@ -96,12 +96,19 @@ pub(super) struct Head {
 }
 
 impl Head {
-    /// Whether a slice's labels are other ones.
+    /// Whether a slice's labels are other ones, or its owner is: a service that is gone may have
+    /// had the same name.
     pub(super) fn differs(&self, slice: &SliceView) -> bool {
         let labels = slice.meta.labels.iter();
-        !labels
-            .map(|(key, value)| (&**key, &**value))
-            .eq(self.labels.iter().map(|(key, value)| (&**key, &**value)))
+        !self.owns(slice)
+            || !labels
+                .map(|(key, value)| (&**key, &**value))
+                .eq(self.labels.iter().map(|(key, value)| (&**key, &**value)))
+    }
+
+    fn owns(&self, slice: &SliceView) -> bool {
+        let mut owners = slice.meta.owners.iter();
+        owners.any(|owner| owner.uid == self.owner.uid)
     }
 
     fn labels_patch(&self, slice: &SliceView) -> Value {
@@ -145,9 +152,18 @@ pub(super) async fn apply(
             continue;
         };
         let labels = head.labels_patch(&slice);
-        let metadata =
-            json!({"uid": *slice.meta.uid, "labels": labels, "annotations": head.annotations});
-        let patch = json!({"metadata": metadata, "ports": ports, "endpoints": endpoints});
+        let mut patch = json!({
+            "metadata": {
+                "uid": *slice.meta.uid, "labels": labels, "annotations": head.annotations,
+            },
+            "ports": ports, "endpoints": endpoints,
+        });
+        if !head.owns(&slice)
+            && let Some(metadata) = patch.get_mut("metadata").and_then(Value::as_object_mut)
+        {
+            let owners = json!([head.owner.to_reference()]);
+            metadata.insert("ownerReferences".into(), owners);
+        }
         match writer.patch(cache, &key, &patch).await {
             Err(error) if !error.is_not_found() => return Err(error),
             _ => {}

@@ -21,10 +21,24 @@ struct Seen {
 #[derive(Debug, Default)]
 pub(crate) struct Triggers(Mutex<BTreeMap<ObjectKey, Seen>>);
 
+/// What a write is to show.
+#[derive(Debug)]
+pub(crate) struct Trigger {
+    earliest: Option<Timestamp>,
+    seen: Seen,
+}
+
+impl Trigger {
+    /// The value of the annotation; `None` where nothing has changed that has a time.
+    pub(crate) fn time(&self) -> Option<String> {
+        self.earliest
+            .map(|at| at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
+    }
+}
+
 impl Triggers {
-    /// The earliest change since the last call for this service, as an annotation; `None` where
-    /// nothing has changed that has a time.
-    pub(crate) fn of(&self, service: &ServiceView, pods: &[Arc<PodView>]) -> Option<String> {
+    /// The earliest change since the last write for this service.
+    pub(crate) fn of(&self, service: &ServiceView, pods: &[Arc<PodView>]) -> Trigger {
         let created = service.meta.created;
         let changed = pods.iter().filter_map(|pod| {
             let ready = pod.condition("Ready")?;
@@ -34,13 +48,19 @@ impl Triggers {
             service: created,
             pods: changed.collect(),
         };
-        let mut all = self.0.lock();
-        let earliest = match all.get(&service.meta.key) {
+        let earliest = match self.0.lock().get(&service.meta.key) {
             Some(before) => earliest(before, &now),
             None => created,
         };
-        all.insert(service.meta.key.clone(), now);
-        earliest.map(|at| at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
+        Trigger {
+            earliest,
+            seen: now,
+        }
+    }
+
+    /// The write has happened: the next one shows what comes after it.
+    pub(crate) fn written(&self, service: &ObjectKey, trigger: Trigger) {
+        self.0.lock().insert(service.clone(), trigger.seen);
     }
 
     /// Forgets a service that is gone.
@@ -71,6 +91,21 @@ mod tests {
                 .map(|(name, s)| (Arc::from(*name), at(*s)))
                 .collect(),
         }
+    }
+
+    #[test]
+    fn what_could_not_be_written_is_shown_by_the_next_write() {
+        let service = serde_json::from_value(serde_json::json!({
+            "metadata": {"name": "web", "creationTimestamp": "1970-01-01T00:00:05Z"}, "spec": {},
+        }));
+        let service = <ServiceView as crate::runtime::Cached>::from_wire(service.unwrap());
+        let triggers = Triggers::default();
+        let want = Some("1970-01-01T00:00:05Z".to_owned());
+        assert_eq!(triggers.of(&service, &[]).time(), want);
+        let again = triggers.of(&service, &[]);
+        assert_eq!(again.time(), want);
+        triggers.written(&service.meta.key, again);
+        assert_eq!(triggers.of(&service, &[]).time(), None);
     }
 
     #[rstest::rstest]
