@@ -120,7 +120,11 @@ impl Reconcile for Lifecycle {
         next = [next, later].into_iter().flatten().min();
         let wanted = taints::wanted(&node, driving, now);
         if *wanted != *node.taints {
-            self.taint(&node, &wanted).await?;
+            let tainted = self.taint(&node, &wanted).await;
+            if tainted.is_err() && driving == Driving::On {
+                self.zones.lock().give_back(&node, now);
+            }
+            tainted?;
         }
         if taints::is_unhealthy(&node) {
             self.mark_pods(&node, now).await?;

@@ -131,6 +131,16 @@ impl Zones {
         }
     }
 
+    /// The node that was let go at that time stays after all, so the next may go at once.
+    pub(super) fn give_back(&mut self, node: &NodeView, at: Timestamp) {
+        if let Some(zone) = self.zones.get_mut(&key(node))
+            && zone.last == Some(at)
+        {
+            // The pause before was over.
+            zone.last = None;
+        }
+    }
+
     /// Whether no node is healthy.
     pub(super) fn nowhere(&self) -> bool {
         self.all_down()
@@ -222,6 +232,17 @@ mod tests {
         assert_eq!(zones.ask(&victim, now), second);
         let later = now + SignedDuration::from_secs(100);
         assert_eq!(zones.ask(&victim, later), first);
+    }
+
+    #[test]
+    fn a_turn_that_came_to_nothing_is_given_back() {
+        let mut zones = zones(&[("a", 2, 1)]);
+        let (now, victim) = (Timestamp::UNIX_EPOCH, node("a", false));
+        assert_eq!(zones.ask(&victim, now), Answer::Go);
+        zones.give_back(&victim, now + SignedDuration::from_secs(1));
+        assert_eq!(zones.ask(&victim, now), TEN, "another's turn");
+        zones.give_back(&victim, now);
+        assert_eq!(zones.ask(&victim, now), Answer::Go);
     }
 
     #[test]
