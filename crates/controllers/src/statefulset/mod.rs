@@ -72,8 +72,13 @@ fn watch(context: &Context, queue: &Queue<ObjectKey>) {
     });
     let (add, sets) = (queue.clone(), caches.stateful_sets.clone());
     caches.claims.on_change(move |change: &Change<ClaimView>| {
-        // A claim that is gone may be made anew. That is rare.
-        if change.new.is_some() {
+        // A claim that is gone may be made anew, and one with other owners may no longer go with
+        // the pod before, or needs to have them mended. Both are rare.
+        let same = change.new.as_ref().is_some_and(|new| {
+            let old = change.old.as_ref();
+            old.is_none_or(|old| old.meta.owners == new.meta.owners)
+        });
+        if same {
             return;
         }
         for set in sets.list(Some(&change.key.namespace)) {

@@ -365,7 +365,8 @@ fn roll_one(seen: &Observation, first: i64, steps: &mut Vec<Step>) -> ControlFlo
     ControlFlow::Continue(())
 }
 
-/// As many as the bound lets be unavailable.
+/// As many as the bound lets be unavailable. Outdated pods that are unavailable already cost nothing
+/// more, and may be what the bound waits for.
 fn roll_several(
     seen: &Observation,
     first: i64,
@@ -378,18 +379,27 @@ fn roll_several(
     let replicas = usize::try_from(seen.replicas).unwrap_or_default();
     let unavailable = replicas.saturating_sub(available.count());
     let mut budget = bound_of(bound, seen.replicas).saturating_sub(unavailable);
+    let mut waits = None;
     for (ordinal, member) in wanted.rev() {
         if i64::from(*ordinal) < first || !may_be_replaced(seen, member) {
             continue;
         }
-        if budget == 0 {
-            steps.push(Step::Wait(*ordinal, Until::FewerUnavailable));
-            return ControlFlow::Break(());
+        if member.is_available() {
+            if budget == 0 {
+                waits.get_or_insert(*ordinal);
+                continue;
+            }
+            budget -= 1;
         }
-        budget -= 1;
         steps.push(Step::Do(*ordinal, Act::Delete(Because::Outdated)));
     }
-    ControlFlow::Continue(())
+    match waits {
+        Some(ordinal) => {
+            steps.push(Step::Wait(ordinal, Until::FewerUnavailable));
+            ControlFlow::Break(())
+        }
+        None => ControlFlow::Continue(()),
+    }
 }
 
 /// Whether a pod is outdated and nobody deletes it yet.
