@@ -134,9 +134,8 @@ impl Reconcile for PodGc {
         match work {
             Work::Gone(node) => {
                 if caches.nodes.find("", node).is_none() {
-                    for pod in caches.pods_by_node.get(node) {
-                        self.remove(&pod, Because::NodeGone).await?;
-                    }
+                    let pods = caches.pods_by_node.get(node);
+                    self.remove_all(&pods, Because::NodeGone).await?;
                 }
             }
             Work::OutOfService(name) => {
@@ -144,9 +143,7 @@ impl Reconcile for PodGc {
                 if node.is_some_and(|node| is_out_of_service(&node)) {
                     let mut pods = caches.pods_by_node.get(name);
                     pods.retain(|pod| pod.meta.is_deleting());
-                    for pod in pods {
-                        self.remove(&pod, Because::OutOfService).await?;
-                    }
+                    self.remove_all(&pods, Because::OutOfService).await?;
                 }
             }
             Work::Ending(key) => {
@@ -155,11 +152,7 @@ impl Reconcile for PodGc {
                     self.remove(&pod, Because::Unscheduled).await?;
                 }
             }
-            Work::Terminated => {
-                for pod in self.surplus() {
-                    self.remove(&pod, Because::Surplus).await?;
-                }
-            }
+            Work::Terminated => self.remove_all(&self.surplus(), Because::Surplus).await?,
         }
         Ok(Action::Wait)
     }
@@ -182,6 +175,15 @@ impl PodGc {
         let limit = self.context.options.terminated_pods;
         pods.truncate(pods.len().saturating_sub(limit));
         pods
+    }
+
+    /// The first failure is returned after all have been tried.
+    async fn remove_all(&self, pods: &[Arc<PodView>], because: Because) -> Result<(), WriteError> {
+        let mut outcome = Ok(());
+        for pod in pods {
+            outcome = outcome.and(self.remove(pod, because).await);
+        }
+        outcome
     }
 
     async fn remove(&self, pod: &PodView, because: Because) -> Result<(), WriteError> {
