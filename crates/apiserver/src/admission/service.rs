@@ -271,37 +271,39 @@ impl Allocator {
             }
             meta::as_object(port).insert("nodePort".into(), chosen.into());
         }
-        errors.extend(self.claim_health_port(writer, service, &own, claim));
+        errors.extend(self.claim_health_port(writer, service, (&own, &mine), claim));
         errors
     }
 
-    /// Takes the port at which load balancers ask whether nodes have endpoints.
+    /// Takes the port at which load balancers ask whether nodes have endpoints: a free one, or one
+    /// that was the Service's `own`, but none of the node ports that it has now (`mine`).
     fn claim_health_port(
         &self,
         writer: &Writer<'_>,
         service: &mut Value,
-        own: &[u16],
+        (own, mine): (&[u16], &[u16]),
         claim: &mut Claim<'_>,
     ) -> Option<FieldError> {
         let is = |key: &str, value: &str| meta::text(service, &["spec", key]) == value;
         let needed = is("type", "LoadBalancer") && is("externalTrafficPolicy", "Local");
-        if !needed || writer.run == Run::Dry {
+        if !needed {
             return None;
         }
         let asked = meta::integer(service, &["spec", "healthCheckNodePort"]);
         let mut taken = self.taken.lock();
         let chosen = match asked.filter(|port| *port != 0) {
+            None if writer.run == Run::Dry => return None,
             None => self.free_port(writer, &taken),
             Some(asked) => u16::try_from(asked).ok().filter(|port| {
                 let free = !taken.ports.contains(port) || own.contains(port);
-                free && self.ports.contains(port)
+                free && !mine.contains(port) && self.ports.contains(port)
             }),
         };
         let Some(chosen) = chosen else {
             let field = "spec.healthCheckNodePort".to_owned();
             return Some(self.port_error(field, asked));
         };
-        if taken.ports.insert(chosen) {
+        if writer.run == Run::Real && taken.ports.insert(chosen) {
             claim.ports.push(chosen);
         }
         drop(taken);

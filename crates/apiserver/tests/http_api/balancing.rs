@@ -70,3 +70,30 @@ async fn what_only_balancers_have_goes_with_the_type() {
         assert!(changed["spec"].get(field).is_none(), "{field}: {changed}");
     }
 }
+
+#[tokio::test]
+async fn the_port_for_health_is_none_of_the_own_node_ports() {
+    let rig = Rig::new().await;
+    let ports = json!([{"port": 80, "nodePort": 30_100}]);
+    let spec = json!({"externalTrafficPolicy": "Cluster", "ports": ports});
+    rig.post(SERVICES, &balancer("web", &spec))
+        .await
+        .expect(201);
+    let local = json!({"spec": {
+        "externalTrafficPolicy": "Local", "healthCheckNodePort": 30_100,
+    }});
+    let why = "spec.healthCheckNodePort: Invalid value: 30100: provided port is already allocated";
+    let path = format!("{SERVICES}/web");
+    rig.patch(&path, "merge", &local)
+        .await
+        .expect_failure(422, "Invalid", why);
+    // A trial is told the same, and takes nothing.
+    let trial = format!("{SERVICES}?dryRun=All");
+    let taken = balancer("other", &json!({"healthCheckNodePort": 30_100}));
+    rig.post(&trial, &taken)
+        .await
+        .expect_failure(422, "Invalid", why);
+    let free = balancer("other", &json!({"healthCheckNodePort": 30_101}));
+    rig.post(&trial, &free).await.expect(201);
+    rig.post(SERVICES, &free).await.expect(201);
+}
