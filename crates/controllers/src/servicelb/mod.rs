@@ -34,9 +34,12 @@ pub async fn control(context: Context) {
         .services
         .on_change(move |change: &Change<ServiceView>| {
             add.add(change.key.clone());
-            let had = change.old.as_ref().map(|service| &service.balanced_at);
-            let has = change.new.as_ref().map(|service| &service.balanced_at);
-            if had.is_some_and(|had| !had.is_empty()) && had != has {
+            let taken = |service: &Option<Arc<ServiceView>>| {
+                let service = service.as_ref().filter(|s| !s.balanced_at.is_empty());
+                service.map(|s| (s.balanced_at.clone(), s.ports.clone()))
+            };
+            let had = taken(&change.old);
+            if had.is_some() && had != taken(&change.new) {
                 // What was given up may be what another one waits for.
                 add.add_all(unserved(&waiting.list(None)));
             }

@@ -404,4 +404,47 @@ async fn balancers_share_an_address_unless_their_ports_clash() {
         at("a").await.is_empty() && at("e").await == "127.0.0.1"
     })
     .await;
+    // A port that is given up is free as well.
+    let mut next = spec(80);
+    next["loadBalancerIP"] = "127.0.0.1".into();
+    service(&rig, "f", next).await;
+    tokio::time::sleep(std::time::Duration::from_secs(5)).await;
+    assert_eq!(at("f").await, "");
+    let ports = json!({"spec": {"ports": [{"port": 82}]}});
+    rig.patch(&services, "e", ports).await;
+    rig.until("the port is taken by who waited", async || {
+        at("f").await == "127.0.0.1"
+    })
+    .await;
+    assert_eq!(at("e").await, "127.0.0.1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_made_anew_takes_over_the_slices_of_the_one_before() {
+    let rig = start().await;
+    let services = rig.core("default", "services", "Service");
+    let spec = json!({"selector": {"app": "web"}, "ports": [{"port": 80}]});
+    service(&rig, "web", spec.clone()).await;
+    rig.until("a slice", async || slices(&rig, "web").await.len() == 1)
+        .await;
+    let orphaning = DeleteParams {
+        propagation_policy: Some(kube::api::PropagationPolicy::Orphan),
+        ..DeleteParams::default()
+    };
+    services.delete("web", &orphaning).await.unwrap();
+    rig.until("it is gone", async || {
+        services.get_opt("web").await.unwrap().is_none()
+    })
+    .await;
+    let before = slices(&rig, "web").await;
+    assert_eq!(before.len(), 1, "left behind");
+    service(&rig, "web", spec).await;
+    let uid = services.get("web").await.unwrap().metadata.uid.unwrap();
+    rig.until("it has its owner", async || {
+        let now = slices(&rig, "web").await;
+        now.len() == 1
+            && now[0]["metadata"]["name"] == before[0]["metadata"]["name"]
+            && now[0]["metadata"]["ownerReferences"][0]["uid"] == uid.as_str()
+    })
+    .await;
 }
