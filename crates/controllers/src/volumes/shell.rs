@@ -144,8 +144,12 @@ impl Binder {
             });
             self.show_claim(&claim, status).await?
         };
-        self.said.lock().remove(&claim.meta.key);
-        match growth::decide(&claim, &volume) {
+        let growth = growth::decide(&claim, &volume);
+        if growth != Growth::External {
+            // Nothing is said about it, so that the next thing said is news.
+            self.said.lock().remove(&claim.meta.key);
+        }
+        match growth {
             Growth::None => Ok(()),
             Growth::External => {
                 let message = "waiting for an external controller to expand this PVC";

@@ -482,3 +482,26 @@ async fn a_pods_own_claim_comes_and_goes_with_it() {
     let gone = async || storage.claims.get_opt("user-data").await.unwrap().is_none();
     storage.rig.until("the claim goes", gone).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_must_enlarge_a_foreign_volume_is_told_once() {
+    let storage = Storage::start().await;
+    let class = json!({"storageClassName": "foreign"});
+    storage.volume("disk", class).await;
+    storage.until_volume("disk", "Available").await;
+    storage.claim("data", "foreign", "1Gi").await;
+    assert_eq!(storage.bound("data").await, "disk");
+    let larger = json!({"spec": {"resources": {"requests": {"storage": "2Gi"}}}});
+    storage.rig.patch(&storage.claims, "data", larger).await;
+    for look in 0..4 {
+        storage.rest().await;
+        let label = json!({"metadata": {"labels": {"look": look.to_string()}}});
+        storage.rig.patch(&storage.claims, "data", label).await;
+    }
+    storage.rest().await;
+    let events = storage.rig.core("default", "events", "Event");
+    let mut told = storage.rig.list(&events).await;
+    told.retain(|event| event.data["reason"] == "ExternalExpanding");
+    assert_eq!(told.len(), 1);
+    assert_eq!(told[0].data["count"], 1);
+}
