@@ -4,8 +4,8 @@
 //! takes it off: from a claim when no pod that has a node mounts it, from a volume when it is not
 //! bound.
 
-use crate::pods::ClaimView;
-use crate::runtime::{Action, Cached, Index, ObjectKey, Queue, Reconcile, run};
+use crate::pods::PodView;
+use crate::runtime::{Action, Cached, Change, ObjectKey, Queue, Reconcile, run};
 use crate::supervisor::Context;
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
 use kube::Api;
@@ -19,22 +19,15 @@ const VOLUME: &str = "kubernetes.io/pv-protection";
 /// Runs the controller for ever.
 pub async fn control(context: Context) {
     let queue = Queue::new();
-    let leaving = context.caches.claims.index(|claim| {
-        if claim.meta().is_deleting() {
-            vec![Arc::clone(&claim.meta().key.namespace)]
-        } else {
-            Vec::new()
-        }
-    });
     context.caches.claims.ready().await;
     context.caches.volumes.ready().await;
     context.caches.pods.ready().await;
-    watch(&context, &queue, leaving);
+    watch(&context, &queue);
     let protection = Protection { context };
     match run(Arc::new(protection), queue).await {}
 }
 
-fn watch(context: &Context, queue: &Queue<ObjectKey>, leaving: Index<ClaimView>) {
+fn watch(context: &Context, queue: &Queue<ObjectKey>) {
     let add = queue.clone();
     context.caches.claims.on_change(move |change| {
         if change.new.as_ref().is_some_and(|c| c.meta().is_deleting()) {
@@ -47,10 +40,17 @@ fn watch(context: &Context, queue: &Queue<ObjectKey>, leaving: Index<ClaimView>)
             add.add(change.key.clone());
         }
     });
-    let add = queue.clone();
-    context.caches.pods.on_change(move |change| {
-        if change.new.is_none() {
-            for claim in leaving.get(&change.key.namespace) {
+    let (add, claims) = (queue.clone(), context.caches.claims.clone());
+    let pods = &context.caches.pods;
+    pods.on_change(move |change: &Change<PodView>| {
+        let Some(old) = &change.old else { return };
+        let new = change.new.as_ref();
+        if new.is_some_and(|new| new.meta.uid == old.meta.uid) {
+            return;
+        }
+        for claim in &old.placement.claims {
+            let claim = claims.find(&change.key.namespace, &claim.name);
+            if let Some(claim) = claim.filter(|claim| claim.meta().is_deleting()) {
                 add.add(claim.meta().key.clone());
             }
         }
@@ -77,6 +77,7 @@ impl Reconcile for Protection {
             };
             if let Some(left) = without(&claim.meta().finalizers, CLAIM)
                 && claim.meta().is_deleting()
+                && !self.has_known_user(key)
                 && !self.is_mounted(namespace, &key.name).await?
             {
                 let api: Api<PersistentVolumeClaim> = Api::namespaced(client, namespace);
@@ -99,6 +100,12 @@ impl Reconcile for Protection {
 }
 
 impl Protection {
+    /// Whether the cache shows a pod that mounts the claim; its end leads here again.
+    fn has_known_user(&self, claim: &ObjectKey) -> bool {
+        let users = self.context.caches.pods_by_claim.get(&claim.to_string());
+        users.iter().any(|pod| pod.node.is_some())
+    }
+
     /// Asks the server, not the cache: a pod made a moment ago counts.
     ///
     /// Parity: a pod without a node does not count (its scheduler will find the claim gone); one
