@@ -170,7 +170,12 @@ fn object(node: &Node) -> Value {
     }
     json!({
         "apiVersion": "v1", "kind": "Node",
-        "metadata": {"name": node.name, "labels": labels}, "spec": spec,
+        "metadata": {
+            "name": node.name, "labels": labels,
+            // How long a kubelet of a cluster of this size may keep what it has read.
+            "annotations": {"node.alpha.kubernetes.io/ttl": "0"},
+        },
+        "spec": spec,
     })
 }
 
