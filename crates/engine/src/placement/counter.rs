@@ -147,6 +147,8 @@ pub(super) struct Counters {
     by_label: BTreeMap<String, BTreeMap<String, Vec<CounterId>>>,
     /// Those whose selector asks for no value.
     by_no_label: Vec<CounterId>,
+    /// Whether any counter selects namespaces by their labels.
+    by_namespace_labels: bool,
 }
 
 impl Counters {
@@ -156,6 +158,11 @@ impl Counters {
 
     pub(super) fn len(&self) -> usize {
         self.list.len()
+    }
+
+    /// Whether the labels of namespaces decide who is counted.
+    pub(super) fn read_namespaces(&self) -> bool {
+        self.by_namespace_labels
     }
 
     pub(super) fn known(&self, key: &CounterKey) -> Option<CounterId> {
@@ -193,10 +200,12 @@ impl Counters {
     }
 
     fn index(&mut self, id: CounterId, counted: &Counted) {
-        let term = match counted {
-            Counted::Selected(terms) | Counted::SelectedAndStaying(terms) => terms.first(),
-            Counted::Carrying(_, term) => Some(term),
+        let terms = match counted {
+            Counted::Selected(terms) | Counted::SelectedAndStaying(terms) => terms.as_slice(),
+            Counted::Carrying(_, term) => std::slice::from_ref(term),
         };
+        self.by_namespace_labels |= terms.iter().any(|term| term.namespace_selector.is_some());
+        let term = terms.first();
         let Some(selector) = term.and_then(|term| term.selector.as_ref()) else {
             return;
         };

@@ -166,7 +166,7 @@ impl Neighbours {
             Some(labels) => drop(self.namespaces.insert(name.into(), labels)),
             None => drop(self.namespaces.remove(name)),
         }
-        if self.counters.len() > 0 {
+        if self.counters.read_namespaces() {
             self.recount();
         }
         true
