@@ -56,7 +56,9 @@ pub(crate) async fn run(args: SchedulerArgs) -> Result<()> {
     let parts: &[usize] = if args.growth { &[10, 1] } else { &[1] };
     for &workload in &args.workloads {
         let mut before = None;
-        for part in parts {
+        // A tenth of a small cluster is none.
+        let whole = |part: &&usize| **part == 1 || args.nodes.min(args.pods) >= **part;
+        for part in parts.iter().filter(whole) {
             let run = measure(workload, args.nodes / part, args.pods / part)?;
             run.say();
             if let Some(before) = before.replace(run.micros_per_pod) {
