@@ -3,6 +3,7 @@
 //! A view keeps what some controller reads and nothing else; ten thousand pods take about ten
 //! mebibytes. Parts that only the scheduler looks into stay undecoded text.
 
+mod allocated;
 mod attempt;
 mod availability;
 mod budget;
@@ -27,6 +28,7 @@ pub(crate) use template::{hash, sorted};
 pub(crate) use toleration::{covers, tolerations, untolerated};
 pub(crate) use workload::{template_labels, template_value};
 
+pub use allocated::Allocated;
 pub use attempt::{Attempt, Exit};
 pub use budget::{Bound, BudgetCondition, BudgetStatus, BudgetView};
 pub use caches::{Caches, label_key};

@@ -1,5 +1,6 @@
 //! A pod as controllers, the scheduler and the autoscalers see it.
 
+use super::allocated::Allocated;
 use super::attempt::Attempt;
 use crate::runtime::{Cached, Meta, wire};
 use jiff::Timestamp;
@@ -138,6 +139,8 @@ pub struct Placement {
     pub scheduling_gates: Option<Box<RawValue>>,
     /// `spec.resources.requests`: what the pod asks for as a whole.
     pub requests: Box<[(Arc<str>, Box<str>)]>,
+    /// What the node granted containers, where that is not what they ask for.
+    pub allocated: Box<[Allocated]>,
     /// `spec.overhead`: resource → quantity.
     pub overhead: Option<BTreeMap<String, String>>,
     /// `spec.preemptionPolicy`.
@@ -229,6 +232,7 @@ impl Cached for PodView {
         let meta = Meta::from(metadata);
         let claims = claims(&meta.key.name, spec.volumes);
         let requests = pod_requests(spec.resources.as_ref());
+        let allocated = allocated(&containers, &status);
         let facts = Facts::new(
             Arc::clone(&meta.key.name),
             meta.is_deleting(),
@@ -262,6 +266,7 @@ impl Cached for PodView {
                 topology_spread_constraints: spec.topology_spread_constraints,
                 scheduling_gates: spec.scheduling_gates,
                 requests,
+                allocated,
                 overhead: spec.overhead,
                 preemption_policy: spec.preemption_policy,
                 nominated_node: status.nominated_node_name.map(Arc::from),
@@ -301,6 +306,16 @@ fn attempt(meta: &Meta, status: &StatusWire) -> Option<Box<Attempt>> {
         let (main, init) = (&status.container_statuses, &status.init_container_statuses);
         Box::new(Attempt::of(main, init, &status.conditions))
     })
+}
+
+fn allocated(containers: &[Container], status: &StatusWire) -> Box<[Allocated]> {
+    let (main, init) = (&status.container_statuses, &status.init_container_statuses);
+    let statuses = main.iter().chain(init);
+    let granted = statuses.filter_map(|status| {
+        let granted = status.allocated_resources.as_ref()?;
+        Allocated::unlike(&status.name, granted, containers)
+    });
+    granted.collect()
 }
 
 /// Text that is not empty.
@@ -511,6 +526,7 @@ pub(super) struct ConditionWire {
 pub(super) struct ContainerStatusWire {
     pub(super) name: String,
     pub(super) restart_count: i32,
+    allocated_resources: Option<BTreeMap<String, String>>,
     pub(super) state: ContainerStateWire,
 }
 
@@ -580,44 +596,5 @@ impl From<ConditionWire> for Condition {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::{ContainerRole, Phase, PodView, PodWire};
-    use crate::runtime::Cached;
-    use kube::core::WatchEvent;
-
-    #[test]
-    fn a_pod_is_decoded_from_a_watch_line() {
-        let line = r#"{"type":"ADDED","object":{"kind":"Pod","apiVersion":"v1","metadata":{"name":"a","namespace":"n","uid":"u",
-            "resourceVersion":"7","labels":{"app":"web"}},"spec":{"containers":[{"name":"c","image":"x","resources":{"requests":{"cpu":"200m"}},
-            "ports":[{"name":"http","containerPort":80,"protocol":"TCP"}]}],"initContainers":[{"name":"i","restartPolicy":"Always"}],
-            "nodeName":"n1","tolerations":[{"key":"x"}],"schedulerName":"default-scheduler"},
-            "status":{"phase":"Running","podIP":"10.0.0.1","conditions":[{"type":"Ready","status":"True","lastTransitionTime":"2026-01-01T00:00:00Z"}],
-            "containerStatuses":[{"restartCount":3}]}}}"#;
-        let WatchEvent::Added(wire) = serde_json::from_str::<WatchEvent<PodWire>>(line).unwrap()
-        else {
-            panic!("an addition")
-        };
-        let pod = PodView::from_wire(wire);
-        assert_eq!(
-            (&*pod.meta.uid, pod.meta.revision, pod.phase),
-            ("u", 7, Phase::Running)
-        );
-        assert!(pod.is_ready() && pod.is_active());
-        assert_eq!(pod.containers[0].request("cpu"), Some("200m"));
-        assert_eq!(pod.containers[1].role, ContainerRole::Sidecar);
-        assert_eq!(
-            pod.placement.tolerations.as_ref().unwrap().get(),
-            r#"[{"key":"x"}]"#
-        );
-        assert_eq!((pod.restarts, pod.scheduler), (3, None));
-    }
-
-    #[test]
-    fn an_empty_pod_is_pending() {
-        let wire: PodWire = serde_json::from_str(
-            r#"{"metadata":{"name":"a"},"spec":{"containers":null},"status":{}}"#,
-        )
-        .unwrap();
-        assert_eq!(PodView::from_wire(wire).phase, Phase::Pending);
-    }
-}
+#[path = "pod_tests.rs"]
+mod tests;

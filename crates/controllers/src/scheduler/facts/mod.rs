@@ -6,7 +6,7 @@ mod storage;
 mod wire;
 
 pub(super) use node::of_node;
-pub(super) use pod::{of_pod, spec_of};
+pub(super) use pod::{of_pod, resize_is_infeasible, spec_of};
 pub(super) use storage::{of_claim, of_class, of_volume};
 
 use crate::pods::{BudgetView, Requirement as ViewRequirement, Selector};

@@ -40,7 +40,7 @@ pub(in super::super) fn spec_of(pod: &PodView, default_spread: Option<LabelSelec
         spread: spread.into_iter().map(SpreadConstraint::from).collect(),
         tolerations: tolerations.into_iter().map(Toleration::from).collect(),
         host_ports: host_ports(pod),
-        images: pod.containers.iter().map(|c| c.image.to_string()).collect(),
+        images: pod.containers.iter().map(|c| tagged(&c.image)).collect(),
         claims: placement
             .claims
             .iter()
@@ -54,6 +54,23 @@ pub(in super::super) fn spec_of(pod: &PodView, default_spread: Option<LabelSelec
     }
 }
 
+/// An image by the name nodes know it by: without tag and digest it is the latest.
+fn tagged(image: &str) -> String {
+    let name = image.rsplit('/').next().unwrap_or_default();
+    let tag = if name.contains([':', '@']) {
+        ""
+    } else {
+        ":latest"
+    };
+    format!("{image}{tag}")
+}
+
+/// Whether its node will never grant what the pod was resized to.
+pub(in super::super) fn resize_is_infeasible(pod: &PodView) -> bool {
+    let pending = pod.condition("PodResizePending");
+    pending.is_some_and(|pending| pending.holds && &*pending.reason == "Infeasible")
+}
+
 /// Containers and sidecars add up; a plain init container runs alone, beside the sidecars started
 /// before it; what the pod asks for as a whole replaces that; overhead comes on top.
 fn requests(pod: &PodView) -> Resources {
@@ -62,6 +79,8 @@ fn requests(pod: &PodView) -> Resources {
         .containers
         .iter()
         .partition(|c| c.role == ContainerRole::Main);
+    let infeasible = resize_is_infeasible(pod);
+    let request_of = |container: &Container| request_of(container, pod, infeasible);
     for container in main {
         total.add(&request_of(container));
     }
@@ -86,10 +105,23 @@ fn requests(pod: &PodView) -> Resources {
     total
 }
 
-fn request_of(container: &Container) -> Resources {
-    let mut resources = Resources::default();
-    for (name, quantity) in &container.requests {
-        amount(&mut resources, name, quantity);
+/// What a container asks for, at least what its node granted it; only that if it will not grant
+/// more.
+fn request_of(container: &Container, pod: &PodView, infeasible: bool) -> Resources {
+    let sum = |requests: &[(Arc<str>, Box<str>)]| {
+        let mut resources = Resources::default();
+        for (name, quantity) in requests {
+            amount(&mut resources, name, quantity);
+        }
+        resources
+    };
+    let mut granted = pod.placement.allocated.iter();
+    let Some(granted) = granted.find(|granted| granted.container == container.name) else {
+        return sum(&container.requests);
+    };
+    let mut resources = sum(&granted.requests);
+    if !infeasible {
+        resources.at_least(&sum(&container.requests));
     }
     resources
 }
@@ -123,4 +155,40 @@ fn host_ports(pod: &PodView) -> Vec<HostPort> {
             })
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::Cached;
+    use rstest::rstest;
+    use serde_json::json;
+
+    #[rstest]
+    #[case("nginx", "nginx:latest")]
+    #[case("registry:5000/web/app", "registry:5000/web/app:latest")]
+    #[case("registry:5000/app:v1", "registry:5000/app:v1")]
+    #[case("app@sha256:0a1b", "app@sha256:0a1b")]
+    fn images_have_a_tag(#[case] written: &str, #[case] known: &str) {
+        assert_eq!(tagged(written), known);
+    }
+
+    /// A pod that was granted 500m and is resized.
+    fn resized(to: &str, reason: &str) -> PodView {
+        let pod = json!({"metadata": {"name": "p", "namespace": "default"},
+            "spec": {"containers": [{"name": "c", "resources": {"requests": {"cpu": to}}}]},
+            "status": {
+                "containerStatuses": [{"name": "c", "allocatedResources": {"cpu": "500m"}}],
+                "conditions": [{"type": "PodResizePending", "status": "True", "reason": reason}]}});
+        PodView::from_wire(serde_json::from_value(pod).unwrap())
+    }
+
+    #[rstest]
+    #[case::may_still_grow("800m", "Deferred", 800)]
+    #[case::will_not_grow("800m", "Infeasible", 500)]
+    #[case::has_not_shrunk_yet("200m", "Deferred", 500)]
+    #[case::as_it_was("500m", "Deferred", 500)]
+    fn a_resize_counts_what_may_be_used(#[case] to: &str, #[case] reason: &str, #[case] cpu: i64) {
+        assert_eq!(requests(&resized(to, reason)).cpu_milli, cpu);
+    }
 }
