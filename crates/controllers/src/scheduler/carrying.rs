@@ -1,7 +1,7 @@
 //! The writes that carry a decision out.
 
 use super::state::{AtNode, Decided, Verdict};
-use super::volumes::Step;
+use super::volumes::{BindError, Step};
 use super::{Scheduler, is_ours};
 use crate::pods::PodView;
 use crate::runtime::{ObjectKey, Reference, WriteError};
@@ -18,7 +18,7 @@ impl Scheduler {
             volumes,
         } = decided;
         match verdict {
-            Verdict::Bind { node } => self.place_pod(&pod, &node, &volumes).await,
+            Verdict::Bind { node } => self.place_pod(&pod, &node, volumes).await,
             Verdict::Refuse { message } => self.refuse(&pod, &message, "Unschedulable").await,
             Verdict::Preempt {
                 message,
@@ -31,22 +31,32 @@ impl Scheduler {
         }
     }
 
-    async fn place_pod(&self, pod: &PodView, node: &str, volumes: &[Step]) {
-        if !volumes.is_empty() {
-            self.awaiting_volumes.fetch_add(1, Ordering::Relaxed);
-            let bound = self.bind_volumes(volumes, node).await;
-            self.awaiting_volumes.fetch_sub(1, Ordering::Relaxed);
-            self.release_volumes(volumes);
-            if let Err(error) = bound {
-                let why =
-                    format!("running PreBind plugin \"VolumeBinding\": binding volumes: {error}");
-                return self.take_back(pod, &why).await;
-            }
+    async fn place_pod(&self, pod: &PodView, node: &str, volumes: Result<Vec<Step>, BindError>) {
+        if let Err(error) = self.carry_volumes(pod, node, volumes).await {
+            let why = format!("running PreBind plugin \"VolumeBinding\": binding volumes: {error}");
+            return self.take_back(pod, &why).await;
         }
         if let Err(error) = self.bind(pod, node).await {
             let why = format!("running Bind plugin \"DefaultBinder\": {}", error.message());
             self.take_back(pod, &why).await;
         }
+    }
+
+    async fn carry_volumes(
+        &self,
+        pod: &PodView,
+        node: &str,
+        volumes: Result<Vec<Step>, BindError>,
+    ) -> Result<(), BindError> {
+        let steps = volumes?;
+        if steps.is_empty() {
+            return Ok(());
+        }
+        self.awaiting_volumes.fetch_add(1, Ordering::Relaxed);
+        let bound = self.bind_volumes(pod, &steps, node).await;
+        self.awaiting_volumes.fetch_sub(1, Ordering::Relaxed);
+        self.release_volumes(&steps);
+        bound
     }
 
     async fn bind(&self, pod: &PodView, node: &str) -> Result<(), WriteError> {
@@ -72,9 +82,11 @@ impl Scheduler {
         {
             let now = Instant::now();
             let mut state = self.state.lock();
-            // The watch may have shown meanwhile that it is bound after all.
+            // The watch may have shown meanwhile that it is bound after all. Once it is gone it counts
+            // nowhere any more; what has its name now is another pod.
             let known = self.caches.pods.get(key);
-            if known.is_none_or(|known| known.node.is_none())
+            let same = known.filter(|known| known.meta.uid == pod.meta.uid && known.node.is_none());
+            if same.is_some()
                 && let Some(node) = state.change().displace(&key.namespace, &key.name)
             {
                 state.wake_at(AtNode::PodLeft, &node, now);
@@ -90,7 +102,7 @@ impl Scheduler {
     }
 
     /// Whether this very pod still waits for this scheduler.
-    fn still_waits(&self, pod: &PodView) -> bool {
+    pub(super) fn still_waits(&self, pod: &PodView) -> bool {
         let known = self.caches.pods.get(&pod.meta.key);
         known.is_some_and(|now| now.meta.uid == pod.meta.uid && now.node.is_none() && is_ours(&now))
     }

@@ -11,12 +11,24 @@ use plimsoll_engine::placement::{
 /// its taints, its size).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Obstacles {
-    /// Room, pod slots, host ports: what a pod that leaves frees.
-    room: bool,
+    /// What a pod that leaves could free.
+    room: Room,
     /// Rules about other pods.
     neighbours: bool,
     /// Claims and volumes.
     storage: bool,
+}
+
+/// What a class lacked that a pod that leaves could free.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+enum Room {
+    /// Nothing.
+    #[default]
+    Enough,
+    /// Resources, pod slots or host ports: on its node.
+    OnNode,
+    /// A claim for a single pod: its user may be anywhere.
+    Anywhere,
 }
 
 /// Something that happened.
@@ -51,7 +63,7 @@ impl Obstacles {
     fn note(&mut self, reason: &Refusal) {
         match reason {
             Refusal::Insufficient(_) | Refusal::TooManyPods | Refusal::PortTaken => {
-                self.room = true;
+                self.room = self.room.max(Room::OnNode);
             }
             Refusal::Unschedulable
             | Refusal::OtherNodeNamed
@@ -63,8 +75,12 @@ impl Obstacles {
             | Refusal::NotNearRequiredPods
             | Refusal::NearAvoidedPods
             | Refusal::AvoidedByPods => self.neighbours = true,
-            Refusal::ClaimInUse | Refusal::TooManyVolumes => {
-                self.room = true;
+            Refusal::ClaimInUse => {
+                self.room = Room::Anywhere;
+                self.storage = true;
+            }
+            Refusal::TooManyVolumes => {
+                self.room = self.room.max(Room::OnNode);
                 self.storage = true;
             }
             Refusal::VolumeElsewhere
@@ -83,9 +99,11 @@ impl Obstacles {
         match event {
             Event::Node(node) => self.neighbours || self.storage || could_take(spec, &node.facts),
             Event::NodeGone | Event::Came | Event::Namespace => self.neighbours,
-            Event::Left(None) => self.room || self.neighbours,
+            Event::Left(_) if self.room == Room::Anywhere => true,
+            Event::Left(None) => self.room == Room::OnNode || self.neighbours,
             Event::Left(Some(node)) => {
-                let room = self.room && could_take(spec, &node.facts) && has_room(spec, node);
+                let lacking = self.room == Room::OnNode;
+                let room = lacking && could_take(spec, &node.facts) && has_room(spec, node);
                 room || self.neighbours
             }
             Event::Storage => self.storage,
@@ -173,6 +191,20 @@ mod tests {
         assert_eq!(found.may_yield_to(Event::Left(node), &wants(wanted)), wakes);
         assert!(!found.may_yield_to(Event::Came, &wants(wanted)));
         assert!(!found.may_yield_to(Event::Storage, &wants(wanted)));
+    }
+
+    #[test]
+    fn whoever_leaves_may_have_used_the_claim() {
+        let mut obstacles = Obstacles::default();
+        obstacles.note(&Refusal::ClaimInUse);
+        let mut cordoned = snapshot(1000);
+        let mut facts = cordoned.node("n").unwrap().facts.clone();
+        facts.unschedulable = true;
+        cordoned.set_node(facts);
+        let node = cordoned.node("n");
+        assert!(obstacles.may_yield_to(Event::Left(node), &wants(1)));
+        assert!(obstacles.may_yield_to(Event::Left(None), &wants(1)));
+        assert!(!obstacles.may_yield_to(Event::Came, &wants(1)));
     }
 
     #[test]

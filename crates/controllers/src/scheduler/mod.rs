@@ -15,6 +15,7 @@ pub mod explanation;
 mod facts;
 mod hints;
 mod preempting;
+mod promises;
 mod queue;
 mod state;
 mod surroundings;
@@ -95,6 +96,7 @@ impl Scheduler {
         self.caches.storage_classes.ready().await;
         self.caches.volumes.ready().await;
         self.caches.claims.ready().await;
+        self.caches.budgets.ready().await;
         let mut writes = JoinSet::new();
         let mut rested = Instant::now();
         loop {

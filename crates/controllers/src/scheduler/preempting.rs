@@ -26,7 +26,8 @@ impl Scheduler {
             .filter(|victim| !victim.meta.is_deleting())
             .map(|victim| async move { self.remove(pod, node, &victim).await });
         let failed = join_all(removals).await.into_iter().find_map(Result::err);
-        {
+        // Another pod may have its name by now, with a place of its own in the queue.
+        if self.still_waits(pod) {
             let mut state = self.state.lock();
             let now = Instant::now();
             match &failed {

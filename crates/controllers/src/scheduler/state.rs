@@ -3,14 +3,15 @@
 use super::classes::{ClassId, Classes};
 use super::facts;
 use super::hints::{Event, Obstacles};
+use super::promises::Promises;
 use super::queue::{Queue, Taken};
-use super::volumes::Step;
+use super::volumes::{BindError, Step};
 use crate::pods::PodView;
 use crate::runtime::ObjectKey;
 use jiff::Timestamp;
 use plimsoll_engine::placement::{
-    BudgetFacts, Decision, Failure, NoPreemption, NodeState, PodFacts, PodSpec, Preemption,
-    Snapshot, decide, preempt,
+    BudgetFacts, ClaimFacts, Decision, Failure, NoPreemption, NodeState, PodFacts, PodSpec,
+    Preemption, Snapshot, decide, preempt,
 };
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -48,7 +49,7 @@ pub(super) struct Decided {
     pub(super) pod: Arc<PodView>,
     pub(super) verdict: Verdict,
     /// What its claims get on the node it is to be bound to.
-    pub(super) volumes: Vec<Step>,
+    pub(super) volumes: Result<Vec<Step>, BindError>,
 }
 
 /// What happened on a node.
@@ -86,8 +87,7 @@ pub(super) struct State {
     failed: BTreeMap<ClassId, Failed>,
     said: BTreeMap<ObjectKey, Said>,
     budgets: Budgets,
-    /// Volumes promised to claims, until the API shows it.
-    promised: BTreeMap<Arc<str>, ObjectKey>,
+    pub(super) promises: Promises,
     /// Counts the changes of the snapshot.
     generation: u64,
     rng: StdRng,
@@ -109,7 +109,7 @@ impl State {
             failed: BTreeMap::new(),
             said: BTreeMap::new(),
             budgets: Budgets::default(),
-            promised: BTreeMap::new(),
+            promises: Promises::default(),
             generation: 0,
             rng: StdRng::seed_from_u64(seed),
         }
@@ -204,7 +204,7 @@ impl State {
         Decided {
             pod,
             verdict,
-            volumes: Vec::new(),
+            volumes: Ok(Vec::new()),
         }
     }
 
@@ -230,6 +230,9 @@ impl State {
                 // Counted at once, so that the next pod sees the room taken.
                 let node: Arc<str> = choice.node.into();
                 self.change().place(&node, wanted);
+                if let Some(kept) = nominated.filter(|kept| *kept != node) {
+                    self.wake_at(AtNode::PodLeft, &kept, now);
+                }
                 Verdict::Bind { node }
             }
             Decision::Nowhere(failure) => self.no_node(&wanted, taken, &failure, now),
@@ -268,6 +271,13 @@ impl State {
             Preemption::Helps(plan) => {
                 let node: Arc<str> = plan.node.into();
                 self.change().nominate(&node, wanted.clone());
+                // What its victims' departure is judged by; it holds for this pod alone.
+                let failed = Failed {
+                    generation: None,
+                    obstacles,
+                    message: message.clone(),
+                };
+                self.failed.insert(taken.class, failed);
                 let victims = plan.victims.iter();
                 let victims =
                     victims.map(|v| ObjectKey::of(&v.pod.namespace, Arc::clone(&v.pod.name)));
@@ -336,21 +346,12 @@ impl State {
         keys
     }
 
-    /// Promises a volume to a claim.
-    pub(super) fn promise(&mut self, volume: &Arc<str>, claim: &ObjectKey) {
-        self.promised.insert(Arc::clone(volume), claim.clone());
-    }
-
-    /// A promise is kept, or off.
-    pub(super) fn release(&mut self, volume: &str) {
-        self.promised.remove(volume);
-    }
-
-    /// Whether a volume is promised to another claim.
-    pub(super) fn is_promised(&self, volume: &str, but_for: &ObjectKey) -> bool {
-        self.promised
-            .get(volume)
-            .is_some_and(|claim| claim != but_for)
+    /// Takes over a claim: where its volume is promised to be, it is selected to be.
+    pub(super) fn set_claim(&mut self, key: &ObjectKey, mut facts: ClaimFacts) {
+        if let Some(promise) = self.promises.of(key) {
+            facts.selected_node = Some(promise.node.to_string());
+        }
+        self.change().set_claim(facts);
     }
 
     /// What was said did not arrive: it is news again.

@@ -3,18 +3,21 @@
 //!
 //! Upstream: the plugin VolumeBinding at the points Reserve and PreBind.
 
-use super::Scheduler;
+use super::hints::Event;
 use super::state::State;
+use super::{Scheduler, facts};
 use crate::pods::{ClaimView, NodeView, PodView, VolumeView};
 use crate::runtime::{ObjectKey, WriteError};
 use serde_json::json;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// On a volume whose claim was found by the binder or the scheduler, not named by its author.
 const BOUND_BY_CONTROLLER: &str = "pv.kubernetes.io/bound-by-controller";
 /// On a claim: the node on which its volume is to be made.
-const SELECTED_NODE: &str = "volume.kubernetes.io/selected-node";
+pub(super) const SELECTED_NODE: &str = "volume.kubernetes.io/selected-node";
 /// How long a pod may wait for its volumes (upstream: `bindTimeoutSeconds`).
 const PATIENCE: Duration = Duration::from_secs(600);
 
@@ -38,14 +41,36 @@ pub(super) enum BindError {
     /// The claim is gone.
     #[error("persistentvolumeclaim {0:?} not found")]
     Gone(Arc<str>),
+    /// The node is gone.
+    #[error("node {0:?} not found")]
+    NodeGone(Arc<str>),
+    /// The claim was bound to a volume elsewhere.
+    #[error("pv {volume:?} node affinity doesn't match node {node:?}")]
+    Elsewhere {
+        /// The volume.
+        volume: Arc<str>,
+        /// The node.
+        node: Arc<str>,
+    },
+    /// The pod is gone, or waits no longer.
+    #[error("the pod waits no longer")]
+    PodGone,
     /// It took too long.
     #[error("context deadline exceeded")]
     TooLate,
 }
 
 impl Scheduler {
-    /// What the pod's claims get on the node; promises the volumes.
-    pub(super) fn plan_volumes(&self, state: &mut State, pod: &PodView, node: &str) -> Vec<Step> {
+    /// What the pod's claims get on the node; promises it.
+    ///
+    /// # Errors
+    /// The node is gone.
+    pub(super) fn plan_volumes(
+        &self,
+        state: &mut State,
+        pod: &PodView,
+        node: &str,
+    ) -> Result<Vec<Step>, BindError> {
         let mut open: Vec<Arc<ClaimView>> = pod
             .placement
             .claims
@@ -54,42 +79,63 @@ impl Scheduler {
             .filter(|claim| !claim.is_bound() && claim.volume.is_none())
             .collect();
         if open.is_empty() {
-            return Vec::new();
+            return Ok(Vec::new());
         }
         open.sort_by_key(|claim| claim.request.value());
-        let Some(node) = self.caches.nodes.find("", node) else {
-            return Vec::new();
-        };
+        let known = self.caches.nodes.find("", node);
+        let known = known.ok_or_else(|| BindError::NodeGone(node.into()))?;
         let steps = open.into_iter().map(|claim| {
             let key = &claim.meta.key;
-            let mut volumes = self.volumes_by_class.get(claim.class_name());
-            volumes.retain(|volume| !state.is_promised(volume.meta.name(), key));
-            let volume = best(&claim, &volumes, &node);
-            if let Some(volume) = &volume {
-                state.promise(volume, key);
-            }
+            let volume = match state.promises.of(key) {
+                Some(promise) => promise.volume.clone(),
+                // A volume is being made there already.
+                None if claim.meta.annotation(SELECTED_NODE).is_some() => None,
+                None => {
+                    let mut volumes = self.volumes_by_class.get(claim.class_name());
+                    let promises = &state.promises;
+                    volumes.retain(|volume| !promises.is_promised(volume.meta.name(), key));
+                    best(&claim, &volumes, &known)
+                }
+            };
+            state.promises.make(key, node, volume.as_ref());
+            // Seen at once by other pods with this claim.
+            state.set_claim(key, facts::of_claim(&claim));
             Step { claim, volume }
         });
-        steps.collect()
+        Ok(steps.collect())
     }
 
     /// Writes what was planned and waits until every claim is bound.
     ///
     /// # Errors
     /// The pod has to look for another node, or try again.
-    pub(super) async fn bind_volumes(&self, steps: &[Step], node: &str) -> Result<(), BindError> {
+    pub(super) async fn bind_volumes(
+        &self,
+        pod: &PodView,
+        steps: &[Step],
+        node: &str,
+    ) -> Result<(), BindError> {
         for step in steps {
             self.begin(step, node).await?;
         }
-        let waited = tokio::time::timeout(PATIENCE, self.volumes_bound(steps, node)).await;
+        let waited = tokio::time::timeout(PATIENCE, self.volumes_bound(pod, steps, node)).await;
         waited.unwrap_or(Err(BindError::TooLate))
     }
 
-    /// Takes promises back.
+    /// Takes promises back: from here on, what the API shows holds.
     pub(super) fn release_volumes(&self, steps: &[Step]) {
         let mut state = self.state.lock();
-        for volume in steps.iter().filter_map(|step| step.volume.as_ref()) {
-            state.release(volume);
+        let mut reopened = false;
+        for key in steps.iter().map(|step| &step.claim.meta.key) {
+            let nobodys = state.promises.release(key);
+            let known = self.caches.claims.get(key).filter(|_| nobodys);
+            if let Some(claim) = known.filter(|claim| !claim.is_bound()) {
+                state.set_claim(key, facts::of_claim(&claim));
+                reopened = true;
+            }
+        }
+        if reopened && state.wake(Event::Storage, Instant::now()) {
+            self.wake.notify_one();
         }
     }
 
@@ -125,10 +171,18 @@ impl Scheduler {
         Ok(())
     }
 
-    async fn volumes_bound(&self, steps: &[Step], node: &str) -> Result<(), BindError> {
+    async fn volumes_bound(
+        &self,
+        pod: &PodView,
+        steps: &[Step],
+        node: &str,
+    ) -> Result<(), BindError> {
         let mut moved = self.storage_moved.subscribe();
         loop {
             moved.borrow_and_update();
+            if !self.still_waits(pod) {
+                return Err(BindError::PodGone);
+            }
             if self.all_bound(steps, node)? {
                 return Ok(());
             }
@@ -146,6 +200,7 @@ impl Scheduler {
             let claim = claim.filter(|claim| claim.meta.uid == step.claim.meta.uid);
             let claim = claim.ok_or_else(|| BindError::Gone(Arc::clone(name)))?;
             if claim.is_bound() {
+                all &= self.reached(&claim, node)?;
                 continue;
             }
             all = false;
@@ -156,14 +211,38 @@ impl Scheduler {
         }
         Ok(all)
     }
+
+    /// Whether the volume of a bound claim is known.
+    ///
+    /// # Errors
+    /// It does not reach the node: somebody else bound the claim meanwhile.
+    fn reached(&self, claim: &ClaimView, node: &str) -> Result<bool, BindError> {
+        let volume = claim.volume.as_ref();
+        let Some(volume) = volume.and_then(|name| self.caches.volumes.find("", name)) else {
+            return Ok(false);
+        };
+        let known = self.caches.nodes.find("", node);
+        let known = known.ok_or_else(|| BindError::NodeGone(node.into()))?;
+        if volume.reaches(node, &labels_of(&known)) {
+            return Ok(true);
+        }
+        Err(BindError::Elsewhere {
+            volume: Arc::clone(&volume.meta.key.name),
+            node: node.into(),
+        })
+    }
+}
+
+fn labels_of(node: &NodeView) -> BTreeMap<String, String> {
+    let labels = node.meta.labels.iter();
+    labels
+        .map(|(k, v)| (k.to_string(), v.to_string()))
+        .collect()
 }
 
 /// The volume that serves a claim on a node: one kept for it, else the smallest, else none.
 fn best(claim: &ClaimView, volumes: &[Arc<VolumeView>], node: &NodeView) -> Option<Arc<str>> {
-    let labels = node.meta.labels.iter();
-    let labels = labels
-        .map(|(k, v)| (k.to_string(), v.to_string()))
-        .collect();
+    let labels = labels_of(node);
     let kept = |volume: &VolumeView| {
         let named = volume.claim.as_ref();
         named.is_some_and(|named| {

@@ -6,6 +6,7 @@ use super::{Scheduler, facts, is_ours};
 use crate::pods::{NodeView, PodView};
 use crate::runtime::{Cache, Cached, Change};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use tokio::time::Instant;
 
 /// Follows the caches from now on.
@@ -65,6 +66,10 @@ impl Scheduler {
             Some(_) => state.change().displace(&key.namespace, &key.name),
             None => promised,
         };
+        if self.awaiting_volumes.load(Ordering::Relaxed) > 0 {
+            // It may be the one that waits for its volumes.
+            self.storage_moved.send_modify(|count| *count += 1);
+        }
         if let Some(node) = left
             && state.wake_at(AtNode::PodLeft, &node, Instant::now())
         {
@@ -76,16 +81,27 @@ impl Scheduler {
         let (Some(node), key) = (&pod.node, &pod.meta.key) else {
             return;
         };
+        let now = Instant::now();
         let mut state = self.state.lock();
-        state.withdraw(key);
+        let kept = state.withdraw(key);
         state.forget(key);
+        if let Some(kept) = kept.filter(|kept| **kept != **node)
+            && state.wake_at(AtNode::PodLeft, &kept, now)
+        {
+            self.wake.notify_one();
+        }
         let same = old.is_some_and(|old| !counts_else(old, pod));
         if same && state.snapshot.node_of(&key.namespace, &key.name) == Some(node) {
             return;
         }
         let (_, facts) = state.facts_of(pod, self.spec_of(pod));
         state.change().place(node, facts);
-        if state.wake(Event::Came, Instant::now()) {
+        let mut woken = state.wake(Event::Came, now);
+        let freed = |old: &PodView| old.node == pod.node && frees_room(old, pod);
+        if old.is_some_and(freed) {
+            woken |= state.wake_at(AtNode::PodLeft, node, now);
+        }
+        if woken {
             self.wake.notify_one();
         }
     }
@@ -98,6 +114,16 @@ impl Scheduler {
         }
         let spec = self.spec_of(pod);
         let mut state = self.state.lock();
+        if old.is_some_and(|old| old.meta.uid != pod.meta.uid) {
+            // What its namesake had is not its own.
+            let key = &pod.meta.key;
+            state.forget(key);
+            let kept = state.withdraw(key);
+            let left = state.change().displace(&key.namespace, &key.name);
+            if let Some(node) = left.or(kept) {
+                state.wake_at(AtNode::PodLeft, &node, Instant::now());
+            }
+        }
         let (class, facts) = state.facts_of(pod, spec);
         if let Some(node) = pod.placement.nominated_node.as_ref().filter(|_| fresh) {
             // Nominated before this scheduler started.
@@ -126,7 +152,7 @@ impl Scheduler {
             let mut state = self.state.lock();
             let (namespace, name) = (&change.key.namespace, &change.key.name);
             match &change.new {
-                Some(claim) => state.change().set_claim(facts::of_claim(claim)),
+                Some(claim) => state.set_claim(&change.key, facts::of_claim(claim)),
                 None => state.change().remove_claim(namespace, name),
             }
         }
@@ -141,7 +167,7 @@ impl Scheduler {
                 .as_ref()
                 .is_none_or(|volume| volume.claim.is_some())
             {
-                state.release(&change.key.name);
+                state.promises.show(&change.key.name);
             }
             match &change.new {
                 Some(volume) => state.change().set_volume(facts::of_volume(volume)),
@@ -180,9 +206,30 @@ fn counts_else(old: &PodView, new: &PodView) -> bool {
     old.meta.uid != new.meta.uid
         || old.meta.labels != new.meta.labels
         || old.meta.is_deleting() != new.meta.is_deleting()
-        || old.containers != new.containers
         || old.started != new.started
+        || asks_for_else(old, new)
+}
+
+/// Whether a pod may ask for something else than it did.
+fn asks_for_else(old: &PodView, new: &PodView) -> bool {
+    old.containers != new.containers
         || old.placement.requests != new.placement.requests
+        || old.placement.allocated != new.placement.allocated
+        || facts::resize_is_infeasible(old) != facts::resize_is_infeasible(new)
+}
+
+/// Whether a pod on a node asks for less of anything than it did.
+fn frees_room(old: &PodView, new: &PodView) -> bool {
+    if !asks_for_else(old, new) {
+        return false;
+    }
+    let (was, is) = (facts::spec_of(old, None), facts::spec_of(new, None));
+    let mut requests = was.requests.requested();
+    requests.any(|(name, amount)| amount > is.requests.amount(name))
+        || was
+            .host_ports
+            .iter()
+            .any(|port| !is.host_ports.contains(port))
 }
 
 /// Whether a pod without a node asks for something else.

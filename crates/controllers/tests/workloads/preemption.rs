@@ -201,3 +201,28 @@ async fn a_nominated_pod_that_goes_frees_the_room() {
     })
     .await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_was_refused_for_another_reason_before_is_tried_when_its_victims_are_gone() {
+    let rig = full().await;
+    let mut urgent = of_class(pod("urgent", "600m"), "urgent");
+    urgent["spec"]["nodeSelector"] = json!({"disk": "ssd"});
+    rig.create(&rig.pods(), urgent).await;
+    rig.until("refused", async || {
+        scheduled(&rig, "urgent").await.0 == "False"
+    })
+    .await;
+    let nodes = rig.cluster("nodes", "Node");
+    let label = json!({"metadata": {"labels": {"disk": "ssd"}}});
+    rig.patch(&nodes, "n", label).await;
+    rig.until("the victim leaves", async || {
+        is_leaving(&rig, "large").await
+    })
+    .await;
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    end(&rig, "large").await;
+    let took = rig
+        .until("bound", async || node_of(&rig, "urgent").await.is_some())
+        .await;
+    assert!(took < Duration::from_secs(15), "{took:?}");
+}

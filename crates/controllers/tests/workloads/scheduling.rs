@@ -324,3 +324,86 @@ async fn a_claim_that_waits_for_its_pod_is_bound_before_the_pod() {
     assert_eq!(claim.data["spec"]["volumeName"], "v");
     assert_eq!(claim.data["status"]["phase"], "Bound");
 }
+
+async fn add_storage_class(rig: &Rig, provisioner: &str) {
+    let classes = rig.cluster_of(("storage.k8s.io", "v1"), "storageclasses", "StorageClass");
+    let class = json!({"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass",
+        "metadata": {"name": "local"}, "provisioner": provisioner,
+        "parameters": {"topologyKeys": "kubernetes.io/hostname"},
+        "volumeBindingMode": "WaitForFirstConsumer"});
+    rig.create(&classes, class).await;
+    let claims = rig.core("default", "persistentvolumeclaims", "PersistentVolumeClaim");
+    rig.create(&claims, claim()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn pods_that_share_a_claim_go_to_one_node() {
+    let rig = start().await;
+    add_storage_class(&rig, "plimsoll.dev/local").await;
+    for name in ["p", "q", "r"] {
+        rig.create(&rig.pods(), with_claim(pod(name, "200m"))).await;
+    }
+    rig.until("all wait", async || scheduled(&rig, "r").await.0 == "False")
+        .await;
+    for name in ["a", "b", "c"] {
+        let mut node = node(name, "1");
+        node["metadata"]["labels"] = json!({"kubernetes.io/hostname": name});
+        add_node(&rig, node).await;
+    }
+    for name in ["p", "q", "r"] {
+        rig.until("bound", async || node_of(&rig, name).await.is_some())
+            .await;
+    }
+    let first = node_of(&rig, "p").await;
+    assert_eq!(node_of(&rig, "q").await, first);
+    assert_eq!(node_of(&rig, "r").await, first);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_namesake_keeps_its_room_when_the_wait_for_volumes_ends() {
+    let rig = start().await;
+    add_storage_class(&rig, "example.com/disk").await;
+    add_node(&rig, node("n", "1")).await;
+    let now = DeleteParams::default().grace_period(0);
+    rig.create(&rig.pods(), with_claim(pod("p", "600m"))).await;
+    tokio::time::sleep(Duration::from_secs(300)).await;
+    drop(rig.pods().delete("p", &now).await.unwrap());
+    rig.create(&rig.pods(), with_claim(pod("p", "600m"))).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    rig.create(&rig.pods(), pod("q", "600m")).await;
+    // The first one would have given up by now, the second has not yet.
+    tokio::time::sleep(Duration::from_secs(400)).await;
+    assert_eq!(node_of(&rig, "p").await, None);
+    assert_eq!(node_of(&rig, "q").await, None);
+    drop(rig.pods().delete("p", &now).await.unwrap());
+    rig.until("bound", async || node_of(&rig, "q").await.is_some())
+        .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_that_shrinks_makes_room() {
+    let rig = start().await;
+    add_node(&rig, node("n", "1")).await;
+    rig.create(&rig.pods(), pod("large", "800m")).await;
+    rig.until("bound", async || node_of(&rig, "large").await.is_some())
+        .await;
+    rig.create(&rig.pods(), pod("waits", "500m")).await;
+    rig.until("refused", async || {
+        scheduled(&rig, "waits").await.0 == "False"
+    })
+    .await;
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    let smaller = json!({"spec": {"containers": [
+        {"name": "c", "resources": {"requests": {"cpu": "300m"}}}]}});
+    let (params, smaller) = (PatchParams::default(), Patch::Strategic(&smaller));
+    let pods = rig.pods();
+    drop(
+        pods.patch_subresource("resize", "large", &params, &smaller)
+            .await
+            .unwrap(),
+    );
+    let took = rig
+        .until("bound", async || node_of(&rig, "waits").await.is_some())
+        .await;
+    assert!(took < Duration::from_secs(15), "{took:?}");
+}

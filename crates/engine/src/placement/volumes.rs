@@ -52,6 +52,15 @@ pub struct ClaimFacts {
     pub block: bool,
     /// Volumes it may be bound to.
     pub selector: Option<LabelSelector>,
+    /// The node that was chosen for it while it has no volume: a pod's, which others follow.
+    pub selected_node: Option<String>,
+}
+
+impl ClaimFacts {
+    /// Whether a single pod may use it.
+    fn is_exclusive(&self) -> bool {
+        self.access_modes.iter().any(|m| m == READ_WRITE_ONCE_POD)
+    }
 }
 
 /// A PersistentVolume.
@@ -161,25 +170,32 @@ impl Volumes {
         }
     }
 
-    /// A pod with these claims was placed.
+    /// A pod with these claims was placed. What it attaches is counted node by node; only the first
+    /// use of a claim for a single pod moves what fits elsewhere.
     pub(super) fn used(&mut self, namespace: &str, claims: &[String]) {
         for claim in claims {
             let key = (namespace.to_owned(), claim.clone());
-            *self.uses.entry(key).or_insert(0) += 1;
-            self.epoch += 1;
+            let exclusive = self.is_exclusive(&key);
+            let count = self.uses.entry(key).or_insert(0);
+            *count += 1;
+            self.epoch += u64::from(*count == 1 && exclusive);
         }
+    }
+
+    fn is_exclusive(&self, key: &ClaimKey) -> bool {
+        self.claims.get(key).is_some_and(ClaimFacts::is_exclusive)
     }
 
     /// A pod with these claims is gone.
     pub(super) fn unused(&mut self, namespace: &str, claims: &[String]) {
         for claim in claims {
             let key = (namespace.to_owned(), claim.clone());
-            self.epoch += 1;
             let left = self.uses.get_mut(&key).map(|count| {
                 *count = count.saturating_sub(1);
                 *count
             });
             if left == Some(0) {
+                self.epoch += u64::from(self.is_exclusive(&key));
                 self.uses.remove(&key);
             }
         }
@@ -204,8 +220,7 @@ impl Volumes {
             if claim.deleted {
                 return Err(Refusal::ClaimDeleted(name.clone()));
             }
-            let single = claim.access_modes.iter().any(|m| m == READ_WRITE_ONCE_POD);
-            if single && self.uses.contains_key(&key) {
+            if claim.is_exclusive() && self.uses.contains_key(&key) {
                 storage.in_use.push(key);
             }
             self.sort_in(claim, &mut storage)?;
@@ -379,8 +394,15 @@ impl Storage {
     /// Whether an open claim finds no volume here and none can be made.
     fn unmet(&self, node: &NodeState) -> bool {
         let mut taken = BTreeSet::new();
-        let with_class = self.matching.iter().zip(&self.classes);
-        for (matching, class) in with_class {
+        let open = self.open.iter().zip(&self.matching).zip(&self.classes);
+        for ((claim, matching), class) in open {
+            if let Some(selected) = &claim.selected_node {
+                if *selected != node.facts.name {
+                    return true;
+                }
+                // That it does was found out when it was selected.
+                continue;
+            }
             let found = matching
                 .iter()
                 .find(|v| !taken.contains(&v.name) && v.reaches(node));
@@ -408,5 +430,40 @@ impl ClassFacts {
         allowed
             && !self.provisioner.is_empty()
             && self.provisioner != "kubernetes.io/no-provisioner"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_claims_for_a_single_pod_are_judged_anew_when_used() {
+        let mut volumes = Volumes::default();
+        let claims = ["shared".to_owned(), "single".to_owned()];
+        for (claim, mode) in claims.iter().zip(["ReadWriteOnce", READ_WRITE_ONCE_POD]) {
+            volumes.set_claim(ClaimFacts {
+                key: ("n".into(), claim.clone()),
+                access_modes: vec![mode.into()],
+                ..ClaimFacts::default()
+            });
+        }
+        let moves = |volumes: &mut Volumes, claim: &String| {
+            let claim = std::slice::from_ref(claim);
+            let mut seen = vec![volumes.epoch];
+            for change in [
+                Volumes::used,
+                Volumes::used,
+                Volumes::unused,
+                Volumes::unused,
+            ] {
+                change(volumes, "n", claim);
+                seen.push(volumes.epoch);
+            }
+            let steps: Vec<u64> = seen.windows(2).map(|pair| pair[1] - pair[0]).collect();
+            steps
+        };
+        assert_eq!(moves(&mut volumes, &claims[0]), [0, 0, 0, 0]);
+        assert_eq!(moves(&mut volumes, &claims[1]), [1, 0, 0, 1]);
     }
 }

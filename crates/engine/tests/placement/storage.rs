@@ -275,3 +275,20 @@ fn a_node_attaches_only_so_many_volumes_of_a_driver() {
     snapshot.displace("default", "one");
     assert_eq!(fitting(&mut snapshot, &mounting(&["x"])), set(&["a", "b"]));
 }
+
+#[test]
+fn others_follow_to_the_node_a_claim_was_given() {
+    let mut snapshot = world();
+    let wanted = mounting(&["data"]);
+    for class in ["late", "local"] {
+        snapshot.set_volume(volume("va", Some("a")));
+        snapshot.set_volume(volume("vb", Some("b")));
+        snapshot.set_claim(claim("data", class));
+        assert_eq!(fitting(&mut snapshot, &wanted), set(&["a", "b"]));
+        snapshot.set_claim(ClaimFacts {
+            selected_node: Some("b".into()),
+            ..claim("data", class)
+        });
+        assert_eq!(fitting(&mut snapshot, &wanted), set(&["b"]));
+    }
+}

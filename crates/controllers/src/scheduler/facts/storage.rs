@@ -1,6 +1,7 @@
 //! Facts of claims, volumes and storage classes.
 
 use crate::pods::{ClaimView, ClassView, VolumeView};
+use crate::scheduler::volumes::SELECTED_NODE;
 use plimsoll_engine::placement::{
     ClaimFacts, ClaimPhase, ClassFacts, NodeTerm, Operator, Requirement, VolumeFacts,
 };
@@ -25,6 +26,7 @@ pub(in super::super) fn of_claim(claim: &ClaimView) -> ClaimFacts {
             .collect(),
         block: claim.is_block,
         selector: claim.selector.as_ref().map(super::selector),
+        selected_node: claim.meta.annotation(SELECTED_NODE).map(str::to_owned),
     }
 }
 
