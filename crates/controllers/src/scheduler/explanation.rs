@@ -2,10 +2,16 @@
 //! be asked of any cluster.
 
 use super::facts;
-use crate::pods::{BudgetView, ClaimView, ClassView, NamespaceView, NodeView, PodView, VolumeView};
+use super::surroundings::{like, limits};
+use crate::pods::{
+    BudgetView, ClaimView, ClassView, NamespaceView, NodeView, PodView, ReplicaSetView,
+    ReplicationControllerView, Selector, ServiceView, StatefulSetView, VolumeView,
+};
+use crate::runtime::{Cached, Full};
+use k8s_openapi::api::storage::v1::CSINode;
 use plimsoll_engine::placement::{
-    self as engine, BudgetFacts, Choice, Decision, Failure, PodFacts, Preemption, ScoreSheet,
-    Snapshot, decide, preempt,
+    self as engine, BudgetFacts, Choice, Decision, Failure, LabelSelector, PodFacts, PodSpec,
+    Preemption, ScoreSheet, Snapshot, decide, preempt,
 };
 use serde::Serialize;
 use std::cmp::Reverse;
@@ -29,6 +35,73 @@ pub struct Lists {
     pub classes: Vec<ClassView>,
     /// Disruption budgets.
     pub budgets: Vec<BudgetView>,
+    /// Services.
+    pub services: Vec<ServiceView>,
+    /// ReplicaSets.
+    pub replica_sets: Vec<ReplicaSetView>,
+    /// StatefulSets.
+    pub stateful_sets: Vec<StatefulSetView>,
+    /// ReplicationControllers.
+    pub replication_controllers: Vec<ReplicationControllerView>,
+    /// What nodes' CSI drivers can do.
+    pub csi_nodes: Vec<Full<CSINode>>,
+    /// The lists that could not be read, by their plural names.
+    pub unread: Vec<String>,
+}
+
+/// Without all of these, nothing can be said about a pod's volumes.
+const STORAGE: [&str; 3] = [
+    "persistentvolumeclaims",
+    "persistentvolumes",
+    "storageclasses",
+];
+
+impl Lists {
+    fn knows_storage(&self) -> bool {
+        let unread = |name: &String| STORAGE.contains(&name.as_str());
+        !self.unread.iter().any(unread)
+    }
+
+    /// What the pod asks for, as the scheduler has it.
+    fn spec_of(&self, pod: &PodView) -> PodSpec {
+        let own = pod.placement.topology_spread_constraints.as_ref();
+        let default = own.is_none().then(|| self.default_spread(pod));
+        let mut spec = facts::spec_of(pod, default.flatten());
+        if !self.knows_storage() {
+            spec.claims.clear();
+        }
+        spec
+    }
+
+    fn default_spread(&self, pod: &PodView) -> Option<LabelSelector> {
+        let namespace = pod.meta.namespace();
+        let services = self.services.iter();
+        let services = services.filter(|service| service.meta.namespace() == namespace);
+        let owner = pod.meta.controller();
+        let owner = owner.and_then(|owner| match &*owner.kind {
+            "ReplicaSet" => find(&self.replica_sets, (namespace, &owner.name))?
+                .selector
+                .as_ref(),
+            "StatefulSet" => find(&self.stateful_sets, (namespace, &owner.name))?
+                .selector
+                .as_ref(),
+            "ReplicationController" => {
+                let found = find(&self.replication_controllers, (namespace, &owner.name))?;
+                found.0.selector.as_ref()
+            }
+            _ => None,
+        });
+        like(
+            pod,
+            services,
+            owner.map(|own: &Selector| facts::selector(own)),
+        )
+    }
+}
+
+fn find<'a, V: Cached>(list: &'a [V], (namespace, name): (&str, &str)) -> Option<&'a V> {
+    let mut list = list.iter();
+    list.find(|one| one.meta().namespace() == namespace && one.meta().name() == name)
 }
 
 /// Where a pod stands.
@@ -108,6 +181,9 @@ pub struct Explanation {
     /// What preemption could do, if anything.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub preemption: Option<Room>,
+    /// What could not be read and is left out, by plural names.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unread: Vec<String>,
 }
 
 /// Explains one pod; `None` if it is not in the lists.
@@ -129,6 +205,7 @@ pub fn explain(lists: &Lists, namespace: &str, name: &str) -> Option<Explanation
         fitting: Vec::new(),
         obstacles: Vec::new(),
         preemption: None,
+        unread: lists.unread.clone(),
     };
     if let Some(summary) = settled(pod, standing) {
         explanation.summary = summary;
@@ -137,7 +214,7 @@ pub fn explain(lists: &Lists, namespace: &str, name: &str) -> Option<Explanation
     let mut snapshot = snapshot(lists);
     // As if it were not there: what would be decided now?
     snapshot.displace(namespace, name);
-    let wanted = facts::of_pod(pod, Arc::new(facts::spec_of(pod, None)));
+    let wanted = facts::of_pod(pod, Arc::new(lists.spec_of(pod)));
     report(&mut explanation, engine::explain(&mut snapshot, &wanted));
     match decide(&mut snapshot, &wanted, 0) {
         Decision::Fits(choice) => {
@@ -206,7 +283,9 @@ fn snapshot(lists: &Lists) -> Snapshot {
     let claims = lists.claims.iter().map(facts::of_claim);
     claims.for_each(|claim| snapshot.set_claim(claim));
     for node in &lists.nodes {
-        snapshot.set_node(facts::of_node(node, BTreeMap::new()));
+        let csi = find(&lists.csi_nodes, ("", node.meta.name()));
+        let limits = csi.map(limits).unwrap_or_default();
+        snapshot.set_node(facts::of_node(node, limits));
     }
     for pod in lists.pods.iter().filter(|pod| !pod.phase.is_terminal()) {
         let placement = (&pod.node, &pod.placement.nominated_node);

@@ -100,6 +100,57 @@ fn a_pod_with_a_node_hears_what_would_be_decided_now() {
 }
 
 #[test]
+fn what_could_not_be_read_is_not_judged() {
+    let nodes = vec![node("a", "1", &json!({}))];
+    let claim = json!({"volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": "data"}}]});
+    let mut lists = lists(nodes, vec![pod("p", "500m", &claim)]);
+    let told = explain(&lists, "default", "p").unwrap();
+    assert!(told.summary.contains("not found"), "{}", told.summary);
+    lists.unread = vec!["persistentvolumeclaims".into()];
+    let told = explain(&lists, "default", "p").unwrap();
+    assert!(
+        told.summary.starts_with("it fits on 1 of 1"),
+        "{}",
+        told.summary
+    );
+    assert_eq!(told.unread, ["persistentvolumeclaims"]);
+}
+
+#[test]
+fn replicas_are_spread_as_by_the_scheduler() {
+    let zoned = |name: &str| -> NodeView {
+        view(
+            json!({"metadata": {"name": name, "labels": {"kubernetes.io/hostname": name}},
+            "status": {"allocatable": {"cpu": "1000", "memory": "8Ti", "pods": "10"}}}),
+        )
+    };
+    let replica = |name: &str, node: Option<&str>| -> PodView {
+        view(
+            json!({"metadata": {"name": name, "namespace": "default", "labels": {"app": "db"},
+            "ownerReferences": [{"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "db",
+                "uid": "u", "controller": true}]},
+            "spec": {"nodeName": node, "containers": [{"name": "c", "image": "i"}]}}),
+        )
+    };
+    let pods = vec![
+        replica("db-0", Some("a")),
+        replica("db-1", Some("a")),
+        replica("db-2", None),
+    ];
+    let spread = |lists: &Lists| {
+        let told = explain(lists, "default", "db-2").unwrap();
+        told.fitting[0].scores.pod_topology_spread - told.fitting[1].scores.pod_topology_spread
+    };
+    let mut lists = lists(vec![zoned("a"), zoned("b")], pods);
+    assert_eq!(spread(&lists), 0);
+    lists.stateful_sets = vec![view(
+        json!({"metadata": {"name": "db", "namespace": "default"},
+        "spec": {"selector": {"matchLabels": {"app": "db"}}}}),
+    )];
+    assert!(spread(&lists) > 0);
+}
+
+#[test]
 fn pods_for_which_no_node_is_looked_for_say_so() {
     let gated = json!({"schedulingGates": [{"name": "example.com/a"}, {"name": "example.com/b"}]});
     let pods = vec![

@@ -1,10 +1,11 @@
 //! What others say about a pod (its Services, its controller) and about a node (its CSI drivers).
 
 use super::{CsiNode, Scheduler, facts};
-use crate::pods::{PodView, label_key};
+use crate::pods::{PodView, ServiceView, label_key};
 use crate::runtime::Change;
-use plimsoll_engine::placement::{LabelSelector, PodSpec};
+use plimsoll_engine::placement::{LabelSelector, PodSpec, Requirement};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 impl Scheduler {
     /// What the pod asks for.
@@ -15,50 +16,47 @@ impl Scheduler {
         facts::spec_of(pod, default.flatten())
     }
 
-    /// Selects the pod's like: what all its Services and its ReplicaSet select.
+    /// Selects the pod's like: what all its Services and its controller select.
     fn default_spread(&self, pod: &PodView) -> Option<LabelSelector> {
         let namespace = pod.meta.namespace();
-        let mut selector = LabelSelector::default();
-        let mut found = false;
-        for (key, value) in &pod.meta.labels {
-            let services = self
-                .services_by_label
-                .get(&label_key(namespace, key, value));
-            let selectors = services
-                .iter()
-                .filter_map(|service| service.selector.as_ref());
-            for own in selectors.filter(|selector| selector.matches(&pod.meta.labels)) {
-                found = true;
-                selector
-                    .requirements
-                    .extend(facts::selector(own).requirements);
+        let labels = pod.meta.labels.iter();
+        let services: Vec<Arc<ServiceView>> = labels
+            .flat_map(|(key, value)| {
+                let key = label_key(namespace, key, value);
+                self.services_by_label.get(&key)
+            })
+            .collect();
+        like(
+            pod,
+            services.iter().map(|service| &**service),
+            self.selector_of_owner(pod),
+        )
+    }
+
+    fn selector_of_owner(&self, pod: &PodView) -> Option<LabelSelector> {
+        let owner = pod.meta.controller()?;
+        let (namespace, name, caches) = (pod.meta.namespace(), &*owner.name, &self.caches);
+        match &*owner.kind {
+            "ReplicaSet" => {
+                let set = caches.replica_sets.find(namespace, name)?;
+                set.selector.as_ref().map(facts::selector)
             }
+            "StatefulSet" => {
+                let set = caches.stateful_sets.find(namespace, name)?;
+                set.selector.as_ref().map(facts::selector)
+            }
+            "ReplicationController" => {
+                let controller = caches.replication_controllers.find(namespace, name)?;
+                controller.0.selector.as_ref().map(facts::selector)
+            }
+            _ => None,
         }
-        let owner = pod.meta.controller();
-        let owner = owner.filter(|owner| &*owner.kind == "ReplicaSet");
-        let set = owner.and_then(|owner| self.caches.replica_sets.find(namespace, &owner.name));
-        if let Some(own) = set.as_ref().and_then(|set| set.selector.as_ref()) {
-            found = true;
-            selector
-                .requirements
-                .extend(facts::selector(own).requirements);
-        }
-        selector.requirements.sort();
-        selector.requirements.dedup();
-        found.then_some(selector)
     }
 
     /// How many volumes of each driver can be attached to a node.
     pub(super) fn volume_limits(&self, node: &str) -> BTreeMap<String, usize> {
-        let Some(known) = self.csi_nodes.find("", node) else {
-            return BTreeMap::new();
-        };
-        let drivers = known.object.spec.drivers.iter();
-        let limits = drivers.filter_map(|driver| {
-            let count = driver.allocatable.as_ref()?.count?;
-            Some((driver.name.clone(), usize::try_from(count).unwrap_or(0)))
-        });
-        limits.collect()
+        let known = self.csi_nodes.find("", node);
+        known.map(|known| limits(&known)).unwrap_or_default()
     }
 
     /// What can be attached to a node changed.
@@ -71,4 +69,33 @@ impl Scheduler {
             });
         }
     }
+}
+
+/// Selects a pod's like: what those of the Services that select it and its controller select.
+pub(super) fn like<'a>(
+    pod: &PodView,
+    services: impl Iterator<Item = &'a ServiceView>,
+    owner: Option<LabelSelector>,
+) -> Option<LabelSelector> {
+    let selectors = services.filter_map(|service| service.selector.as_ref());
+    let own = selectors.filter(|selector| selector.matches(&pod.meta.labels));
+    let all: Vec<LabelSelector> = own.map(facts::selector).chain(owner).collect();
+    if all.is_empty() {
+        return None;
+    }
+    let requirements = all.into_iter().flat_map(|selector| selector.requirements);
+    let mut requirements: Vec<Requirement> = requirements.collect();
+    requirements.sort();
+    requirements.dedup();
+    Some(LabelSelector { requirements })
+}
+
+/// How many volumes of each driver can be attached.
+pub(super) fn limits(node: &CsiNode) -> BTreeMap<String, usize> {
+    let drivers = node.object.spec.drivers.iter();
+    let limits = drivers.filter_map(|driver| {
+        let count = driver.allocatable.as_ref()?.count?;
+        Some((driver.name.clone(), usize::try_from(count).unwrap_or(0)))
+    });
+    limits.collect()
 }

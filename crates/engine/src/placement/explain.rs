@@ -114,6 +114,9 @@ pub struct Shortage {
     pub capacity: String,
     /// What has to become free.
     pub missing: String,
+    /// What is kept for pods for which room is being made here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reserved: Option<String>,
 }
 
 impl std::fmt::Display for Remedy {
@@ -122,11 +125,17 @@ impl std::fmt::Display for Remedy {
             Self::Uncordon => f.write_str("uncordon the node"),
             Self::Tolerate(taints) => write!(f, "tolerate {}", taints.join(", ")),
             Self::Label(labels) => write!(f, "the node lacks {}", labels.join(", ")),
-            Self::Free(s) => write!(
-                f,
-                "free {} of {}: {} wanted, {} of {} free",
-                s.missing, s.resource, s.wanted, s.free, s.capacity
-            ),
+            Self::Free(s) => {
+                write!(
+                    f,
+                    "free {} of {}: {} wanted, {} of {} free",
+                    s.missing, s.resource, s.wanted, s.free, s.capacity
+                )?;
+                match &s.reserved {
+                    Some(reserved) => write!(f, ", {reserved} reserved for pods that preempt here"),
+                    None => Ok(()),
+                }
+            }
             Self::LargerNode(s) => write!(
                 f,
                 "a larger node: {} of {} wanted, the node has {}",
@@ -249,7 +258,10 @@ impl Snapshot {
                 Remedy::Label(unmet(spec, node))
             }
             Refusal::SpreadLabelMissing => Remedy::Label(spread_keys_missing(spec, node)),
-            Refusal::PortTaken => Remedy::FreePorts(taken(spec, node)),
+            Refusal::PortTaken => {
+                let awaited = node.with_nominated(spec.priority);
+                Remedy::FreePorts(taken(spec, awaited.as_ref().unwrap_or(node)))
+            }
             Refusal::TooManyPods => Remedy::FreePlace(node.facts.max_pods),
             Refusal::Insufficient(resource) => shortage(resource, spec, node),
             Refusal::NearAvoidedPods => Remedy::Move(in_the_way(spec, node, Side::Incoming)),
@@ -350,7 +362,12 @@ fn taken(spec: &PodSpec, node: &NodeState) -> Vec<String> {
 fn shortage(resource: &str, spec: &PodSpec, node: &NodeState) -> Remedy {
     let wanted = spec.requests.amount(resource);
     let capacity = node.facts.allocatable.amount(resource);
-    let free = capacity.saturating_sub(node.used.amount(resource)).max(0);
+    // Room that is kept for a pod at least as important counts as used.
+    let awaited = node.with_nominated(spec.priority);
+    let used = |node: &NodeState| node.used.amount(resource);
+    let taken = used(awaited.as_ref().unwrap_or(node));
+    let free = capacity.saturating_sub(taken).max(0);
+    let reserved = taken.saturating_sub(used(node));
     let text = |amount: i64| match resource {
         "cpu" => Quantity::from_milli(amount).to_string(),
         "memory" | "ephemeral-storage" => Quantity::from_bytes(amount).to_string(),
@@ -362,6 +379,7 @@ fn shortage(resource: &str, spec: &PodSpec, node: &NodeState) -> Remedy {
         free: text(free),
         capacity: text(capacity),
         missing: text(wanted.saturating_sub(free)),
+        reserved: (reserved > 0).then(|| text(reserved)),
     };
     if wanted > capacity {
         Remedy::LargerNode(shortage)

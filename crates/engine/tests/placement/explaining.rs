@@ -42,6 +42,11 @@ type Arrange = fn(&mut Snapshot, &mut PodSpec);
 }, &["node(s) didn't satisfy existing pods anti-affinity rules: without default/shy-0"])]
 #[case::lonely(|_: &mut Snapshot, p: &mut PodSpec| p.pod_affinity = required(vec![term("db", ZONE)]),
     &["node(s) didn't match pod affinity rules: no such pod runs in the same topology.kubernetes.io/zone"])]
+#[case::room_for_another(|s: &mut Snapshot, p: &mut PodSpec| {
+    s.place("a", pod("leaving", spec(400)));
+    s.nominate("a", pod("urgent", PodSpec { priority: 10, ..spec(600) }));
+    p.requests = Resources::of(500, 0);
+}, &["Insufficient cpu: free 500m of cpu: 500m wanted, 0 of 1 free, 600m reserved for pods that preempt here"])]
 #[case::everything_at_once(|s: &mut Snapshot, p: &mut PodSpec| {
     s.set_node(NodeFacts { unschedulable: true, ..node("a", "", 1000) });
     p.requests.cpu_milli = 2000;

@@ -46,15 +46,43 @@ pub(super) async fn run(
 async fn lists(cluster: &Cluster) -> anyhow::Result<Lists> {
     let nodes = list::<NodeView>(cluster, "/api/v1/nodes").await;
     let pods = list::<PodView>(cluster, "/api/v1/pods").await;
+    let mut rest = Rest {
+        cluster,
+        unread: Vec::new(),
+    };
     Ok(Lists {
         nodes: nodes.map_err(|error| cluster.told(error))?,
         pods: pods.map_err(|error| cluster.told(error))?,
-        namespaces: some(cluster, "/api/v1/namespaces").await,
-        claims: some(cluster, "/api/v1/persistentvolumeclaims").await,
-        volumes: some(cluster, "/api/v1/persistentvolumes").await,
-        classes: some(cluster, "/apis/storage.k8s.io/v1/storageclasses").await,
-        budgets: some(cluster, "/apis/policy/v1/poddisruptionbudgets").await,
+        namespaces: rest.list("/api/v1/namespaces").await,
+        claims: rest.list("/api/v1/persistentvolumeclaims").await,
+        volumes: rest.list("/api/v1/persistentvolumes").await,
+        classes: rest.list("/apis/storage.k8s.io/v1/storageclasses").await,
+        budgets: rest.list("/apis/policy/v1/poddisruptionbudgets").await,
+        services: rest.list("/api/v1/services").await,
+        replica_sets: rest.list("/apis/apps/v1/replicasets").await,
+        stateful_sets: rest.list("/apis/apps/v1/statefulsets").await,
+        replication_controllers: rest.list("/api/v1/replicationcontrollers").await,
+        csi_nodes: rest.list("/apis/storage.k8s.io/v1/csinodes").await,
+        unread: rest.unread,
     })
+}
+
+/// What may be left out.
+struct Rest<'a> {
+    cluster: &'a Cluster,
+    unread: Vec<String>,
+}
+
+impl Rest<'_> {
+    /// What can be read; what cannot is noted.
+    async fn list<V: Cached>(&mut self, path: &str) -> Vec<V> {
+        let read = list(self.cluster, path).await;
+        if read.is_err() {
+            let plural = path.rsplit('/').next().unwrap_or_default();
+            self.unread.push(plural.to_owned());
+        }
+        read.unwrap_or_default()
+    }
 }
 
 #[derive(Deserialize)]
@@ -67,11 +95,6 @@ async fn list<V: Cached>(cluster: &Cluster, path: &str) -> Result<Vec<V>, kube::
     let request = request.map_err(kube::Error::HttpError)?;
     let list: Items<V::Wire> = cluster.send(request).await?;
     Ok(list.items.into_iter().map(V::from_wire).collect())
-}
-
-/// What can be read.
-async fn some<V: Cached>(cluster: &Cluster, path: &str) -> Vec<V> {
-    list(cluster, path).await.unwrap_or_default()
 }
 
 /// The explanation as people read it.
@@ -93,6 +116,10 @@ fn text(explanation: &Explanation) -> Vec<String> {
     }
     if let Some(node) = &explanation.nominated_node {
         lines.push(format!("  room is being made on {node}"));
+    }
+    if !explanation.unread.is_empty() {
+        let unread = explanation.unread.join(", ");
+        lines.push(format!("  could not read {unread}: not considered"));
     }
     lines
 }
@@ -183,6 +210,7 @@ mod tests {
                 violations: 0,
                 candidates: 6,
             }),
+            unread: vec!["storageclasses".into()],
         }
     }
 
@@ -197,6 +225,7 @@ mod tests {
                 "  preemption: a could be cleared of default/low (priority 0), the least harmful of \
                  6 nodes",
                 "  room is being made on a",
+                "  could not read storageclasses: not considered",
             ]
         );
     }
