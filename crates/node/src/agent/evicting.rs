@@ -31,6 +31,7 @@ impl Agents {
             return;
         };
         let mut disk = None;
+        let mut short_of_disk = Vec::new();
         for node in self.nodes() {
             let used = read.nodes.get(&node.name).map_or(0, |n| n.memory_bytes);
             let memory = Reading::memory(&thresholds, node.spec.memory_bytes, used);
@@ -39,10 +40,16 @@ impl Agents {
             let readings = [Some(memory), on_disk.flatten()];
             for reading in readings.into_iter().flatten() {
                 self.observe(&node, reading, (&thresholds, now));
-                if reading.available < reading.threshold {
-                    self.evict_one(&node, reading, read);
+                match reading.signal {
+                    _ if reading.available >= reading.threshold => {}
+                    Signal::Memory => self.evict_one(&[Arc::clone(&node)], reading, read),
+                    Signal::Disk => short_of_disk.push(Arc::clone(&node)),
                 }
             }
+        }
+        // All nodes share one disk: one pod of one of them is enough.
+        if let Some(Some(reading)) = disk {
+            self.evict_one(&short_of_disk, reading, read);
         }
     }
 
@@ -83,22 +90,24 @@ impl Agents {
         ));
     }
 
-    fn evict_one(&self, node: &Node, reading: Reading, read: &RuntimeCounters) {
-        let entries = self.shared.board.of_node(&node.name);
-        let mut pressure = node.pressure.lock();
-        let present = |uid: &str| {
-            entries
-                .iter()
-                .any(|(_, entry)| *entry.uid == *uid && !is_over(entry))
-        };
-        if pressure.leaving.as_deref().is_some_and(present) {
-            return;
+    /// Tells one pod of these nodes to go, unless one that was told before is still there.
+    fn evict_one(&self, nodes: &[Arc<Node>], reading: Reading, read: &RuntimeCounters) {
+        let (mut places, mut candidates) = (Vec::new(), Vec::new());
+        for node in nodes {
+            let mut entries = self.shared.board.of_node(&node.name);
+            entries.retain(|(_, entry)| !is_over(entry));
+            let leaving = node.pressure.lock().leaving.clone();
+            let present = |uid: &str| entries.iter().any(|(_, entry)| *entry.uid == *uid);
+            if leaving.as_deref().is_some_and(present) {
+                return;
+            }
+            for (name, entry) in &entries {
+                if let Some(candidate) = self.candidate(name, entry, (reading.signal, read)) {
+                    places.push(node);
+                    candidates.push(candidate);
+                }
+            }
         }
-        let candidates: Vec<Candidate> = entries
-            .iter()
-            .filter(|(_, entry)| !is_over(entry))
-            .filter_map(|(name, entry)| self.candidate(name, entry, read))
-            .collect();
         let Some(chosen) = choose(reading.signal, &candidates) else {
             return;
         };
@@ -109,8 +118,9 @@ impl Agents {
         };
         let roster = self.roster.lock();
         let task = roster.tasks.values().find(|task| task.uid == chosen.uid);
-        if let Some(task) = task {
-            pressure.leaving = Some(chosen.uid.clone());
+        let place = candidates.iter().zip(&places).find(|(c, _)| *c == chosen);
+        if let (Some(task), Some((_, node))) = (task, place) {
+            node.pressure.lock().leaving = Some(chosen.uid.clone());
             task.outbox.send(Message::Evict(failure));
         }
     }
@@ -119,14 +129,18 @@ impl Agents {
         &self,
         name: &PodName,
         entry: &PodEntry,
-        read: &RuntimeCounters,
+        (signal, read): (Signal, &RuntimeCounters),
     ) -> Option<Candidate> {
         let key = (name.0.to_string(), name.1.to_string());
         let pod = self.roster.lock().pods.get(&key).map(Arc::clone)?;
         if pod.metadata.deletion_timestamp.is_some() || *entry.uid != *pod.metadata.uid {
             return None;
         }
-        let used = usage(entry, read);
+        let used = match signal {
+            Signal::Memory => usage(entry, read),
+            // Nobody counts what each pod has on the disk: importance and class decide.
+            Signal::Disk => BTreeMap::new(),
+        };
         let containers = pod.containers().filter_map(|(_, container)| {
             let used = used.get(&*container.name)?;
             let promised = Amounts::of(&container.resources.requests).memory_bytes;
