@@ -54,11 +54,22 @@ pub(crate) async fn show(shared: Arc<Shared>, node: Arc<Node>) {
 
 async fn write_status(shared: &Shared, node: &Node) {
     let path = format!("/api/v1/nodes/{}/status", node.name);
-    let body = json!({ "status": status(shared, node) });
-    while let Err(error) = shared.cluster.merge(&path, &body).await {
-        tracing::debug!(node = %node.name, error = ?error, "node status not written");
-        tokio::time::sleep(Duration::from_secs(1)).await;
-    }
+    let write = async {
+        loop {
+            // As it is now, not as it was when the first attempt failed.
+            let body = json!({ "status": status(shared, node) });
+            match shared.cluster.merge(&path, &body).await {
+                Ok(_) => return,
+                // Whoever makes the Node object anew writes its status, too.
+                Err(error) if error.code() == Some(404) => return,
+                Err(error) => {
+                    tracing::debug!(node = %node.name, error = ?error, "node status not written");
+                }
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    };
+    node.stop.run_until_cancelled(write).await;
 }
 
 async fn try_register(shared: &Shared, node: &Node) -> Result<(), super::ClusterError> {
