@@ -215,3 +215,22 @@ async fn the_end_of_the_runtime_ends_every_container() {
     host.runtime.shutdown().await;
     assert_eq!(end(&mut started).await.code, 137);
 }
+
+#[tokio::test]
+async fn a_command_on_a_leash_ends_with_all_it_started() {
+    let Some(host) = best().await else {
+        return;
+    };
+    host.runtime.create_sandbox(sandbox(9)).await.unwrap();
+    let spec = container(9, host.directory.path(), &["sleep", "1000"]);
+    let id = host.runtime.start(spec).await.unwrap().container_id;
+    let command = ["sh", "-c", "echo up; sleep 777; true"].map(String::from);
+    let started = host.runtime.exec_leashed(&id, command.to_vec()).await;
+    let (mut session, leash) = started.unwrap();
+    see(&mut session, |text| text.contains("up")).await;
+    drop(leash);
+    // The pipes close only when the shell's child is gone, too.
+    let (_, code) = drain(session).await;
+    assert_eq!(code, 137);
+    host.runtime.shutdown().await;
+}

@@ -355,8 +355,14 @@ impl State {
             .filter(|task| !task.ended)
             .ok_or(Refusal::NotRunning(number))?;
         let signal = Signal::try_from(signal).doing(|| format!("signal {signal}"))?;
-        // The first process of a pid namespace takes all others with it.
-        kill(Pid::from_raw(task.pid), signal).doing(|| format!("send {signal}"))?;
+        // The first process of a pid namespace takes all others with it; a command in a container
+        // leads a session of its own.
+        let whom = if task.container == number {
+            task.pid
+        } else {
+            -task.pid
+        };
+        kill(Pid::from_raw(whom), signal).doing(|| format!("send {signal}"))?;
         if task.account.stopped() && signal != Signal::SIGSTOP {
             let _gone = kill(Pid::from_raw(task.pid), Signal::SIGCONT);
         }

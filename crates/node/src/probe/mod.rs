@@ -157,8 +157,9 @@ async fn resolve(host: &str) -> Result<IpAddr, String> {
 
 async fn exec(target: &Target<'_>, action: &core::ExecAction) -> Result<(), String> {
     let command = action.command.clone().unwrap_or_default();
-    let session = target.runtime.exec(target.id, command, false, false).await;
-    let mut session = session.map_err(|e| e.to_string())?;
+    // Whoever loses patience drops this, and the command ends.
+    let started = target.runtime.exec_leashed(target.id, command).await;
+    let (mut session, leash) = started.map_err(|e| e.to_string())?;
     let mut text = Vec::new();
     while let Some(output) = session.output.recv().await {
         let (Output::Stdout(bytes) | Output::Stderr(bytes)) = output;
@@ -166,7 +167,9 @@ async fn exec(target: &Target<'_>, action: &core::ExecAction) -> Result<(), Stri
             text.extend_from_slice(&bytes);
         }
     }
-    match session.exit.await {
+    let code = session.exit.await;
+    leash.release();
+    match code {
         Ok(0) => Ok(()),
         Ok(_) | Err(_) => Err(String::from_utf8_lossy(&text).into_owned()),
     }

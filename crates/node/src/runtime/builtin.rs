@@ -3,8 +3,8 @@
 use super::session::{Ends, Live, open_logs};
 use super::streams::AtEnd;
 use super::{
-    ContainerSpec, Limits, Network, NodeSlice, Runtime, RuntimeCounters, RuntimeError, SandboxSpec,
-    Started,
+    ContainerSpec, Leash, Limits, Network, NodeSlice, Runtime, RuntimeCounters, RuntimeError,
+    SandboxSpec, Started,
 };
 use crate::images;
 use crate::launcher::{
@@ -13,7 +13,7 @@ use crate::launcher::{
 };
 use async_trait::async_trait;
 use parking_lot::Mutex;
-use plimsoll_api::node::Session;
+use plimsoll_api::node::{Output, Session};
 use plimsoll_clock::Clock;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -23,6 +23,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
+use tokio::sync::mpsc;
 
 const NAME: &str = "plimsoll";
 
@@ -126,6 +127,34 @@ async fn ask(
         Refusal::MemoryInUse { limit, used } => RuntimeError::ResizeDeferred { limit, used },
     })?;
     Ok((answer, fds))
+}
+
+impl BuiltIn {
+    /// Runs a command in a container.
+    async fn run_inside(
+        &self,
+        container_id: &str,
+        process: Running,
+        argv: Vec<String>,
+        stdio: Stdio,
+    ) -> Result<(Live, mpsc::Receiver<Output>), RuntimeError> {
+        let Running { task, exit } = process;
+        let order = ExecOrder {
+            task,
+            container: self
+                .find(container_id)
+                .inspect_err(|_| self.launcher.forget_process(task))?
+                .task,
+            argv,
+            stdio,
+        };
+        let result = named(self.order(Order::Exec(order)).await, container_id);
+        let fds = result.inspect_err(|_| self.launcher.forget_process(task))?;
+        let lost = |why: &str| RuntimeError::Launcher(format!("exec in {container_id}: {why}"));
+        let ends = Ends::sort(fds).ok_or_else(|| lost("its streams are missing"))?;
+        let logs = super::session::Logs::default();
+        Live::start(ends, exit, logs).map_err(|error| lost(&error.to_string()))
+    }
 }
 
 #[async_trait]
@@ -266,22 +295,29 @@ impl Runtime for BuiltIn {
         tty: bool,
         stdin: bool,
     ) -> Result<Session, RuntimeError> {
-        let container = self.find(container_id)?.task;
-        let Running { task, exit } = self.launcher.expect_process();
-        let order = ExecOrder {
-            task,
-            container,
-            argv: command,
-            stdio: stdio(tty, stdin),
-        };
-        let result = named(self.order(Order::Exec(order)).await, container_id);
-        let fds = result.inspect_err(|_| self.launcher.forget_process(task))?;
-        let lost = |why: &str| RuntimeError::Launcher(format!("exec in {container_id}: {why}"));
-        let ends = Ends::sort(fds).ok_or_else(|| lost("its streams are missing"))?;
-        let logs = super::session::Logs::default();
-        let (live, output) =
-            Live::start(ends, exit, logs).map_err(|error| lost(&error.to_string()))?;
+        let process = self.launcher.expect_process();
+        let (live, output) = self
+            .run_inside(container_id, process, command, stdio(tty, stdin))
+            .await?;
         Ok(live.session(output, stdin, AtEnd::Close))
+    }
+
+    async fn exec_leashed(
+        &self,
+        container_id: &str,
+        command: Vec<String>,
+    ) -> Result<(Session, Leash), RuntimeError> {
+        let process = self.launcher.expect_process();
+        let (launcher, task) = (Arc::clone(&self.launcher), process.task);
+        // Before the start: nobody may be left to wait for the answer.
+        let leash = Leash::new(move || {
+            let signal = libc::SIGKILL;
+            tokio::spawn(async move { drop(launcher.ask(Order::Signal { task, signal }).await) });
+        });
+        let (live, output) = self
+            .run_inside(container_id, process, command, Stdio::Output)
+            .await?;
+        Ok((live.session(output, false, AtEnd::Close), leash))
     }
 
     async fn attach(&self, container_id: &str, stdin: bool) -> Result<Session, RuntimeError> {

@@ -6,12 +6,14 @@ pub mod builtin;
 pub mod choose;
 mod cri_log;
 mod guard;
+mod leash;
 mod plain;
 pub mod process;
 mod session;
 mod streams;
 
 use async_trait::async_trait;
+pub use leash::Leash;
 use plimsoll_api::node::Session;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -332,6 +334,17 @@ pub trait Runtime: Send + Sync + std::fmt::Debug {
         tty: bool,
         stdin: bool,
     ) -> Result<Session, RuntimeError>;
+
+    /// Runs a command of the node's own (a probe, a hook), which is killed together with what it
+    /// started when the leash is dropped before its end.
+    async fn exec_leashed(
+        &self,
+        container_id: &str,
+        command: Vec<String>,
+    ) -> Result<(Session, Leash), RuntimeError> {
+        let session = self.exec(container_id, command, false, false).await?;
+        Ok((session, Leash::loose()))
+    }
 
     /// Connects to the main process's stdin and live output.
     async fn attach(&self, container_id: &str, stdin: bool) -> Result<Session, RuntimeError>;

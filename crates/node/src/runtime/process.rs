@@ -6,12 +6,12 @@
 //! the stand-ins; this machine's own programs do not. Volumes are not mounted.
 
 use super::guard::Guard;
-use super::plain::{launch, stdio};
+use super::plain::{Streams, launch, stdio};
 use super::session::{Live, Logs, open_logs};
 use super::streams::AtEnd;
 use super::{
-    ContainerSpec, Counters, Limits, Network, NodeSlice, Runtime, RuntimeCounters, RuntimeError,
-    SandboxSpec, Started,
+    ContainerSpec, Counters, Leash, Limits, Network, NodeSlice, Runtime, RuntimeCounters,
+    RuntimeError, SandboxSpec, Started,
 };
 use crate::launcher::governor::{self, Account};
 use crate::{applet, images};
@@ -19,7 +19,7 @@ use async_trait::async_trait;
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 use parking_lot::Mutex;
-use plimsoll_api::node::Session;
+use plimsoll_api::node::{Output, Session};
 use plimsoll_clock::Clock;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -28,6 +28,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
 use tokio::process::Command;
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 const NAME: &str = "process";
@@ -212,6 +213,31 @@ async fn govern(state: Arc<Mutex<State>>) {
     }
 }
 
+impl Processes {
+    /// Runs a command in the environment of a container.
+    fn run_inside(
+        &self,
+        container_id: &str,
+        command: &[String],
+        tty: bool,
+        streams: Streams,
+    ) -> Result<(i32, Live, mpsc::Receiver<Output>), RuntimeError> {
+        let container = self.find(container_id)?;
+        let fail = |why: String| RuntimeError::Launcher(format!("exec in {container_id}: {why}"));
+        let command = self.command(command, &container.env, tty).map_err(fail)?;
+        let (pid, live, output) = launch(command, streams, Logs::default(), &Arc::default())
+            .map_err(|error| fail(error.to_string()))?;
+        self.guard.add(pid, live.exit.clone());
+        container.others.lock().insert(pid);
+        let (others, mut exit) = (container.others, live.exit.clone());
+        tokio::spawn(async move {
+            let _lost = exit.wait_for(Option::is_some).await.is_err();
+            others.lock().remove(&pid);
+        });
+        Ok((pid, live, output))
+    }
+}
+
 #[async_trait]
 impl Runtime for Processes {
     fn name(&self) -> &'static str {
@@ -348,20 +374,25 @@ impl Runtime for Processes {
         tty: bool,
         stdin: bool,
     ) -> Result<Session, RuntimeError> {
-        let container = self.find(container_id)?;
-        let fail = |why: String| RuntimeError::Launcher(format!("exec in {container_id}: {why}"));
-        let command = self.command(&command, &container.env, tty).map_err(fail)?;
-        let (pid, live, output) =
-            launch(command, stdio(tty, stdin), Logs::default(), &Arc::default())
-                .map_err(|error| fail(error.to_string()))?;
-        self.guard.add(pid, live.exit.clone());
-        container.others.lock().insert(pid);
-        let (others, mut exit) = (container.others, live.exit.clone());
-        tokio::spawn(async move {
-            let _lost = exit.wait_for(Option::is_some).await.is_err();
-            others.lock().remove(&pid);
-        });
+        let streams = stdio(tty, stdin);
+        let (_, live, output) = self.run_inside(container_id, &command, tty, streams)?;
         Ok(live.session(output, stdin, AtEnd::Close))
+    }
+
+    async fn exec_leashed(
+        &self,
+        container_id: &str,
+        command: Vec<String>,
+    ) -> Result<(Session, Leash), RuntimeError> {
+        let streams = stdio(false, false);
+        let (pid, live, output) = self.run_inside(container_id, &command, false, streams)?;
+        let exit = live.exit.clone();
+        let leash = Leash::new(move || {
+            if exit.borrow().is_none() {
+                let _gone = killpg(Pid::from_raw(pid), Signal::SIGKILL);
+            }
+        });
+        Ok((live.session(output, false, AtEnd::Close), leash))
     }
 
     async fn attach(&self, container_id: &str, stdin: bool) -> Result<Session, RuntimeError> {
