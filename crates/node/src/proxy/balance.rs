@@ -25,6 +25,8 @@ pub enum Via {
     /// Departs: all nodes stand behind one door here, so with `externalTrafficPolicy: Local` each
     /// endpoint is on the node that the connection arrived at.
     Outside,
+    /// The same through a load balancer's address, which may be meant for some clients only.
+    Balancer,
 }
 
 /// Where an endpoint is and for whom it is meant.

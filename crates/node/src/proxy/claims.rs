@@ -127,7 +127,7 @@ fn places(config: &Config, service: &Service, port: &ServicePort) -> Vec<(Place,
     let balanced = balanced.filter(|_| service.spec.kind == "LoadBalancer");
     places.extend(balanced.map(|ip| {
         let at = SocketAddr::new(ip, port.port);
-        (Place::Host(at), Via::Outside)
+        (Place::Host(at), Via::Balancer)
     }));
     let external = service.spec.external_ips.iter();
     for ip in external.filter_map(|ip| ip.parse().ok()) {

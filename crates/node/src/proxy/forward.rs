@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 /// An endpoint that does not answer within this is passed over.
 const CONNECT: Duration = Duration::from_secs(1);
 
-/// Listens until it is stopped; an address that is still taken is tried again.
+/// Listens until it is stopped; what may pass is tried again.
 pub(super) async fn serve(route: Arc<Route>, stop: CancellationToken) {
     let listen = async {
         let mut pause = Duration::from_millis(20);
@@ -26,11 +26,11 @@ pub(super) async fn serve(route: Arc<Route>, stop: CancellationToken) {
                 // Simulated pods have no network.
                 return;
             }
-            if error.kind() != io::ErrorKind::AddrInUse {
-                // An address that is not this machine's, or a port that needs privileges: the same
-                // tomorrow.
+            if error.kind() == io::ErrorKind::PermissionDenied {
+                // A port that needs privileges: the same tomorrow.
                 return tracing::info!(place = ?route.place, %error, "not listening");
             }
+            // Taken, not this machine's address yet, or out of descriptors: all that may pass.
             tracing::debug!(place = ?route.place, %error, "cannot listen yet");
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(Duration::from_secs(5));
@@ -64,7 +64,7 @@ async fn connection(route: Arc<Route>, mut client: TcpStream, from: SocketAddr) 
         return drop(told);
     }
     let meant = client.local_addr().is_ok_and(|at| route.is_meant(at));
-    let connected = if meant {
+    let connected = if meant && route.admits(from.ip()) {
         connect(&route, from).await
     } else {
         None

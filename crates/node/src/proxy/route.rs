@@ -1,6 +1,6 @@
 //! One listener's share of the proxy.
 
-use super::balance::{self, Affinity, Backends};
+use super::balance::{self, Affinity, Backends, Via};
 use super::{Goal, Place, Protocol, Shared};
 use parking_lot::Mutex;
 use std::net::{IpAddr, SocketAddr};
@@ -68,6 +68,20 @@ impl Route {
             });
             (revision, backends)
         })
+    }
+
+    /// Whether a client may come in here at all (`loadBalancerSourceRanges`).
+    pub(super) fn admits(&self, client: IpAddr) -> bool {
+        let Goal::Service {
+            service,
+            via: Via::Balancer,
+            ..
+        } = &self.goal
+        else {
+            return true;
+        };
+        let services = &self.proxy.config.services;
+        services.read(|table| table.service(service).is_some_and(|s| s.admits(client)))
     }
 
     /// The revision of what [`Self::choose`] would decide on now.

@@ -73,6 +73,10 @@ impl Flows {
                 self.by_client.remove(&client);
             }
         }
+        if !self.route.admits(from.ip()) {
+            self.by_client.remove(&from);
+            return;
+        }
         self.check(from);
         if !self.by_client.contains_key(&from) {
             match self.open(from).await {

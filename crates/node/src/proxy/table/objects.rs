@@ -46,6 +46,8 @@ pub struct ServiceSpec {
     pub internal_traffic_policy: String,
     /// `Local`: connections from outside stay on the node they arrive at.
     pub external_traffic_policy: String,
+    /// The only clients that its load balancer lets in; empty for all.
+    pub load_balancer_source_ranges: Vec<String>,
     /// Where load balancers ask whether a node has endpoints; 0 = nowhere.
     pub health_check_node_port: u16,
 }
@@ -242,6 +244,17 @@ impl Service {
     /// Its address, unless it is headless, external or has none yet.
     pub fn cluster_ip(&self) -> Option<IpAddr> {
         self.spec.cluster_ip.parse().ok()
+    }
+
+    /// Whether its load balancer lets a client in.
+    pub fn admits(&self, client: IpAddr) -> bool {
+        let ranges = &self.spec.load_balancer_source_ranges;
+        let IpAddr::V4(client) = client else {
+            return ranges.is_empty();
+        };
+        let has = |text: &String| super::range(text.trim());
+        let mut ranges_read = ranges.iter().filter_map(has);
+        ranges.is_empty() || ranges_read.any(|(first, last)| (first..=last).contains(&client))
     }
 
     /// Whether it has no address on purpose.

@@ -2,7 +2,8 @@
 
 use super::*;
 use proptest::prelude::*;
-use serde_json::json;
+use rstest::rstest;
+use serde_json::{Value, json};
 
 fn name(service: &str) -> ServiceName {
     ("default".to_owned(), service.to_owned())
@@ -112,4 +113,15 @@ proptest! {
             prop_assert_eq!(got, want);
         }
     }
+}
+
+#[rstest]
+#[case::everybody(json!([]), "192.0.2.7", true)]
+#[case::a_range(json!(["10.0.0.0/8", "192.0.2.0/24"]), "192.0.2.7", true)]
+#[case::outside(json!(["10.0.0.0/8"]), "192.0.2.7", false)]
+#[case::another_family(json!(["10.0.0.0/8"]), "::1", false)]
+fn a_load_balancer_lets_in(#[case] ranges: Value, #[case] client: &str, #[case] want: bool) {
+    let spec = json!({"type": "LoadBalancer", "loadBalancerSourceRanges": ranges});
+    let service: Service = serde_json::from_value(json!({ "spec": spec })).unwrap();
+    assert_eq!(service.admits(client.parse().unwrap()), want);
 }
