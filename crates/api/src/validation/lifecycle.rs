@@ -189,7 +189,7 @@ pub(super) fn pod(spec: &Scope<'_>, errors: &mut Errors) {
 }
 
 /// Resources of the pod as a whole: enough for its containers together and for each of them.
-fn whole(spec: &Scope<'_>, errors: &mut Errors) {
+pub(super) fn whole(spec: &Scope<'_>, errors: &mut Errors) {
     let whole = spec.at("resources");
     if whole.is_empty() {
         return;

@@ -45,6 +45,13 @@ pub fn resize(new: &Value, old: &Value) -> Vec<FieldError> {
             }
         }
     }
+    let whole = new.at("resources");
+    if same(whole.value, old.at("resources").value) {
+        super::lifecycle::whole(&new, &mut errors);
+    } else {
+        // Departs: the node agents change the bounds of containers only.
+        errors.push(whole.forbidden("pod-level resources are immutable"));
+    }
     errors
 }
 
@@ -112,6 +119,27 @@ mod tests {
         "spec: Forbidden: only cpu and memory resources are mutable")]
     fn resizes(#[case] resources: Value, #[case] want: &str) {
         assert_eq!(texts(&resize(&pod(&resources), &pod(&json!({})))), want);
+    }
+
+    #[rstest]
+    #[case::within_the_pods("1", "2", "")]
+    #[case::beyond_the_pods(
+        "3",
+        "2",
+        "spec.containers[0].resources.limits.cpu: Invalid value: \"3\": must be less than or equal to pod limits of 2"
+    )]
+    #[case::the_pods_own(
+        "1",
+        "3",
+        "spec.resources: Forbidden: pod-level resources are immutable"
+    )]
+    fn the_pod_as_a_whole_stays(#[case] cpu: &str, #[case] whole: &str, #[case] want: &str) {
+        let pod = |cpu: &str, whole: &str| {
+            let mut pod = pod(&json!({"limits": {"cpu": cpu}}));
+            pod["spec"]["resources"] = json!({"limits": {"cpu": whole}});
+            pod
+        };
+        assert_eq!(texts(&resize(&pod(cpu, whole), &pod("1", "2"))), want);
     }
 
     #[test]

@@ -92,8 +92,12 @@ fn copy_version(new: &mut Value, asked: &Value) {
 }
 
 /// Takes over `resources` and `resizePolicy` container by container.
+/// What is asked for the pod as a whole is taken over only to be judged.
 fn resize(new: &mut Value, asked: &Value) -> Vec<FieldError> {
     let mut errors = Vec::new();
+    if let Some(whole) = meta::at(asked, &["spec", "resources"]) {
+        meta::object_mut(new, &["spec"]).insert("resources".into(), whole.clone());
+    }
     for list in ["containers", "initContainers"] {
         let wanted = meta::list(asked, &["spec", list]);
         let containers = meta::object_mut(new, &["spec"]).get_mut(list);
