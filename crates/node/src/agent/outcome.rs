@@ -56,6 +56,7 @@ impl Worker {
         let Some(spec) = pod.container(index) else {
             return;
         };
+        self.state.born(index);
         let Some(container) = self.state.containers.get_mut(index) else {
             return;
         };
@@ -202,6 +203,7 @@ impl Worker {
 
     /// The runtime made the container, but its program did not start: that counts as an instance.
     fn born_dead(&mut self, index: usize, message: String, now: Timestamp) {
+        self.state.born(index);
         let pod = Arc::clone(self.pod());
         let (uid, runtime) = (&pod.metadata.uid, self.site.node.runtime.name());
         let (Some(spec), Some(container)) =

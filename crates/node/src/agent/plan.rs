@@ -91,7 +91,7 @@ fn advance(pod: &Pod, state: &PodState, now: Timestamp, mut wake: Wake) -> Actio
         }
         let blocks = match container.role {
             Role::Init => !container.succeeded(),
-            Role::Sidecar => !container.started,
+            Role::Sidecar => !container.started && !state.main_part,
             Role::Main | Role::Ephemeral => false,
         };
         if blocks {
@@ -224,7 +224,8 @@ fn latest_end(pod: &Pod, deadline: Timestamp) -> Timestamp {
     }
 }
 
-fn kill_overdue(state: &PodState, now: Timestamp, wake: &mut Wake) -> Option<Action> {
+/// SIGKILL for a container that has had its grace; `wake` takes note of those that have not.
+pub(super) fn kill_overdue(state: &PodState, now: Timestamp, wake: &mut Wake) -> Option<Action> {
     for (index, container) in state.containers.iter().enumerate() {
         let Some(stop) = container
             .stop
@@ -240,14 +241,15 @@ fn kill_overdue(state: &PodState, now: Timestamp, wake: &mut Wake) -> Option<Act
     None
 }
 
-fn deadline(pod: &Pod, state: &PodState) -> Option<Timestamp> {
+/// When the pod has been active for as long as it may.
+pub(super) fn deadline(pod: &Pod, state: &PodState) -> Option<Timestamp> {
     pod.spec
         .active_deadline_seconds
         .map(|seconds| later(state.start_time, seconds))
 }
 
 /// The earliest of the times at which there may be something to do.
-struct Wake(Option<Timestamp>);
+pub(super) struct Wake(pub(super) Option<Timestamp>);
 
 impl Wake {
     fn note(&mut self, at: Timestamp) {

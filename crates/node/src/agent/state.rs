@@ -33,6 +33,9 @@ pub struct PodState {
     pub failed: Option<PodFailure>,
     /// A change of its resources that is under way.
     pub resize: Option<Box<Resize>>,
+    /// Whether it has come as far as its main containers since it last began. Then its sidecars hold
+    /// nothing back any more.
+    pub main_part: bool,
     /// Whether the pod has been wound down: nothing runs, nothing will.
     pub over: bool,
 }
@@ -250,6 +253,7 @@ impl PodState {
             containers,
             failed: None,
             resize: None,
+            main_part: false,
             over: false,
         }
     }
@@ -257,6 +261,7 @@ impl PodState {
     /// Lets every container begin anew, but not before `until`. Those that still ran have been
     /// killed and show as ended.
     pub fn restart_all(&mut self, now: Timestamp, until: Option<Timestamp>) {
+        self.main_part = false;
         let all = self.containers.iter_mut();
         for container in all.filter(|c| c.role != Role::Ephemeral) {
             if let Some(live) = container.live().cloned() {
@@ -305,13 +310,20 @@ impl PodState {
         self.containers.iter().any(ContainerState::is_running)
     }
 
+    /// Takes note that an instance of the container at an index is made.
+    pub fn born(&mut self, index: usize) {
+        let container = self.containers.get(index);
+        self.main_part |= container.is_some_and(|c| c.role == Role::Main);
+    }
+
     /// Whether every init container has done its part.
     pub fn initialized(&self) -> bool {
-        self.containers.iter().all(|c| match c.role {
-            Role::Init => c.succeeded(),
-            Role::Sidecar => c.started,
-            Role::Main | Role::Ephemeral => true,
-        })
+        self.main_part
+            || self.containers.iter().all(|c| match c.role {
+                Role::Init => c.succeeded(),
+                Role::Sidecar => c.started,
+                Role::Main | Role::Ephemeral => true,
+            })
     }
 }
 

@@ -126,6 +126,29 @@ fn main_containers_wait_for_init_containers_and_sidecars() {
 }
 
 #[test]
+fn a_sidecar_that_crashes_later_holds_nothing_back() {
+    let pod: Pod = serde_json::from_value(json!({
+        "metadata": {"name": "web", "namespace": "default", "uid": "u1"},
+        "spec": {"initContainers": [{"name": "b", "restartPolicy": "Always"}],
+                 "containers": [{"name": "app"}]},
+    }))
+    .unwrap();
+    let mut state = up(&pod);
+    state.containers[0].running(live(0));
+    state.containers[0].started = true;
+    state.containers[1].running(live(1));
+    state.born(1);
+    state.containers[0].ended(ended(1, 2));
+    state.containers[1].ended(ended(1, 2));
+    assert!(state.initialized());
+    assert_eq!(plan(&pod, &state, at(2)), Action::Start(0));
+    state.containers[0].running(live(2));
+    assert_eq!(plan(&pod, &state, at(2)), Action::Start(1));
+    state.restart_all(at(3), None);
+    assert!(!state.initialized());
+}
+
+#[test]
 fn a_pod_past_its_active_deadline_fails() {
     let mut pod = pod("Always");
     pod.spec.active_deadline_seconds = Some(5);
