@@ -18,7 +18,6 @@ pub mod names;
 mod node;
 mod operate;
 mod outcome;
-mod ownership;
 pub mod plan;
 pub mod pressure;
 mod probing;

@@ -78,7 +78,6 @@ impl Site {
                     reason: e.reason(),
                     message: e.to_string(),
                 })?;
-            self.give_volumes();
         }
         let pod = &self.pod;
         let hostname = pod.kernel_hostname(&self.shared.cluster_domain);
@@ -109,18 +108,6 @@ impl Site {
                 reason: "FailedCreatePodSandBox",
                 message: format!("Failed to create pod sandbox: {e}"),
             })
-    }
-
-    /// Gives the pod's own volumes to its group, where it has one and this program may.
-    fn give_volumes(&self) {
-        let context = self.pod.spec.security_context.as_deref();
-        let group = context.and_then(|c| u32::try_from(c.fs_group?).ok());
-        let volumes = self.directory().join("volumes");
-        if let Some(group) = group.filter(|_| volumes.is_dir())
-            && let Err(error) = super::ownership::give(&volumes, group)
-        {
-            tracing::warn!(pod = %self.pod.full_name(), %error, "volumes not given to fsGroup");
-        }
     }
 
     /// Takes the sandbox and the pod's directories down. Errors are only logged: the pod is over.
