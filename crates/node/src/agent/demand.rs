@@ -50,10 +50,22 @@ pub(crate) fn amount(
 /// What the scheduler counts for the pod: main containers and sidecars together, or the hungriest
 /// moment of its init containers where that is more; what is said for the whole pod wins.
 pub fn of_pod(pod: &Pod) -> Amounts {
-    let own = |container: &Container| Amounts::of(&container.resources.requests);
+    total(pod, |_, container| &container.resources)
+}
+
+/// The same where the containers have these resources, whatever they ask for now.
+pub fn of_allocated(pod: &Pod, allocated: &[Resources]) -> Amounts {
+    total(pod, |index, container| {
+        allocated.get(index).unwrap_or(&container.resources)
+    })
+}
+
+fn total<'a>(pod: &'a Pod, has: impl Fn(usize, &'a Container) -> &'a Resources) -> Amounts {
+    let own = |(index, container)| Amounts::of(&has(index, container).requests);
     let (mut sidecars, mut running, mut starting) =
         (Amounts::default(), Amounts::default(), Amounts::default());
-    for (role, container) in pod.containers() {
+    for (index, (role, container)) in pod.containers().enumerate() {
+        let container = (index, container);
         match role {
             Role::Init => starting = starting.at_least(sidecars.plus(own(container))),
             Role::Sidecar => {

@@ -124,6 +124,11 @@ impl<T> Ledger<T> {
         Ok(())
     }
 
+    /// Whether the node could hold that much if it were empty.
+    pub(crate) fn may_ever_hold(&self, wanted: Amounts) -> bool {
+        self.fits(wanted, Amounts::default()).is_ok()
+    }
+
     /// Remembers that a pod waits for another amount.
     pub(crate) fn wait(&mut self, uid: &str, waiting: Waiting<T>) {
         self.waiting.insert(uid.into(), waiting);
@@ -276,6 +281,13 @@ mod tests {
         ));
         node.change("a", cpu(2000)).unwrap();
         node.change("a", cpu(500)).unwrap();
+    }
+
+    #[test]
+    fn only_what_is_beyond_the_whole_node_is_hopeless() {
+        let mut node = node();
+        node.admit("a", cpu(3000)).unwrap();
+        assert!(node.may_ever_hold(cpu(4000)) && !node.may_ever_hold(cpu(4001)));
     }
 
     #[test]

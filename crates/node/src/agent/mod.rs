@@ -4,6 +4,7 @@
 //! function ([`plan`]), and what the API shows is computed by another ([`status`]).
 
 pub mod addresses;
+mod admitting;
 mod backend;
 mod board;
 mod cluster;
@@ -433,7 +434,7 @@ impl Agents {
             pod
         } else {
             let pod = Arc::unwrap_or_clone(pod).without_program();
-            Arc::new(if known { pod.without_conditions() } else { pod })
+            Arc::new(if known { pod.without_first_look() } else { pod })
         };
         roster.pods.insert(key.clone(), Arc::clone(&pod));
         if let Some(task) = roster.tasks.get(&key) {

@@ -1,10 +1,12 @@
 //! Changing the resources of a running pod: what is asked, what the node has granted, and what the
 //! containers really have.
 
+use super::demand::Amounts;
 use super::state::ContainerState;
 use super::view::{Container, Pod, Resources};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
 
 /// A resize that is not finished. Without one, a pod has what its spec says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -58,6 +60,36 @@ impl Resize {
             generation: before.metadata.generation,
             ..Self::default()
         }
+    }
+
+    /// The resize that an earlier run of this program had not granted, by the status that it left.
+    pub fn left(pod: &Pod) -> Option<Self> {
+        let seen = |name: &str| {
+            let main = pod.status.container_statuses.iter();
+            let mut all = main.chain(&pod.status.init_container_statuses);
+            all.find(|seen| seen.name == name)
+        };
+        let had = |container: &Container| {
+            let mut resources = container.resources.clone();
+            let seen = seen(&container.name).filter(|seen| !seen.allocated_resources.is_empty())?;
+            if Amounts::of(&seen.allocated_resources) == Amounts::of(&resources.requests) {
+                return None;
+            }
+            put_back(&mut resources.requests, &seen.allocated_resources);
+            put_back(&mut resources.limits, &seen.resources.limits);
+            Some(resources)
+        };
+        let differing: Vec<Option<Resources>> = pod.containers().map(|(_, c)| had(c)).collect();
+        differing.iter().flatten().next()?;
+        let pairs = differing.into_iter().zip(pod.containers());
+        let all: Vec<Resources> = pairs
+            .map(|(had, (_, container))| had.unwrap_or_else(|| container.resources.clone()))
+            .collect();
+        Some(Self {
+            allocated: all.clone(),
+            actuated: all,
+            ..Self::default()
+        })
     }
 
     /// Whether the spec asks for something else than was granted.
@@ -161,6 +193,14 @@ pub fn shown_resources(resources: &Resources) -> Value {
     Value::Object(shown)
 }
 
+fn put_back(amounts: &mut BTreeMap<String, String>, before: &BTreeMap<String, String>) {
+    for (name, amount) in amounts {
+        if let Some(before) = before.get(name) {
+            amount.clone_from(before);
+        }
+    }
+}
+
 /// Whether the policy of a resource that changes wants the container restarted.
 fn wants_restart(spec: &Container, granted: &Resources, has: &Resources) -> bool {
     let policies = spec.resize_policy.iter();
@@ -223,6 +263,38 @@ mod tests {
         assert_eq!(resize.next(&after, &state.containers, at(0)), want);
         resize.actuate(0);
         assert!(resize.is_done());
+    }
+
+    #[rstest]
+    #[case::more_was_asked(json!({"cpu": "1"}), json!({"cpu": "2"}), Some("1"))]
+    #[case::same_otherwise_written(json!({"cpu": "2"}), json!({"cpu": "2000m"}), None)]
+    #[case::never_ran(json!({}), json!({"cpu": "2"}), None)]
+    fn what_was_not_granted_before_a_restart_is_still_pending(
+        #[case] allocated: Value,
+        #[case] asked: Value,
+        #[case] want: Option<&str>,
+    ) {
+        let pod: Pod = serde_json::from_value(json!({
+            "spec": {"containers": [
+                {"name": "side"},
+                {"name": "app", "resources": {"limits": asked, "requests": asked}},
+            ]},
+            "status": {"containerStatuses": [{"name": "app", "allocatedResources": allocated,
+                "resources": {"limits": allocated, "requests": allocated}}]},
+        }))
+        .unwrap();
+        let left = Resize::left(&pod);
+        let got = left.as_ref().map(|resize| {
+            assert!(resize.differs_from(&pod));
+            let app = &resize.allocated[1];
+            assert_eq!(app.limits, app.requests);
+            app.requests["cpu"].clone()
+        });
+        assert_eq!(got.as_deref(), want);
+        if let Some(left) = left {
+            let milli = crate::agent::demand::of_allocated(&pod, &left.allocated).cpu_milli;
+            assert_eq!(milli, 1000);
+        }
     }
 
     #[test]

@@ -11,9 +11,12 @@ use super::worker::{Message, Worker};
 use crate::runtime::RuntimeError;
 use jiff::Timestamp;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What could not be put into effect is tried again after so many seconds.
 const RETRY_AFTER: i64 = 10;
+/// After a restart of this program, the node's other pods are taken on within this.
+const SETTLE: Duration = Duration::from_secs(5);
 
 impl Worker {
     /// The spec has changed: maybe its resources have.
@@ -30,6 +33,24 @@ impl Worker {
         self.request_resize();
     }
 
+    /// Goes on waiting for what was not granted before this program was restarted. What the node
+    /// has is known only once its other pods are on again.
+    pub(super) fn take_up_resize(&mut self, left: Option<Resize>) {
+        let Some(mut resize) = left else { return };
+        let wanted = demand::of_pod(self.pod());
+        let fits = self.site.node.ledger.lock().may_ever_hold(wanted);
+        resize.pending = Some(Pending {
+            reason: if fits { "Deferred" } else { "Infeasible" },
+            message: "the node is being taken up again".to_owned(),
+        });
+        self.state.resize = Some(Box::new(resize));
+        let outbox = self.outbox.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(SETTLE).await;
+            outbox.send(Message::Granted);
+        });
+    }
+
     /// Asks the node for what the spec says now.
     pub(super) fn request_resize(&mut self) {
         let pod = Arc::clone(self.pod());
@@ -42,21 +63,27 @@ impl Worker {
             // What was asked for was taken back.
             resize.pending = None;
             self.site.node.ledger.lock().stop_waiting(uid);
+            // The node may have set it aside meanwhile; without room for it, nothing is to be done.
+            drop(self.claim(&pod));
             return self.settle_resize();
         }
-        let wanted = demand::of_pod(&pod);
+        match self.claim(&pod) {
+            Ok(()) => self.granted(&pod),
+            Err(denial) => self.denied(&pod, denial),
+        }
+    }
+
+    /// Lets the pod hold what its spec says, if there is room, and passes on what it gives back.
+    fn claim(&self, pod: &Pod) -> Result<(), Denial> {
         let (result, served) = {
             let mut ledger = self.site.node.ledger.lock();
-            let result = ledger.change(uid, wanted);
+            let result = ledger.change(&pod.metadata.uid, demand::of_pod(pod));
             (result, ledger.serve_waiting())
         };
         for outbox in served {
             outbox.send(Message::Granted);
         }
-        match result {
-            Ok(()) => self.granted(&pod),
-            Err(denial) => self.denied(&pod, denial),
-        }
+        result
     }
 
     fn granted(&mut self, pod: &Pod) {

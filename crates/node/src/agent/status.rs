@@ -3,7 +3,7 @@
 pub use super::demand::qos;
 use super::resize::{Resize, shown_resources};
 use super::restart::{Verdict, verdict};
-use super::state::{ContainerState, Ended, FailedAt, PodState, Run};
+use super::state::{ContainerState, Ended, FailedAt, PodFailure, PodState, Run};
 use super::view::{Container, Pod, Role, SeenCondition};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
@@ -238,7 +238,8 @@ fn passing(state: &PodState) -> Vec<(&'static str, Claim)> {
             None => hold(RESIZE_IN_PROGRESS, "", ""),
         }
     }
-    if let Some(failure) = state.failed.as_ref().filter(|f| f.reason == "Evicted") {
+    let evicted = |f: &&PodFailure| f.reason == "Evicted" && f.at != FailedAt::Admission;
+    if let Some(failure) = state.failed.as_ref().filter(evicted) {
         hold("DisruptionTarget", "TerminationByKubelet", &failure.message);
     }
     all
@@ -381,11 +382,12 @@ fn container_status(container: &Container, pod: &PodState, index: usize) -> Opti
     if !id.is_empty() {
         map.insert("containerID".into(), id.into());
     }
+    // While a resize is under way also what does not run: it tells a later run of this program.
+    let allocated = &pod.allocated(index, container).requests;
+    if !allocated.is_empty() && (state.is_running() || pod.resize.is_some()) {
+        map.insert("allocatedResources".into(), json!(allocated));
+    }
     if state.is_running() {
-        let allocated = pod.allocated(index, container);
-        if !allocated.requests.is_empty() {
-            map.insert("allocatedResources".into(), json!(allocated.requests));
-        }
         let actuated = shown_resources(pod.actuated(index, container));
         map.insert("resources".into(), actuated);
     }

@@ -2,6 +2,7 @@
 
 use super::events::Severity;
 use super::state::{Run, Stop};
+use super::view::Role;
 use super::worker::{Message, Worker};
 use crate::runtime::RuntimeError;
 use jiff::Timestamp;
@@ -124,10 +125,13 @@ impl Worker {
             Severity::Normal,
             ("RestartAllContainers", message),
         );
-        let running = self.state.containers.iter().filter_map(|c| c.live());
+        let all = self.state.containers.iter();
+        let running = all.filter(|c| c.role != Role::Ephemeral);
+        let running = running.filter_map(|c| c.live());
         let ids: Vec<String> = running.map(|live| live.id.clone()).collect();
         let runtime = Arc::clone(&self.site.node.runtime);
-        tokio::spawn(async move {
+        // Nothing starts before the old instances are gone.
+        self.wait_for(async move {
             for id in ids {
                 // Gone already is fine.
                 drop(runtime.signal(&id, libc::SIGKILL).await);

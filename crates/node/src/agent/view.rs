@@ -234,6 +234,10 @@ pub struct SeenContainer {
     /// Its last instance; empty if there was none.
     #[serde(rename = "containerID")]
     pub container_id: String,
+    /// Requests that its node had granted.
+    pub allocated_resources: BTreeMap<String, String>,
+    /// What it had.
+    pub resources: Resources,
 }
 
 impl Pod {
@@ -288,9 +292,15 @@ impl Pod {
         )
     }
 
-    /// The same pod without the conditions that only a worker's first look is for.
+    /// The same pod without what only a worker's first look at the status is for.
     #[must_use]
-    pub fn without_conditions(mut self) -> Self {
+    pub fn without_first_look(mut self) -> Self {
+        let status = &mut self.status;
+        let main = status.container_statuses.iter_mut();
+        for seen in main.chain(&mut status.init_container_statuses) {
+            seen.allocated_resources = BTreeMap::new();
+            seen.resources = Resources::default();
+        }
         if self.spec.readiness_gates.is_empty() {
             self.status.conditions = Vec::new();
         }

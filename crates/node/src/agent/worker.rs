@@ -2,13 +2,12 @@
 //! waits for changes of the pod, exits, probe results and the next due time.
 
 use super::board::{PodEntry, PodName};
-use super::ledger::Shortage;
 use super::mailbox::{Inbox, Outbox, mailbox};
 use super::operate::{self, Birth, Site, StartFailure};
-use super::plan::{Action, plan};
+use super::plan::{self, Action, plan};
 use super::probing;
 use super::report::Report;
-use super::state::{FailedAt, PodFailure, PodState, Run, later};
+use super::state::{PodFailure, PodState, Run, later};
 use super::view::Pod;
 use super::{Node, Shared, events::Severity};
 use crate::probe::Kind;
@@ -55,6 +54,8 @@ enum Done {
     Started(usize, Result<Started, StartFailure>),
     /// The start hook of a container is through.
     Hooked(usize, Result<(), String>),
+    /// Old instances are gone.
+    Cleared,
     Removed,
     Deleted(Result<(), super::ClusterError>),
 }
@@ -132,40 +133,6 @@ impl Worker {
         self.wind_up().await;
     }
 
-    /// Takes the pod on if the node has room for it; else the pod fails at once.
-    fn admit(&mut self) {
-        if self.state.over {
-            return;
-        }
-        if let Some(why) = super::evicting::refusal(&self.site.node, self.pod()) {
-            return self.reject("Evicted", &why);
-        }
-        let wanted = super::demand::of_pod(self.pod());
-        let uid = &self.pod().metadata.uid;
-        let admitted = self.site.node.ledger.lock().admit(uid, wanted);
-        let Err(shortage) = admitted else { return };
-        let message = shortage.to_string();
-        let reason = match shortage {
-            Shortage {
-                resource: "cpu", ..
-            } => "OutOfcpu",
-            Shortage {
-                resource: "memory", ..
-            } => "OutOfmemory",
-            Shortage { .. } => "OutOfpods",
-        };
-        self.reject(reason, &message);
-    }
-
-    fn reject(&mut self, reason: &'static str, message: &str) {
-        self.event(None, Severity::Warning, (reason, message.to_owned()));
-        self.state.failed = Some(PodFailure {
-            reason,
-            message: format!("Pod was rejected: {message}"),
-            at: FailedAt::Admission,
-        });
-    }
-
     /// The node is short of something, and this pod has to go.
     fn evict(&mut self, failure: PodFailure) {
         if self.state.failed.is_none() && !self.state.over {
@@ -213,8 +180,7 @@ impl Worker {
     fn settle(&mut self) -> Option<Timestamp> {
         probing::make_due(self);
         self.advance_resize();
-        let deleted = self.pod().metadata.deletion_timestamp.is_some();
-        if deleted && self.operation.as_ref().is_some_and(|o| o.can_stop) {
+        if self.is_cut_short() && self.operation.as_ref().is_some_and(|o| o.can_stop) {
             self.operation = None;
         }
         let mut wake = None;
@@ -244,7 +210,29 @@ impl Worker {
                 | Action::Fail(_)) => self.take(action, now),
             }
         }
-        wake
+        wake.or_else(|| self.kill_while_busy())
+    }
+
+    /// Whether what is under way for the pod is in vain: it has to end.
+    fn is_cut_short(&self) -> bool {
+        self.pod().metadata.deletion_timestamp.is_some()
+            || self.state.failed.is_some()
+            || plan::deadline(self.pod(), &self.state).is_some_and(|at| at <= self.now())
+    }
+
+    /// Kills what has had its grace, also while a slow step is under way; returns when there may be
+    /// more to do about that step.
+    fn kill_while_busy(&mut self) -> Option<Timestamp> {
+        let operation = self.operation.as_ref()?;
+        let until = plan::deadline(self.pod(), &self.state);
+        let until = until.filter(|_| operation.can_stop && !self.is_cut_short());
+        loop {
+            let mut wake = plan::Wake(until);
+            match plan::kill_overdue(&self.state, self.now(), &mut wake) {
+                Some(Action::Kill(index)) => self.kill(index),
+                _ => return wake.0,
+            }
+        }
     }
 
     fn take(&mut self, action: Action, now: Timestamp) {
@@ -509,6 +497,7 @@ impl Worker {
             Done::Started(index, Ok(started)) => self.started(index, started, now),
             Done::Started(index, Err(failure)) => self.start_failed(index, failure, now),
             Done::Hooked(index, result) => self.hooked(index, result, now),
+            Done::Cleared => {}
             Done::Removed => {
                 self.state.sandbox = false;
                 self.state.over = true;
@@ -566,6 +555,15 @@ impl Worker {
     /// Takes note that the status may have changed.
     pub(super) fn touch(&mut self) {
         self.report.dirty = true;
+    }
+
+    /// Makes something the present slow step: short, and not to be dropped.
+    pub(super) fn wait_for(&mut self, step: impl Future<Output = ()> + Send + 'static) {
+        self.operation = Some(Operation {
+            can_stop: false,
+            last: false,
+            run: step.map(|()| Done::Cleared).boxed(),
+        });
     }
 
     /// Whether a slow step is under way.

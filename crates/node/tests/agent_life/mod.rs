@@ -1,9 +1,9 @@
 //! What nodes do with pods that do not fit, that change their size, or that end in special ways;
 //! against the real API server in virtual time.
 
-use crate::agent_cluster::{POD, World, condition, is_ready};
+use crate::agent_cluster::{POD, World, condition, is_ready, node};
 use jiff::Timestamp;
-use plimsoll_node::runtime::simulated::{PodKey, Steady, UsageModel};
+use plimsoll_node::runtime::simulated::{PodKey, Simulated, Steady, UsageModel};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
@@ -244,6 +244,62 @@ async fn a_pod_past_its_deadline_fails_only_when_its_containers_have_ended() {
         "Pod was active on the node longer than the specified deadline"
     );
     assert!(pod["status"]["containerStatuses"][0]["state"]["terminated"].is_object());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_ends_a_pod_whose_container_takes_for_ever_to_start() {
+    let world = World::start(Arc::new(Steady {
+        start_delay: Duration::from_secs(3600),
+        ..Steady::default()
+    }))
+    .await;
+    let start = world.clock.now();
+    world.create(json!({"activeDeadlineSeconds": 5})).await;
+    let pod = world
+        .until("failed", |p| p["status"]["phase"] == "Failed")
+        .await;
+    assert_eq!(pod["status"]["reason"], "DeadlineExceeded");
+    assert!(world.since(start) < 10.0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restart_of_the_program_does_not_fail_a_pod_with_a_pending_resize() {
+    let world = world().await;
+    // The status as an earlier run left it: 1 was granted, 9 is asked for.
+    world
+        .create(json!({"nodeName": "n2", "containers": [sized("app", "9", "1Gi")]}))
+        .await;
+    let granted = json!({"cpu": "1", "memory": "1Gi"});
+    let seen = json!({"name": "app", "image": "nginx", "imageID": "i", "ready": true,
+        "restartCount": 0, "allocatedResources": granted,
+        "resources": {"limits": granted, "requests": granted}});
+    let status = json!({"status": {"phase": "Running", "containerStatuses": [seen]}});
+    let path = format!("{POD}/status");
+    world.api.merge(&path, &status).await.unwrap();
+    // Until the agents have seen that.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let runtime = Arc::<Simulated>::clone(&world.runtime);
+    let n2 = node("n2", "10.244.2.0/24", runtime);
+    world.agents.add_node(n2).await.unwrap();
+    let pod = world.until("ready", is_ready).await;
+    let app = &pod["status"]["containerStatuses"][0];
+    assert_eq!(app["resources"]["limits"]["cpu"], "1");
+    assert_eq!(app["allocatedResources"]["cpu"], "1");
+    let pending = |p: &Value| condition(p, "PodResizePending").clone();
+    assert_eq!(pending(&pod)["reason"], "Infeasible");
+    world
+        .until("judged anew", |p| {
+            pending(p)["message"]
+                == "Node didn't have enough capacity: cpu, requested: 9000, capacity: 4000"
+        })
+        .await;
+    resize(&world, "2", "1Gi").await;
+    world
+        .until("granted", |p| {
+            p["status"]["containerStatuses"][0]["resources"]["limits"]["cpu"] == "2"
+                && pending(p).is_null()
+        })
+        .await;
 }
 
 #[tokio::test(start_paused = true)]

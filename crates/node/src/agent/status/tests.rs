@@ -178,7 +178,7 @@ fn after_the_main_container(
 fn a_rejected_pod_shows_why_and_no_containers() {
     let pod = pod("Always");
     let mut state = PodState::new(&pod, at(0));
-    state.failed = Some(crate::agent::state::PodFailure {
+    state.failed = Some(PodFailure {
         reason: "OutOfcpu",
         message: "Pod was rejected: no".into(),
         at: FailedAt::Admission,
@@ -193,7 +193,7 @@ fn a_rejected_pod_shows_why_and_no_containers() {
 fn an_evicted_pod_shows_its_reason_when_it_has_ended() {
     let pod = pod("Always");
     let mut state = up(&pod);
-    state.failed = Some(crate::agent::state::PodFailure {
+    state.failed = Some(PodFailure {
         reason: "Evicted",
         message: "The node was low on resource: memory. ".into(),
         at: FailedAt::Life(Some(0)),
@@ -242,4 +242,21 @@ fn a_resize_shows_as_pending_and_then_in_progress() {
     assert_eq!(container["allocatedResources"]["cpu"], "200m");
     assert_eq!(container["resources"]["requests"]["cpu"], "100m");
     assert_eq!(passed(&shown, &seen), ["PodResizePending"]);
+}
+
+#[rstest::rstest]
+#[case::while_it_was_active(FailedAt::Life(Some(0)), true)]
+#[case::before_it_began(FailedAt::Admission, false)]
+fn only_an_eviction_is_a_disruption(#[case] at: FailedAt, #[case] want: bool) {
+    let pod = pod("Always");
+    let mut state = PodState::new(&pod, Timestamp::UNIX_EPOCH);
+    state.failed = Some(PodFailure {
+        reason: "Evicted",
+        message: "The node had condition: [DiskPressure]. ".into(),
+        at,
+    });
+    let shown = status(&pod, &state, "10.0.0.1".parse().unwrap(), &[]);
+    let list = shown["conditions"].as_array().unwrap();
+    let has = list.iter().any(|c| c["type"] == "DisruptionTarget");
+    assert_eq!(has, want);
 }
