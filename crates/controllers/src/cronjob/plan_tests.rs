@@ -1,3 +1,5 @@
+//! Which runs are started, and which finished Jobs are kept.
+
 #![expect(
     clippy::needless_pass_by_value,
     reason = "cases read best with literals"

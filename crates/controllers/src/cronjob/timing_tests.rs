@@ -1,3 +1,5 @@
+//! When a schedule is due, and what was missed.
+
 #![expect(
     clippy::needless_pass_by_value,
     reason = "cases read best with literals"

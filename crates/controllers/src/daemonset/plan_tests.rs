@@ -1,3 +1,5 @@
+//! Which nodes get a daemon pod, and how a rollout replaces them.
+
 use super::Because::{Failed, Misplaced, Succeeded, Surplus};
 use super::{Bounds, Daemon, Health, Place, Step, manage, next, roll};
 use crate::daemonset::eligible::Eligible;

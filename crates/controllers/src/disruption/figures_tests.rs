@@ -1,3 +1,5 @@
+//! The arithmetic of disruption budgets.
+
 use super::{Basis, DELETION_TIMEOUT, Figures, Verdict, basis, desired, healthy, in_flight, judge};
 use crate::pods::{Bound, BudgetStatus, PodView};
 use crate::runtime::Cached;

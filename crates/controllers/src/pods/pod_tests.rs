@@ -1,3 +1,5 @@
+//! What is read of a pod.
+
 use super::{ContainerRole, Phase, PodView, PodWire};
 use crate::runtime::Cached;
 use kube::core::WatchEvent;

@@ -1,3 +1,5 @@
+//! What is said of a pod, node by node.
+
 use super::*;
 use crate::runtime::Cached;
 use serde_json::{Value, json};

@@ -1,3 +1,5 @@
+//! The order of pending pods, and when they are tried again.
+
 use super::*;
 use proptest::prelude::*;
 
