@@ -17,19 +17,19 @@ spec:
   initContainers:
   - name: first
     image: busybox:1.28
-    command: [sh, -c, "echo first >> /work/log"]
-    volumeMounts: [{name: work, mountPath: /work}]
+    command: [sh, -c, "echo first >> /shared/log"]
+    volumeMounts: [{name: work, mountPath: /shared}]
   - name: side
     image: busybox:1.28
     restartPolicy: Always
-    command: [sh, -c, "echo side >> /work/log; exec sleep 600"]
-    startupProbe: {exec: {command: [grep, -q, side, /work/log]}, periodSeconds: 1}
-    volumeMounts: [{name: work, mountPath: /work}]
+    command: [sh, -c, "echo side >> /shared/log; exec sleep 600"]
+    startupProbe: {exec: {command: [grep, -q, side, /shared/log]}, periodSeconds: 1}
+    volumeMounts: [{name: work, mountPath: /shared}]
   containers:
   - name: app
     image: busybox:1.28
-    command: [cat, /work/log]
-    volumeMounts: [{name: work, mountPath: /work}]
+    command: [cat, /shared/log]
+    volumeMounts: [{name: work, mountPath: /shared}]
 ---
 apiVersion: v1
 kind: Pod
