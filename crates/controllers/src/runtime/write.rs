@@ -196,14 +196,8 @@ impl Writer {
         subresource: &str,
         patch: &Value,
     ) -> Result<Arc<V>, WriteError> {
-        let target = Target::new::<V::Wire>(key);
-        let request = Request::new(&*target.path).patch_subresource(
-            subresource,
-            &key.name,
-            &self.patch_params(),
-            &Patch::Merge(patch),
-        );
-        Ok(cache.observe(self.send("patch the status of", &target, request).await?))
+        self.patch_part(cache, key, subresource, &Patch::Merge(patch))
+            .await
     }
 
     /// Applies a strategic merge patch to a subresource that answers with the object: lists of
@@ -215,12 +209,23 @@ impl Writer {
         subresource: &str,
         patch: &Value,
     ) -> Result<Arc<V>, WriteError> {
+        self.patch_part(cache, key, subresource, &Patch::Strategic(patch))
+            .await
+    }
+
+    async fn patch_part<V: Cached>(
+        &self,
+        cache: &Cache<V>,
+        key: &ObjectKey,
+        subresource: &str,
+        patch: &Patch<&Value>,
+    ) -> Result<Arc<V>, WriteError> {
         let target = Target::new::<V::Wire>(key);
         let request = Request::new(&*target.path).patch_subresource(
             subresource,
             &key.name,
             &self.patch_params(),
-            &Patch::Strategic(patch),
+            patch,
         );
         Ok(cache.observe(self.send("patch the status of", &target, request).await?))
     }
