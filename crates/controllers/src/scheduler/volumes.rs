@@ -6,10 +6,10 @@
 use super::hints::Event;
 use super::state::State;
 use super::{Scheduler, facts};
-use crate::pods::{ClaimView, NodeView, PodView, VolumeView};
+use crate::pods::{ClaimView, PodView};
 use crate::runtime::{ObjectKey, WriteError};
+use crate::volumes::matching::{Choice, Place, best};
 use serde_json::json;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -84,6 +84,7 @@ impl Scheduler {
         open.sort_by_key(|claim| claim.request.value());
         let known = self.caches.nodes.find("", node);
         let known = known.ok_or_else(|| BindError::NodeGone(node.into()))?;
+        let place = Place::of(&known);
         let steps = open.into_iter().map(|claim| {
             let key = &claim.meta.key;
             let volume = match state.promises.of(key) {
@@ -94,7 +95,8 @@ impl Scheduler {
                     let mut volumes = self.volumes_by_class.get(claim.class_name());
                     let promises = &state.promises;
                     volumes.retain(|volume| !promises.is_promised(volume.meta.name(), key));
-                    best(&claim, &volumes, &known)
+                    let volume = best(&claim, &volumes, Choice::Reaching(&place));
+                    volume.map(|volume| Arc::clone(&volume.meta.key.name))
                 }
             };
             state.promises.make(key, node, volume.as_ref());
@@ -223,7 +225,7 @@ impl Scheduler {
         };
         let known = self.caches.nodes.find("", node);
         let known = known.ok_or_else(|| BindError::NodeGone(node.into()))?;
-        if volume.reaches(node, &labels_of(&known)) {
+        if volume.reaches(node, &Place::of(&known).labels) {
             return Ok(true);
         }
         Err(BindError::Elsewhere {
@@ -231,43 +233,4 @@ impl Scheduler {
             node: node.into(),
         })
     }
-}
-
-fn labels_of(node: &NodeView) -> BTreeMap<String, String> {
-    let labels = node.meta.labels.iter();
-    labels
-        .map(|(k, v)| (k.to_string(), v.to_string()))
-        .collect()
-}
-
-/// The volume that serves a claim on a node: one kept for it, else the smallest, else none.
-fn best(claim: &ClaimView, volumes: &[Arc<VolumeView>], node: &NodeView) -> Option<Arc<str>> {
-    let labels = labels_of(node);
-    let kept = |volume: &VolumeView| {
-        let named = volume.claim.as_ref();
-        named.is_some_and(|named| {
-            named.key == claim.meta.key && (named.uid.is_empty() || *named.uid == *claim.meta.uid)
-        })
-    };
-    let selected = |volume: &VolumeView| {
-        let selector = claim.selector.as_ref();
-        selector.is_none_or(|selector| selector.matches(&volume.meta.labels))
-    };
-    let usable = volumes.iter().filter(|volume| {
-        let free = volume.claim.is_none() && &*volume.phase == "Available" && selected(volume);
-        !volume.meta.is_deleting()
-            && (kept(volume) || free)
-            && volume.capacity >= claim.request
-            && volume.is_block == claim.is_block
-            && claim.modes.is_subset(&volume.modes)
-            && volume.attributes_class == claim.attributes_class
-            && volume.reaches(node.meta.name(), &labels)
-    });
-    let best = usable.min_by(|a, b| {
-        let order = kept(b).cmp(&kept(a));
-        order
-            .then_with(|| a.capacity.cmp(&b.capacity))
-            .then_with(|| a.meta.key.cmp(&b.meta.key))
-    });
-    best.map(|volume| Arc::clone(&volume.meta.key.name))
 }

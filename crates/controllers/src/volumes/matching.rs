@@ -1,6 +1,6 @@
 //! Which volume serves a claim: pure.
 
-use crate::pods::{AccessModes, ClaimView, VolumeView};
+use crate::pods::{AccessModes, ClaimView, NodeView, VolumeView};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -11,6 +11,19 @@ pub struct Place {
     pub name: Arc<str>,
     /// Labels.
     pub labels: BTreeMap<String, String>,
+}
+
+impl Place {
+    /// What is known of a node.
+    pub fn of(node: &NodeView) -> Self {
+        let labels = node.meta.labels.iter();
+        Self {
+            name: Arc::clone(&node.meta.key.name),
+            labels: labels
+                .map(|(key, value)| (key.to_string(), value.to_string()))
+                .collect(),
+        }
+    }
 }
 
 /// Which volumes may be taken.

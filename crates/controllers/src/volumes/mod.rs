@@ -291,12 +291,6 @@ impl Binder {
 
     fn place(&self, node: &str) -> Option<Place> {
         let node = self.context.caches.nodes.find("", node)?;
-        let labels = node.meta.labels.iter();
-        Some(Place {
-            name: Arc::clone(&node.meta.key.name),
-            labels: labels
-                .map(|(k, v)| (k.to_string(), v.to_string()))
-                .collect(),
-        })
+        Some(Place::of(&node))
     }
 }
