@@ -1,7 +1,8 @@
 //! Which nodes a DaemonSet's pods belong on.
 
-use crate::pods::{NodeView, tolerations, untolerated};
-use k8s_openapi::api::core::v1::{NodeSelectorRequirement, NodeSelectorTerm, Toleration};
+use crate::pods::{NodeView, node_term, tolerations, untolerated};
+use k8s_openapi::api::core::v1::{NodeSelectorTerm, Toleration};
+use plimsoll_engine::placement::NodeTerm;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
@@ -35,7 +36,7 @@ pub struct Rules {
     node_name: Option<String>,
     node_selector: BTreeMap<String, String>,
     /// One of these must match; `None` without a requirement.
-    terms: Option<Vec<NodeSelectorTerm>>,
+    terms: Option<Vec<NodeTerm>>,
     /// With those every pod of a DaemonSet gets.
     tolerations: Vec<Toleration>,
 }
@@ -88,7 +89,10 @@ impl Rules {
         Self {
             node_name: spec.node_name.filter(|name| !name.is_empty()),
             node_selector: spec.node_selector.unwrap_or_default(),
-            terms: required.map(|terms| terms.node_selector_terms.unwrap_or_default()),
+            terms: required.map(|terms| {
+                let terms = terms.node_selector_terms.into_iter().flatten();
+                terms.map(node_term).collect()
+            }),
             tolerations: all,
         }
     }
@@ -110,13 +114,14 @@ impl Rules {
 
     fn selects(&self, node: &NodeView) -> bool {
         let named = self.node_name.as_deref();
+        let fits = |term: &NodeTerm| term.matches_by(node.meta.name(), |key| node.meta.label(key));
         let labelled = |(key, value): (&String, &String)| node.meta.label(key) == Some(value);
         named.is_none_or(|name| name == node.meta.name())
             && self.node_selector.iter().all(labelled)
             && self
                 .terms
                 .as_ref()
-                .is_none_or(|terms| terms.iter().any(|term| matches(term, node)))
+                .is_none_or(|terms| terms.iter().any(fits))
     }
 }
 
@@ -140,39 +145,6 @@ pub(super) fn add_tolerations(tolerations: &mut Vec<Toleration>, host_network: b
             Some(known) => *known = toleration,
             None => tolerations.push(toleration),
         }
-    }
-}
-
-/// A term without requirements matches nothing.
-fn matches(term: &NodeSelectorTerm, node: &NodeView) -> bool {
-    let labels = term.match_expressions.as_deref().unwrap_or_default();
-    let fields = term.match_fields.as_deref().unwrap_or_default();
-    if labels.is_empty() && fields.is_empty() {
-        return false;
-    }
-    let of_label = |wanted: &NodeSelectorRequirement| holds(wanted, node.meta.label(&wanted.key));
-    let of_field = |wanted: &NodeSelectorRequirement| {
-        wanted.key == "metadata.name" && holds(wanted, Some(node.meta.name()))
-    };
-    labels.iter().all(of_label) && fields.iter().all(of_field)
-}
-
-fn holds(wanted: &NodeSelectorRequirement, value: Option<&str>) -> bool {
-    let values = wanted.values.as_deref().unwrap_or_default();
-    let listed = || value.is_some_and(|value| values.iter().any(|one| one == value));
-    let number = |text: &str| text.parse::<i64>().ok();
-    let ordered = || {
-        let bound = values.first().and_then(|bound| number(bound))?;
-        Some(value.and_then(number)?.cmp(&bound))
-    };
-    match wanted.operator.as_str() {
-        "In" => listed(),
-        "NotIn" => !listed(),
-        "Exists" => value.is_some(),
-        "DoesNotExist" => value.is_none(),
-        "Gt" => ordered().is_some_and(std::cmp::Ordering::is_gt),
-        "Lt" => ordered().is_some_and(std::cmp::Ordering::is_lt),
-        _ => false,
     }
 }
 

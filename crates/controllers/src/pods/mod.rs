@@ -11,6 +11,7 @@ mod caches;
 mod doomed;
 mod namespace;
 mod node;
+mod node_terms;
 mod pod;
 mod replication;
 mod selector;
@@ -23,6 +24,7 @@ mod workload;
 
 pub(crate) use availability::availability;
 pub(crate) use doomed::Doomed;
+pub(crate) use node_terms::node_term;
 pub(crate) use pod::null_as_empty;
 pub(crate) use template::{hash, sorted};
 pub(crate) use toleration::{covers, tolerations, untolerated};

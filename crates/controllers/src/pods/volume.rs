@@ -1,12 +1,13 @@
 //! Claims, volumes and storage classes.
 
+use super::node_terms::node_term;
 use super::pod::null_as_empty;
 use super::selector::Selector;
 use crate::runtime::{Cached, Meta, ObjectKey, wire};
-use k8s_openapi::api::core::v1::{NodeSelectorTerm, TopologySelectorTerm, VolumeNodeAffinity};
+use k8s_openapi::api::core::v1::{TopologySelectorTerm, VolumeNodeAffinity};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use k8s_openapi::{ClusterResourceScope, NamespaceResourceScope};
-use plimsoll_engine::placement::{NodeTerm, Operator, Requirement};
+use plimsoll_engine::placement::NodeTerm;
 use plimsoll_quantity::Quantity;
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -294,7 +295,13 @@ impl Cached for VolumeView {
             affinity: spec
                 .node_affinity
                 .and_then(|affinity| affinity.required)
-                .map(|required| required.node_selector_terms.into_iter().map(term).collect()),
+                .map(|required| {
+                    required
+                        .node_selector_terms
+                        .into_iter()
+                        .map(node_term)
+                        .collect()
+                }),
             reclaim: spec
                 .persistent_volume_reclaim_policy
                 .unwrap_or_default()
@@ -308,34 +315,6 @@ impl Cached for VolumeView {
     fn meta(&self) -> &Meta {
         &self.meta
     }
-}
-
-/// A term of a node selector in the words of placement; one it cannot express matches nothing.
-fn term(wire: NodeSelectorTerm) -> NodeTerm {
-    let all = |wire: Option<Vec<_>>| wire.into_iter().flatten().map(requirement).collect();
-    let labels: Option<Vec<_>> = all(wire.match_expressions);
-    let fields: Option<Vec<_>> = all(wire.match_fields);
-    match (labels, fields) {
-        (Some(labels), Some(fields)) => NodeTerm { labels, fields },
-        _ => NodeTerm::default(),
-    }
-}
-
-fn requirement(wire: k8s_openapi::api::core::v1::NodeSelectorRequirement) -> Option<Requirement> {
-    let operator = match wire.operator.as_str() {
-        "In" => Operator::In,
-        "NotIn" => Operator::NotIn,
-        "Exists" => Operator::Exists,
-        "DoesNotExist" => Operator::DoesNotExist,
-        "Gt" => Operator::Gt,
-        "Lt" => Operator::Lt,
-        _ => return None,
-    };
-    Some(Requirement {
-        key: wire.key,
-        operator,
-        values: wire.values.unwrap_or_default(),
-    })
 }
 
 /// What is decoded of a volume.

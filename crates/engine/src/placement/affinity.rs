@@ -28,12 +28,15 @@ impl std::fmt::Display for NodeTerm {
 impl NodeTerm {
     /// Whether a node with this name and these labels satisfies the term.
     pub fn matches(&self, name: &str, labels: &BTreeMap<String, String>) -> bool {
+        self.matches_by(name, |key| labels.get(key).map(String::as_str))
+    }
+
+    /// The same for labels that are looked up in this way.
+    pub fn matches_by<'a>(&self, name: &str, label: impl Fn(&str) -> Option<&'a str>) -> bool {
         if self.labels.is_empty() && self.fields.is_empty() {
             return false;
         }
-        self.labels
-            .iter()
-            .all(|r| r.holds(labels.get(&r.key).map(String::as_str)))
+        self.labels.iter().all(|r| r.holds(label(&r.key)))
             && self
                 .fields
                 .iter()

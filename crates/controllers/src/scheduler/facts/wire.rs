@@ -1,11 +1,13 @@
 //! The parts of a pod's spec that only placement reads, as they are written.
 
+use crate::pods::{node_term, null_as_empty};
+use k8s_openapi::api::core::v1::NodeSelectorTerm;
 use plimsoll_engine::placement::{
-    Effect, Inclusion, LabelSelector, NodeAffinity, NodeTerm, Operator, PodAffinity, PodTerm,
-    PreferredTerm, Requirement, SpreadConstraint, Toleration, TolerationOperator, WeightedPodTerm,
+    Effect, Inclusion, LabelSelector, NodeAffinity, Operator, PodAffinity, PodTerm, PreferredTerm,
+    Requirement, SpreadConstraint, Toleration, TolerationOperator, WeightedPodTerm,
     WhenUnsatisfiable,
 };
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 
@@ -13,15 +15,6 @@ use std::collections::BTreeMap;
 pub(super) fn parsed<T: Default + for<'a> Deserialize<'a>>(raw: Option<&RawValue>) -> T {
     raw.and_then(|raw| serde_json::from_str(raw.get()).ok())
         .unwrap_or_default()
-}
-
-/// Go writes empty lists as `null`.
-fn null_as_empty<'de, D, T>(deserializer: D) -> Result<T, D::Error>
-where
-    D: Deserializer<'de>,
-    T: Default + Deserialize<'de>,
-{
-    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
 /// A taint's effect by its name.
@@ -103,26 +96,17 @@ struct NodeAffinityWire {
 #[serde(default, rename_all = "camelCase")]
 struct SelectorWire {
     #[serde(deserialize_with = "null_as_empty")]
-    node_selector_terms: Vec<TermWire>,
+    node_selector_terms: Vec<NodeSelectorTerm>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct PreferredWire {
     weight: i64,
-    preference: TermWire,
+    preference: NodeSelectorTerm,
 }
 
-#[derive(Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct TermWire {
-    #[serde(deserialize_with = "null_as_empty")]
-    match_expressions: Vec<RequirementWire>,
-    #[serde(deserialize_with = "null_as_empty")]
-    match_fields: Vec<RequirementWire>,
-}
-
-/// One requirement of a selector of nodes or pods.
+/// One requirement of a selector of pods.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct RequirementWire {
@@ -141,26 +125,16 @@ impl From<NodeAffinityWire> for NodeAffinity {
                 terms
                     .node_selector_terms
                     .into_iter()
-                    .map(NodeTerm::from)
+                    .map(node_term)
                     .collect()
             }),
             preferred: preferred
                 .into_iter()
                 .map(|liked| PreferredTerm {
                     weight: liked.weight,
-                    term: liked.preference.into(),
+                    term: node_term(liked.preference),
                 })
                 .collect(),
-        }
-    }
-}
-
-impl From<TermWire> for NodeTerm {
-    /// A term with a requirement that cannot be read matches nothing, like an empty one.
-    fn from(wire: TermWire) -> Self {
-        match (all(wire.match_expressions), all(wire.match_fields)) {
-            (Some(labels), Some(fields)) => Self { labels, fields },
-            _ => Self::default(),
         }
     }
 }
@@ -170,18 +144,9 @@ fn all(wire: Vec<RequirementWire>) -> Option<Vec<Requirement>> {
 }
 
 fn requirement(wire: RequirementWire) -> Option<Requirement> {
-    let operator = match wire.operator.as_str() {
-        "In" => Operator::In,
-        "NotIn" => Operator::NotIn,
-        "Exists" => Operator::Exists,
-        "DoesNotExist" => Operator::DoesNotExist,
-        "Gt" => Operator::Gt,
-        "Lt" => Operator::Lt,
-        _ => return None,
-    };
     Some(Requirement {
         key: wire.key,
-        operator,
+        operator: Operator::named(&wire.operator)?,
         values: wire.values,
     })
 }
@@ -310,6 +275,7 @@ impl From<SpreadWire> for SpreadConstraint {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use plimsoll_engine::placement::NodeTerm;
     use serde_json::value::to_raw_value;
     use serde_json::{Value, json};
 
