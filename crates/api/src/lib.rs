@@ -19,6 +19,7 @@ pub mod local;
 pub mod meta;
 pub mod names;
 pub mod node;
+pub mod nodegroup;
 pub mod openapi;
 pub mod patch;
 pub mod pod_autoscaler;

@@ -10,6 +10,7 @@ pub mod deployment;
 pub mod disruption;
 pub mod endpoints;
 pub mod endpointslice;
+pub mod facts;
 pub mod garbage;
 pub mod horizontal;
 pub mod ipaddress;

@@ -1,8 +1,8 @@
 //! Why a pod runs where it runs, or fits nowhere: decided anew from lists of objects, so that it can
 //! be asked of any cluster.
 
-use super::facts;
 use super::surroundings::{like, limits};
+use crate::facts;
 use crate::pods::{
     BudgetView, ClaimView, ClassView, NamespaceView, NodeView, PodView, ReplicaSetView,
     ReplicationControllerView, Selector, ServiceView, StatefulSetView, VolumeView,

@@ -12,14 +12,13 @@
 mod carrying;
 mod classes;
 pub mod explanation;
-mod facts;
 mod hints;
 mod preempting;
 mod promises;
 mod queue;
 mod state;
 mod surroundings;
-mod volumes;
+pub(crate) mod volumes;
 mod watching;
 
 use crate::pods::{Caches, PodView, ServiceView, VolumeView, label_key};

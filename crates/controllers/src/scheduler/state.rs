@@ -1,11 +1,11 @@
 //! What the scheduler knows, and the decision for one pod.
 
 use super::classes::{ClassId, Classes};
-use super::facts;
 use super::hints::{Event, Obstacles};
 use super::promises::Promises;
 use super::queue::{Queue, Taken};
 use super::volumes::{BindError, Step};
+use crate::facts;
 use crate::pods::PodView;
 use crate::runtime::ObjectKey;
 use jiff::Timestamp;

@@ -1,6 +1,7 @@
 //! What others say about a pod (its Services, its controller) and about a node (its CSI drivers).
 
-use super::{CsiNode, Scheduler, facts};
+use super::{CsiNode, Scheduler};
+use crate::facts;
 use crate::pods::{PodView, ServiceView, label_key};
 use crate::runtime::Change;
 use plimsoll_engine::placement::{LabelSelector, PodSpec, Requirement};

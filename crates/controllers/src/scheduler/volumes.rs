@@ -3,9 +3,10 @@
 //!
 //! Upstream: the plugin VolumeBinding at the points Reserve and PreBind.
 
+use super::Scheduler;
 use super::hints::Event;
 use super::state::State;
-use super::{Scheduler, facts};
+use crate::facts;
 use crate::pods::{ClaimView, PodView};
 use crate::runtime::{ObjectKey, WriteError};
 use crate::volumes::matching::{Choice, Place, best};
@@ -17,7 +18,7 @@ use tokio::time::Instant;
 /// On a volume whose claim was found by the binder or the scheduler, not named by its author.
 const BOUND_BY_CONTROLLER: &str = "pv.kubernetes.io/bound-by-controller";
 /// On a claim: the node on which its volume is to be made.
-pub(super) const SELECTED_NODE: &str = "volume.kubernetes.io/selected-node";
+pub(crate) const SELECTED_NODE: &str = "volume.kubernetes.io/selected-node";
 /// How long a pod may wait for its volumes (upstream: `bindTimeoutSeconds`).
 const PATIENCE: Duration = Duration::from_secs(600);
 

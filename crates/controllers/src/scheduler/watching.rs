@@ -2,7 +2,8 @@
 
 use super::hints::Event;
 use super::state::AtNode;
-use super::{Scheduler, facts, is_ours};
+use super::{Scheduler, is_ours};
+use crate::facts;
 use crate::pods::{NodeView, PodView};
 use crate::runtime::{Cache, Cached, Change};
 use std::sync::Arc;

@@ -10,7 +10,7 @@ use plimsoll_engine::placement::{
 const BIND_COMPLETED: &str = "pv.kubernetes.io/bind-completed";
 
 /// What placement needs of a claim.
-pub(in super::super) fn of_claim(claim: &ClaimView) -> ClaimFacts {
+pub fn of_claim(claim: &ClaimView) -> ClaimFacts {
     let key = &claim.meta.key;
     ClaimFacts {
         key: (key.namespace.to_string(), key.name.to_string()),
@@ -42,7 +42,7 @@ fn phase(claim: &ClaimView) -> ClaimPhase {
 }
 
 /// What placement needs of a volume.
-pub(in super::super) fn of_volume(volume: &VolumeView) -> VolumeFacts {
+pub fn of_volume(volume: &VolumeView) -> VolumeFacts {
     let text = |(key, value): &(std::sync::Arc<str>, std::sync::Arc<str>)| {
         (key.to_string(), value.to_string())
     };
@@ -68,7 +68,7 @@ pub(in super::super) fn of_volume(volume: &VolumeView) -> VolumeFacts {
 }
 
 /// What placement needs of a storage class.
-pub(in super::super) fn of_class(class: &ClassView) -> ClassFacts {
+pub fn of_class(class: &ClassView) -> ClassFacts {
     let terms = class.topologies.iter().map(|topology| {
         let expressions = topology.match_label_expressions.iter().flatten();
         NodeTerm {

@@ -5,9 +5,9 @@ mod pod;
 mod storage;
 mod wire;
 
-pub(super) use node::of_node;
-pub(super) use pod::{of_pod, resize_is_infeasible, spec_of};
-pub(super) use storage::{of_claim, of_class, of_volume};
+pub use node::of_node;
+pub use pod::{of_pod, resize_is_infeasible, spec_of};
+pub use storage::{of_claim, of_class, of_volume};
 
 use crate::pods::{BudgetView, Requirement as ViewRequirement, Selector};
 use plimsoll_engine::placement::{BudgetFacts, LabelSelector, Operator, Requirement, Resources};
@@ -30,7 +30,7 @@ fn amount(resources: &mut Resources, name: &str, quantity: &str) {
 }
 
 /// What placement needs of a disruption budget.
-pub(super) fn of_budget(budget: &BudgetView) -> BudgetFacts {
+pub fn of_budget(budget: &BudgetView) -> BudgetFacts {
     let status = &budget.status;
     BudgetFacts {
         namespace: budget.meta.namespace().to_owned(),
@@ -42,7 +42,7 @@ pub(super) fn of_budget(budget: &BudgetView) -> BudgetFacts {
 }
 
 /// A cached selector in the words of placement.
-pub(super) fn selector(selector: &Selector) -> LabelSelector {
+pub fn selector(selector: &Selector) -> LabelSelector {
     let requirements = selector.requirements.iter();
     LabelSelector {
         requirements: requirements.map(requirement).collect(),

@@ -10,7 +10,7 @@ use plimsoll_engine::placement::{
 use std::sync::Arc;
 
 /// What placement needs of a pod that asks for `spec`.
-pub(in super::super) fn of_pod(pod: &PodView, spec: Arc<PodSpec>) -> PodFacts {
+pub fn of_pod(pod: &PodView, spec: Arc<PodSpec>) -> PodFacts {
     PodFacts {
         namespace: Arc::clone(&pod.meta.key.namespace),
         name: Arc::clone(&pod.meta.key.name),
@@ -21,7 +21,7 @@ pub(in super::super) fn of_pod(pod: &PodView, spec: Arc<PodSpec>) -> PodFacts {
 }
 
 /// What a pod asks for; `default_spread` selects its like (see [`PodSpec`]).
-pub(in super::super) fn spec_of(pod: &PodView, default_spread: Option<LabelSelector>) -> PodSpec {
+pub fn spec_of(pod: &PodView, default_spread: Option<LabelSelector>) -> PodSpec {
     let placement = &pod.placement;
     let affinities: Affinities = parsed::<AffinityWire>(placement.affinity.as_deref()).into();
     let spread: Vec<SpreadWire> = parsed(placement.topology_spread_constraints.as_deref());
@@ -66,7 +66,7 @@ fn tagged(image: &str) -> String {
 }
 
 /// Whether its node will never grant what the pod was resized to.
-pub(in super::super) fn resize_is_infeasible(pod: &PodView) -> bool {
+pub fn resize_is_infeasible(pod: &PodView) -> bool {
     let pending = pod.condition("PodResizePending");
     pending.is_some_and(|pending| pending.holds && &*pending.reason == "Infeasible")
 }

@@ -10,10 +10,7 @@ use std::collections::BTreeMap;
 const DEFAULT_MAX_PODS: usize = 110;
 
 /// What placement needs of a node.
-pub(in super::super) fn of_node(
-    node: &NodeView,
-    volume_limits: BTreeMap<String, usize>,
-) -> NodeFacts {
+pub fn of_node(node: &NodeView, volume_limits: BTreeMap<String, usize>) -> NodeFacts {
     let mut allocatable = Resources::default();
     for (name, quantity) in &node.allocatable {
         amount(&mut allocatable, name, quantity);

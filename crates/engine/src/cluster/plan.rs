@@ -1,0 +1,170 @@
+//! What growing comes to.
+
+use super::GroupId;
+use crate::placement::{PodKey, Refusal};
+use std::collections::BTreeMap;
+
+/// One change of a group's size.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resize {
+    /// Which group.
+    pub group: GroupId,
+    /// Target before.
+    pub from: usize,
+    /// Target after.
+    pub to: usize,
+    /// The group's maximum, for the sentence `{group 3->5 (max: 6)}`.
+    pub max: usize,
+}
+
+impl std::fmt::Display for Resize {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self {
+            group,
+            from,
+            to,
+            max,
+        } = self;
+        write!(f, "{{{group} {from}->{to} (max: {max})}}")
+    }
+}
+
+/// How a look at pending pods ended (upstream's names).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GrowthOutcome {
+    /// Groups are to be resized.
+    Successful,
+    /// There are pods, and no group helps them.
+    NoOptionsAvailable,
+    /// No pod waits for a node.
+    NotNeeded,
+    /// Nothing was tried.
+    NotTried,
+    /// Every pod is too young.
+    InCooldown,
+    /// `--max-nodes-total` is reached.
+    LimitedByMaxNodesTotal,
+}
+
+/// Why a group was not even considered.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum SkipReason {
+    /// It failed to grow lately.
+    Backoff {
+        /// The provider's error code, where there was one.
+        code: String,
+        /// Its message.
+        message: String,
+        /// Until when, RFC 3339.
+        until: String,
+    },
+    /// It is at its maximum.
+    MaxSize,
+    /// Too many of its nodes are unready.
+    NotReady,
+    /// A limit on the whole cluster, or a quota, would be exceeded.
+    Quota {
+        /// Name of the quota.
+        quota: String,
+        /// Which resources.
+        resources: Vec<String>,
+    },
+    /// It has all nodes or none, and all would be too many.
+    AtomicAboveTotal,
+    /// Nobody knows what its nodes will be.
+    NoTemplate,
+}
+
+impl std::fmt::Display for SkipReason {
+    /// Upstream's phrase (reference §8).
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Backoff { .. } => f.write_str("in backoff after failed scale-up"),
+            Self::MaxSize => f.write_str("max node group size reached"),
+            Self::NotReady => f.write_str("not ready for scale-up"),
+            Self::Quota { quota, resources } => {
+                write!(
+                    f,
+                    "exceeded quota: {quota:?}, resources: {}",
+                    resources.join(", ")
+                )
+            }
+            Self::AtomicAboveTotal => {
+                f.write_str("atomic scale-up exceeds cluster node count limit")
+            }
+            Self::NoTemplate => f.write_str("no node template"),
+        }
+    }
+}
+
+/// What one group could do.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ExpansionOption {
+    /// The group.
+    pub group: GroupId,
+    /// Groups alike, among which the nodes may be spread.
+    pub similar: Vec<GroupId>,
+    /// How many new nodes.
+    pub nodes: usize,
+    /// The pods they would take.
+    pub pods: Vec<PodKey>,
+    /// What the expander made of it, in words (score, waste, price).
+    pub note: String,
+}
+
+/// What became of one group in a look.
+#[derive(Debug, Clone, PartialEq)]
+pub enum GroupVerdict {
+    /// Not considered.
+    Skipped(SkipReason),
+    /// No pending pod fits one of its nodes.
+    HelpsNobody,
+    /// Considered, and another was better; the reason in words.
+    Outvoted(String),
+    /// It is grown.
+    Grown(Resize),
+    /// No pod is left for it.
+    NotNeeded,
+}
+
+/// What became of one pod in a look.
+#[derive(Debug, Clone, PartialEq)]
+pub enum PodVerdict {
+    /// New nodes are on their way for it.
+    Triggered,
+    /// No group helps: the reason of each group.
+    Unschedulable(BTreeMap<GroupId, NoHelp>),
+    /// It fits a group that was not chosen, and is looked at again.
+    AwaitsEvaluation,
+}
+
+/// Why a group does not help a pod.
+#[derive(Debug, Clone, PartialEq)]
+pub enum NoHelp {
+    /// The group was not considered.
+    Skipped(SkipReason),
+    /// A new node would refuse the pod: the first rule that does.
+    Refused {
+        /// The rule.
+        refusal: Refusal,
+        /// How much is missing and what would help, in words; empty where not a matter of amounts.
+        shortage: String,
+    },
+}
+
+/// What to do about the pods that wait.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GrowthPlan {
+    /// How it ended.
+    pub outcome: GrowthOutcome,
+    /// Sizes to be set, best first.
+    pub resizes: Vec<Resize>,
+    /// What was weighed.
+    pub options: Vec<ExpansionOption>,
+    /// Every group.
+    pub groups: BTreeMap<GroupId, GroupVerdict>,
+    /// Every pod that was looked at.
+    pub pods: BTreeMap<PodKey, PodVerdict>,
+    /// What happened, one sentence a step, with the numbers.
+    pub trace: Vec<String>,
+}

@@ -1,0 +1,2 @@
+//! Providers of machines: each implements
+//! [`NodeProvider`](plimsoll_api::nodegroup::NodeProvider).
