@@ -1,10 +1,15 @@
 //! From the cached views to what placement knows.
 
+mod cluster;
 mod node;
 mod pod;
 mod storage;
 mod wire;
 
+pub use cluster::{
+    DELETION_CANDIDATE, TO_BE_DELETED, of_cluster_node, of_pending, of_running, owner_kind,
+    readiness,
+};
 pub use node::of_node;
 pub use pod::{of_pod, resize_is_infeasible, spec_of};
 pub use storage::{of_claim, of_class, of_volume};

@@ -13,6 +13,7 @@ mod namespace;
 mod node;
 mod node_terms;
 mod pod;
+mod pod_volumes;
 mod replication;
 mod selector;
 mod service;
@@ -36,9 +37,8 @@ pub use budget::{Bound, BudgetCondition, BudgetStatus, BudgetView};
 pub use caches::{Caches, label_key};
 pub use namespace::{NamespaceView, ServiceAccountView};
 pub use node::{ImageNames, NodeView, Taint};
-pub use pod::{
-    Condition, Container, ContainerRole, Phase, Placement, PodClaim, PodView, PodWire, Port,
-};
+pub use pod::{Condition, Container, ContainerRole, Phase, Placement, PodView, PodWire, Port};
+pub use pod_volumes::PodClaim;
 pub use replication::ReplicationControllerView;
 pub use selector::{Requirement, Selector, SelectorError};
 pub use service::{ServicePort, ServiceView, TargetPort};

@@ -33,8 +33,12 @@ pub struct NodeView {
     pub unschedulable: bool,
     /// `spec.taints`.
     pub taints: Box<[Taint]>,
+    /// `spec.providerID`; empty where there is none.
+    pub provider_id: Arc<str>,
     /// `status.allocatable` (else `capacity`): resource and quantity as written.
     pub allocatable: Box<[(Arc<str>, Box<str>)]>,
+    /// `status.capacity`: resource and quantity as written.
+    pub capacity: Box<[(Arc<str>, Box<str>)]>,
     /// `status.conditions`.
     pub conditions: Box<[Condition]>,
     /// When the kubelet last posted the `Ready` condition, as written.
@@ -78,7 +82,8 @@ impl Cached for NodeView {
             spec,
             status,
         } = wire;
-        let allocatable = status.allocatable.or(status.capacity).unwrap_or_default();
+        let capacity = status.capacity.unwrap_or_default();
+        let allocatable = status.allocatable.unwrap_or_else(|| capacity.clone());
         let ready = status
             .conditions
             .iter()
@@ -96,10 +101,9 @@ impl Cached for NodeView {
             meta: metadata.into(),
             unschedulable: spec.unschedulable.unwrap_or_default(),
             taints: spec.taints.into(),
-            allocatable: allocatable
-                .into_iter()
-                .map(|(k, v)| (k.into(), v.into()))
-                .collect(),
+            provider_id: spec.provider_id.unwrap_or_default().into(),
+            allocatable: quantities(allocatable),
+            capacity: quantities(capacity),
             heartbeat,
             conditions: status.conditions.into_iter().map(Condition::from).collect(),
             images: images.collect(),
@@ -109,6 +113,12 @@ impl Cached for NodeView {
     fn meta(&self) -> &Meta {
         &self.meta
     }
+}
+
+fn quantities(all: BTreeMap<String, String>) -> Box<[(Arc<str>, Box<str>)]> {
+    let all = all.into_iter();
+    all.map(|(name, quantity)| (name.into(), quantity.into()))
+        .collect()
 }
 
 /// What is decoded of a node.
@@ -127,6 +137,8 @@ wire!(NodeWire, ClusterResourceScope, "", "v1", "Node", "nodes");
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 struct SpecWire {
+    #[serde(rename = "providerID")]
+    provider_id: Option<String>,
     unschedulable: Option<bool>,
     #[serde(deserialize_with = "null_as_empty")]
     taints: Vec<Taint>,

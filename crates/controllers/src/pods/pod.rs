@@ -2,13 +2,13 @@
 
 use super::allocated::Allocated;
 use super::attempt::Attempt;
+use super::pod_volumes::{PodClaim, VolumeWire, volumes};
 use crate::runtime::{Cached, Meta, wire};
 use jiff::Timestamp;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use plimsoll_engine::horizontal::pod::{self as horizontal, Amounts, Facts};
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -115,15 +115,6 @@ impl Container {
     }
 }
 
-/// A claim that a pod mounts.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PodClaim {
-    /// Name of the claim.
-    pub name: Arc<str>,
-    /// Whether the claim is made for the pod and goes with it (`POD-VOLUME`).
-    pub ephemeral: bool,
-}
-
 /// Where the pod may run, undecoded: only the scheduler reads it.
 #[derive(Debug, Clone, Default)]
 pub struct Placement {
@@ -149,6 +140,8 @@ pub struct Placement {
     pub nominated_node: Option<Arc<str>>,
     /// Claims among its volumes, in their order.
     pub claims: Box<[PodClaim]>,
+    /// Names of its volumes that live on the node: hostPath, and emptyDir not in memory.
+    pub local_volumes: Box<[Arc<str>]>,
 }
 
 /// A pod.
@@ -230,7 +223,7 @@ impl Cached for PodView {
         } = wire;
         let containers = containers(spec.containers, spec.init_containers);
         let meta = Meta::from(metadata);
-        let claims = claims(&meta.key.name, spec.volumes);
+        let (claims, local_volumes) = volumes(&meta.key.name, spec.volumes);
         let requests = pod_requests(spec.resources.as_ref());
         let allocated = allocated(&containers, &status);
         let facts = Facts::new(
@@ -246,7 +239,6 @@ impl Cached for PodView {
             },
             horizontal_status(&status),
         );
-        let restarts = status.container_statuses.iter().map(|s| s.restart_count);
         let attempt = attempt(&meta, &status);
         Self {
             meta,
@@ -271,6 +263,7 @@ impl Cached for PodView {
                 preemption_policy: spec.preemption_policy,
                 nominated_node: status.nominated_node_name.map(Arc::from),
                 claims,
+                local_volumes,
             }),
             host_network: spec.host_network.unwrap_or_default(),
             hostname: text(spec.hostname),
@@ -281,13 +274,18 @@ impl Cached for PodView {
             conditions: status.conditions.into_iter().map(Condition::from).collect(),
             ip: text(status.pod_ip),
             started: status.start_time,
-            restarts: restarts.max().unwrap_or_default(),
+            restarts: restarts(&status.container_statuses),
         }
     }
 
     fn meta(&self) -> &Meta {
         &self.meta
     }
+}
+
+fn restarts(containers: &[ContainerStatusWire]) -> i32 {
+    let counts = containers.iter().map(|status| status.restart_count);
+    counts.max().unwrap_or_default()
 }
 
 /// `resources.requests` as written.
@@ -337,21 +335,6 @@ fn containers(main: Vec<ContainerWire>, init: Vec<ContainerWire>) -> Box<[Contai
     main.chain(init)
         .map(|(c, role)| c.into_view(role))
         .collect()
-}
-
-fn claims(pod: &str, volumes: Vec<VolumeWire>) -> Box<[PodClaim]> {
-    let claim = |volume: VolumeWire| match (volume.persistent_volume_claim, volume.ephemeral) {
-        (Some(source), _) => Some(PodClaim {
-            name: source.claim_name.into(),
-            ephemeral: false,
-        }),
-        (None, Some(_)) => Some(PodClaim {
-            name: format!("{pod}-{}", volume.name).into(),
-            ephemeral: true,
-        }),
-        (None, None) => None,
-    };
-    volumes.into_iter().filter_map(claim).collect()
 }
 
 fn amounts(resources: ResourcesWire) -> Amounts {
@@ -448,20 +431,6 @@ struct SpecWire {
     preemption_policy: Option<String>,
     #[serde(deserialize_with = "null_as_empty")]
     volumes: Vec<VolumeWire>,
-}
-
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct VolumeWire {
-    name: String,
-    persistent_volume_claim: Option<ClaimSourceWire>,
-    ephemeral: Option<IgnoredAny>,
-}
-
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct ClaimSourceWire {
-    claim_name: String,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
