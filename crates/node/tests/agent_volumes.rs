@@ -127,6 +127,8 @@ fn node(name: &str, pod_cidr: &str, runtime: &Arc<Noting>) -> NodeSpec {
         cpu_milli: 4000,
         memory_bytes: 8 << 30,
         pods: 110,
+        extended: BTreeMap::new(),
+        provider_id: None,
         labels: BTreeMap::new(),
         taints: Vec::new(),
         runtime: Arc::<Noting>::clone(runtime),

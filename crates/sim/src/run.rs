@@ -166,6 +166,8 @@ async fn nodes(
         cpu_milli: scenario.nodes.cpu_milli,
         memory_bytes: scenario.nodes.memory_bytes,
         pods: PODS_PER_NODE,
+        extended: BTreeMap::new(),
+        provider_id: None,
         labels: BTreeMap::new(),
         taints: Vec::new(),
         runtime: Arc::clone(&runtime),

@@ -151,6 +151,16 @@ pub trait NodeProvider: Send + Sync + std::fmt::Debug {
     /// machines may be gone then.
     async fn delete(&self, group: &str, nodes: &[NodeRef]) -> Result<(), ProviderError>;
 
+    /// The same, also below the minimum: for machines that never became nodes.
+    ///
+    /// # Errors
+    /// As [`NodeProvider::delete`]; by default that this is not offered.
+    async fn force_delete(&self, group: &str, nodes: &[NodeRef]) -> Result<(), ProviderError> {
+        let (name, count) = (self.name(), nodes.len());
+        let message = format!("{name} cannot take {count} machines of {group} below its minimum");
+        Err(ProviderError::new(ErrorClass::Unsupported, message))
+    }
+
     /// Lowers the target by `delta` machines that do not exist yet.
     ///
     /// # Errors
@@ -166,6 +176,9 @@ pub trait NodeProvider: Send + Sync + std::fmt::Debug {
     fn price(&self, _node: &Value) -> Option<f64> {
         None
     }
+
+    /// Ends what the provider holds open; called once, at the end.
+    async fn close(&self) {}
 
     /// Changes whenever groups or instances may have, so that nobody has to poll; `None` if the
     /// provider cannot tell.

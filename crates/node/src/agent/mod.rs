@@ -70,6 +70,10 @@ pub struct NodeSpec {
     pub memory_bytes: u64,
     /// Most pods (110 by default upstream).
     pub pods: u32,
+    /// Further resources, e.g. `nvidia.com/gpu`, in whole units. They are counted, not handed out.
+    pub extended: BTreeMap<String, u64>,
+    /// `spec.providerID`; `plimsoll://NAME` where `None`.
+    pub provider_id: Option<String>,
     /// Labels beside the well-known ones.
     pub labels: BTreeMap<String, String>,
     /// Taints the node is registered with, as `Node.spec.taints`.

@@ -172,9 +172,13 @@ fn object(node: &Node) -> Value {
         labels.insert(format!("{prefix}/os"), "linux".to_owned());
     }
     labels.insert("kubernetes.io/hostname".to_owned(), node.name.clone());
+    let provider_id = match &node.spec.provider_id {
+        Some(id) => id.clone(),
+        None => format!("plimsoll://{}", node.name),
+    };
     let mut spec = json!({
         "podCIDR": node.spec.pod_cidr, "podCIDRs": [node.spec.pod_cidr],
-        "providerID": format!("plimsoll://{}", node.name),
+        "providerID": provider_id,
     });
     if let (false, Some(map)) = (node.spec.taints.is_empty(), spec.as_object_mut()) {
         map.insert("taints".into(), json!(node.spec.taints));
@@ -193,13 +197,17 @@ fn object(node: &Node) -> Value {
 /// The node's whole status.
 fn status(shared: &Shared, node: &Node) -> Value {
     let now = time(shared.clock.now());
-    let resources = json!({
+    let mut resources = json!({
         "cpu": cores(node.spec.cpu_milli),
         "memory": format!("{}Ki", node.spec.memory_bytes / 1024),
         "ephemeral-storage": "100Gi",
         "hugepages-1Gi": "0", "hugepages-2Mi": "0",
         "pods": node.spec.pods.to_string(),
     });
+    if let Some(map) = resources.as_object_mut() {
+        let extended = node.spec.extended.iter();
+        map.extend(extended.map(|(name, count)| (name.clone(), json!(count.to_string()))));
+    }
     let (since, ready) = match node.broken.get() {
         None => (
             node.since,

@@ -160,6 +160,8 @@ pub(crate) fn node(name: &str, cidr: &str, runtime: Arc<dyn Runtime>) -> NodeSpe
         cpu_milli: 4000,
         memory_bytes: 8 << 30,
         pods: 110,
+        extended: [].into(),
+        provider_id: None,
         labels: [("zone".to_owned(), "a".to_owned())].into(),
         taints: Vec::new(),
         runtime,

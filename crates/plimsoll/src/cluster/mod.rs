@@ -1,6 +1,7 @@
 //! A whole cluster in this process: control plane, listener, nodes, Service proxy, DNS.
 
 mod doors;
+mod groups;
 pub(crate) mod health;
 mod kubeconfig;
 mod machine;

@@ -1,18 +1,20 @@
 //! Starting, using and stopping the whole.
 
-use super::doors::Doors;
+use super::doors::{Doorkeeper, Doors};
+use super::groups::{self, Embedded};
 use super::kubeconfig::{self, NAME, Written};
 use super::machine::Machine;
 use super::nodes;
 use super::reach::ThroughPods;
 use crate::metric_sources::MetricSourceArgs;
-use crate::up::NodeArgs;
+use crate::up::{NodeArgs, NodeGroupArg};
 use anyhow::{Context, Result};
 use k8s_openapi::api::core::v1::Node;
 use kube::runtime::wait::{Condition, await_condition};
 use kube::{Api, Client};
 use plimsoll_api::gates::FeatureGates;
 use plimsoll_api::kinds;
+use plimsoll_api::nodegroup::NodeProvider;
 use plimsoll_apiserver::ClusterSettings;
 use plimsoll_apiserver::audit::Audit;
 use plimsoll_apiserver::pki::{Context as Entry, KeyedCert, Pki};
@@ -65,6 +67,8 @@ pub(crate) struct Settings {
     pub(crate) address: SocketAddr,
     /// The nodes.
     pub(crate) nodes: NodeArgs,
+    /// Groups of nodes that can be resized.
+    pub(crate) node_groups: Vec<NodeGroupArg>,
     /// Parts left out.
     pub(crate) without: BTreeSet<String>,
     /// Root of all seeds.
@@ -102,6 +106,8 @@ pub(crate) struct Running {
     plane: ControlPlane,
     store: Store,
     agents: Option<Agents>,
+    /// Who resizes node groups, where there are any.
+    pub(crate) node_groups: Option<Arc<dyn NodeProvider>>,
     routing: (Option<Proxy>, Option<dns::Server>),
     admin: KeyedCert,
     pki: Pki,
@@ -150,6 +156,7 @@ impl Running {
             plane,
             store,
             agents: None,
+            node_groups: None,
             routing: (None, None),
             admin,
             pki,
@@ -182,8 +189,9 @@ impl Running {
     ) -> Result<()> {
         let runs = |part: &str| part.is_empty() || !settings.without.contains(part);
         let services = Directory::start(self.client.clone());
-        let mut specs = nodes::specs(&settings.nodes, Machine::here(), &runtime);
-        self.nodes = nodes::summary(&specs);
+        let groups = &settings.node_groups;
+        let mut specs = nodes::specs(settings, Machine::here(), &runtime);
+        self.nodes = nodes::summary(&specs, groups);
         if runs("proxy") {
             self.routing.0 = Some(self.start_proxy(&services, settings.seed, address));
         }
@@ -196,7 +204,7 @@ impl Running {
             return Ok(());
         }
         let doors = Doors::open(&mut specs).await;
-        let names: Vec<String> = specs.iter().map(|spec| spec.name.clone()).collect();
+        let mut names: Vec<String> = specs.iter().map(|spec| spec.name.clone()).collect();
         let (samples, measured) = mpsc::channel(64);
         let agents = Agents::start(agent::Config {
             client: self.client.clone(),
@@ -213,8 +221,11 @@ impl Running {
         .await?;
         self.plane.server.set_nodes(Arc::new(agents.clone()));
         self.plane.keep(pump(measured, self.plane.pipeline.clone()));
-        self.agents = Some(agents);
         doors.serve(&mut self.plane, &self.pki, &self.stop)?;
+        if !groups.is_empty() {
+            names.extend(self.start_groups(settings, &agents, runtime).await?);
+        }
+        self.agents = Some(agents);
         let ready = names.iter().map(|name| node_ready(&self.client, name));
         tokio::time::timeout(NODE_PATIENCE, futures::future::try_join_all(ready))
             .await
@@ -226,6 +237,20 @@ impl Running {
             components::describe(&self.client, self.clock, first, component).await?;
         }
         Ok(())
+    }
+
+    /// Starts node groups; returns the names of the nodes that they begin with.
+    async fn start_groups(
+        &mut self,
+        settings: &Settings,
+        agents: &Agents,
+        runtime: Arc<dyn Runtime>,
+    ) -> Result<Vec<String>> {
+        let doors = Doorkeeper::new(self.plane.server.clone(), &self.pki, &self.stop);
+        let embedded = Embedded::new(agents.clone(), runtime, self.clock).with_doors(doors);
+        let began = groups::start(&self.client, settings, embedded).await?;
+        self.node_groups = Some(began.provider);
+        Ok(began.nodes)
     }
 
     fn start_proxy(&self, services: &Directory, seed: u64, address: SocketAddr) -> Proxy {
@@ -263,6 +288,7 @@ impl Running {
     pub(crate) async fn stop(self) {
         let Self {
             agents,
+            node_groups,
             routing,
             stop,
             serving,
@@ -274,6 +300,9 @@ impl Running {
         tracing::info!("stopping");
         // Before the pods go, which is not to be scaled by.
         plane.rest().await;
+        if let Some(groups) = node_groups {
+            groups.close().await;
+        }
         if let Some(agents) = agents {
             agents.shutdown().await;
         }

@@ -82,6 +82,7 @@ async fn show(args: DemoArgs, dir: &Path) -> Result<ExitCode> {
         ephemeral: true,
         address: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0),
         nodes: args.nodes.clone(),
+        node_groups: Vec::new(),
         without: BTreeSet::new(),
         seed: crate::cluster::fresh_seed(),
         audit: None,

@@ -1,6 +1,9 @@
 //! `plimsoll up`: a cluster in the foreground (or, with `--detach`, in the background).
 
 mod detach;
+mod node_groups;
+
+pub(crate) use node_groups::NodeGroupArg;
 
 use crate::args::Place;
 use crate::cluster::{Running, Settings};
@@ -49,6 +52,8 @@ pub(crate) struct UpArgs {
     bind: IpAddr,
     #[command(flatten)]
     pub(crate) nodes: NodeArgs,
+    #[command(flatten)]
+    node_groups: node_groups::NodeGroupArgs,
     /// Parts to leave to other programs: controllers, scheduler, horizontal, nodes, proxy, dns,
     /// metrics
     #[arg(long, value_name = "PART,…", value_delimiter = ',', value_parser = PARTS)]
@@ -74,9 +79,9 @@ pub(crate) struct UpArgs {
 /// The cluster's nodes.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct NodeArgs {
-    /// How many nodes
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(0..=1000))]
-    pub(crate) nodes: u16,
+    /// How many nodes, beside those of node groups [default: 1, or none with node groups]
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(0..=1000))]
+    pub(crate) nodes: Option<u16>,
     /// CPU of each node, e.g. 1 or 1500m [default: this machine's]
     #[arg(long, value_name = "QUANTITY")]
     pub(crate) node_cpu: Option<Quantity>,
@@ -128,6 +133,7 @@ async fn stay(args: UpArgs, dir: &Path, claim: &Claim) -> Result<ExitCode> {
         ephemeral: args.ephemeral,
         address: SocketAddr::new(args.bind, args.port),
         nodes: args.nodes.clone(),
+        node_groups: args.node_groups.checked()?,
         without: args.without.iter().cloned().collect(),
         seed: crate::cluster::fresh_seed(),
         audit: args.audit()?,

@@ -1,2 +1,5 @@
 //! Providers of machines: each implements
 //! [`NodeProvider`](plimsoll_api::nodegroup::NodeProvider).
+
+pub mod fleet;
+pub mod local;
