@@ -6,6 +6,7 @@ use plimsoll_apiserver::auth::{Identity, TokenKey};
 use plimsoll_apiserver::store::Store;
 use plimsoll_apiserver::{ApiServer, ClusterSettings, Config};
 use plimsoll_clock::Clock;
+use plimsoll_controllers::explain::ExplainApi;
 use plimsoll_controllers::horizontal::{self, Explanations, Horizontal, Signals};
 use plimsoll_controllers::supervisor::{self, Context};
 use plimsoll_sources::metrics::{MetricsApi, Pipeline};
@@ -59,8 +60,8 @@ pub struct ControlPlane {
     pub context: Context,
     /// Where measurements go.
     pub pipeline: Pipeline,
-    /// Why each horizontal autoscaler did what it did.
-    pub explanations: Explanations,
+    /// Why each autoscaler did what it did, and why each node stays or goes.
+    pub explanations: ExplainApi,
     horizontal: Option<Horizontal>,
     tasks: JoinSet<()>,
 }
@@ -85,7 +86,7 @@ impl ControlPlane {
         let client = Client::new(server.service(Identity::in_process("plimsoll")), "default");
         let context = Context::start(client.clone(), parts.clock, parts.seed, parts.controllers);
         let pipeline = Pipeline::new();
-        let explanations = Explanations::default();
+        let explanations = ExplainApi::default();
         let runs = |part: &str| !parts.without.contains(part);
         let mut tasks = JoinSet::new();
         tend(&mut tasks, &server);
@@ -113,7 +114,7 @@ impl ControlPlane {
             let defined = crate::definitions::define(&context.client);
             defined.await.map_err(StartError::Define)?;
             server.add_local_group(Arc::new(explanations.clone()));
-            let signals = signals(&server, &pipeline, &explanations);
+            let signals = signals(&server, &pipeline, &explanations.scalers);
             horizontal = Some(Horizontal::start(&context, signals, parts.horizontal));
         }
         Ok(Self {

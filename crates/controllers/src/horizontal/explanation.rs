@@ -7,10 +7,10 @@ mod show;
 
 use super::findings::Finding;
 use super::key::ScalerKey;
+use crate::explain::query::{About, Wanted};
 use jiff::Timestamp;
 use journal::{Entry, Journal, MOST_ENTRIES, Span, is_repeated, says_the_same};
 use parking_lot::RwLock;
-use plimsoll_api::selector::FieldSelector;
 use plimsoll_engine::horizontal::{Decision, Observed, summary};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -58,16 +58,6 @@ struct Record {
     observed: Observed,
     decision: Decision,
     findings: Vec<Finding>,
-}
-
-/// Which decisions are asked for.
-#[derive(Debug, Default)]
-struct Wanted {
-    namespace: Option<String>,
-    fields: FieldSelector,
-    since: Option<Timestamp>,
-    /// Only decisions with a greater id.
-    after: u64,
 }
 
 impl Default for Explanations {
@@ -139,12 +129,17 @@ impl Explanations {
             if other.is_some_and(|namespace| *key.object.namespace != *namespace) {
                 continue;
             }
+            let about = About {
+                kind: key.kind.kind(),
+                namespace: &key.object.namespace,
+                name: &key.object.name,
+            };
             for entry in told.journal.entries() {
-                if wanted.has(key, &entry.span) {
+                if wanted.has(about, entry.span.id, entry.span.last) {
                     found.push((entry.span.id, show::past(key, entry)));
                 }
             }
-            if wanted.has(key, &told.span) {
+            if wanted.has(about, told.span.id, told.span.last) {
                 found.push((told.span.id, show::current(key, told)));
             }
         }
@@ -218,19 +213,6 @@ impl Inner {
             told.journal.trim(MOST_ENTRIES, share);
             self.bytes += told.journal.bytes();
         }
-    }
-}
-
-impl Wanted {
-    fn has(&self, key: &ScalerKey, span: &Span) -> bool {
-        span.id > self.after
-            && self.since.is_none_or(|since| span.last >= since)
-            && self.fields.matches(|field| match field {
-                "involvedObject.kind" => key.kind.kind(),
-                "involvedObject.name" => &*key.object.name,
-                "involvedObject.namespace" | "metadata.namespace" => &*key.object.namespace,
-                _ => "",
-            })
     }
 }
 

@@ -5,16 +5,19 @@
 //!
 //! Facts: reference/cluster-autoscaler.md.
 
+mod explain;
 mod group;
 mod pending;
 mod plan;
 mod removal;
 mod running;
 
+pub use explain::Answer;
 pub use group::{GroupFacts, GroupId, GroupOptions, NodeTemplate, TemplateSource};
 pub use pending::PendingPod;
 pub use plan::{
-    ExpansionOption, GroupVerdict, GrowthOutcome, GrowthPlan, PodVerdict, Resize, SkipReason,
+    ExpansionOption, GroupVerdict, GrowthOutcome, GrowthPlan, NoHelp, PodVerdict, Resize,
+    SkipReason,
 };
 pub use removal::{Blocker, BlockerReason, KeepReason, NodeVerdict, Removal, ShrinkPlan};
 pub use running::{ClusterNode, OwnerKind, PodOwner, Readiness, RunningPod};

@@ -2,7 +2,8 @@
 
 use parking_lot::Mutex;
 use plimsoll_api::exposition::{Exposition, Kind, Page};
-use plimsoll_controllers::horizontal::{Explanations, Metrics, Signals};
+use plimsoll_controllers::explain::ExplainApi;
+use plimsoll_controllers::horizontal::{Metrics, Signals};
 use plimsoll_sources::metrics::Pipeline;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,8 +13,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub(super) struct Parts {
     /// Where measurements go.
     pub(super) pipeline: Pipeline,
-    /// Why each autoscaler did what it did.
-    pub(super) explanations: Explanations,
+    /// Why each autoscaler did what it did, and why each node stays or goes.
+    pub(super) explanations: ExplainApi,
     /// What the autoscalers count.
     pub(super) metrics: Metrics,
     /// Whether this process leads.
@@ -49,7 +50,7 @@ impl Parts {
         Signals {
             usage: self.pipeline.usage.clone(),
             rounds: self.pipeline.subscribe(),
-            explanations: self.explanations.clone(),
+            explanations: self.explanations.scalers.clone(),
             metrics: self.metrics.clone(),
         }
     }

@@ -2,12 +2,11 @@
 
 use super::journal::{Entry, Span};
 use super::{Record, Told};
+use crate::explain::query::API_VERSION;
 use crate::horizontal::key::ScalerKey;
 use plimsoll_engine::horizontal::{Decision, Observed, Reading, Selection, Step, render, summary};
 use serde_json::{Value, json};
 use std::sync::Arc;
-
-pub(super) const API_VERSION: &str = "explain.plimsoll.dev/v1alpha1";
 
 /// Changes listed in an explanation.
 const CHANGES: usize = 32;

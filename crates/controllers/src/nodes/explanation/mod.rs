@@ -1,0 +1,320 @@
+//! Why each node stays or goes, and why each group grew or did not: the newest look at them, and a
+//! bounded log of what was decided before.
+//!
+//! Told once a look by [`Explanations::tell`], which takes shared plans and compares verdicts;
+//! sentences are made when somebody reads, or when a verdict changes.
+
+mod api;
+mod journal;
+mod show;
+mod template;
+
+use crate::explain::query::{About, Wanted};
+use jiff::Timestamp;
+use journal::{Entry, Journal, Span};
+use parking_lot::RwLock;
+use plimsoll_engine::cluster::{
+    GroupFacts, GroupId, GroupVerdict, GrowthPlan, NodeVerdict, Resize, ShrinkPlan,
+};
+use serde::Serialize;
+use serde_json::Value;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use tokio::sync::watch;
+
+pub use api::explains;
+
+/// Changes of size remembered per group.
+const CHANGES: usize = 32;
+
+/// How the nodes of a group are, beside its sizes.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GroupStanding {
+    /// Whether it may grow: not too many of its nodes are unready.
+    pub healthy: bool,
+    /// Nodes that work.
+    pub ready: usize,
+    /// Nodes that do not.
+    pub unready: usize,
+    /// Registered nodes that are not ready yet.
+    pub not_started: usize,
+    /// Instances without a Node.
+    pub unregistered: usize,
+    /// Instances that have been without one for too long.
+    pub long_unregistered: usize,
+    /// Nodes that were asked for and are not there yet.
+    pub upcoming: usize,
+    /// Nodes that are being removed.
+    pub being_deleted: usize,
+}
+
+/// What one look came to.
+#[derive(Debug, Clone)]
+pub struct Look {
+    /// When.
+    pub now: Timestamp,
+    /// The groups as they were.
+    pub groups: Arc<[GroupFacts]>,
+    /// How their nodes are.
+    pub standing: BTreeMap<GroupId, GroupStanding>,
+    /// What was decided about pending pods; `None` if this look did not ask.
+    pub growth: Option<Arc<GrowthPlan>>,
+    /// What was decided about nodes; `None` if this look did not ask.
+    pub shrink: Option<Arc<ShrinkPlan>>,
+    /// The group of each node that has one.
+    pub members: BTreeMap<Arc<str>, GroupId>,
+}
+
+/// A change of a group's size that was tried.
+#[derive(Debug, Clone, Serialize)]
+struct SizeChange {
+    time: Timestamp,
+    from: usize,
+    to: usize,
+    reason: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+    /// The steps that led to it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    trace: Vec<String>,
+}
+
+/// What the node autoscaler tells. Clones share it.
+#[derive(Debug, Clone)]
+pub struct Explanations(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    inner: RwLock<Inner>,
+    /// Id of the newest changed decision, for whoever waits.
+    newest: watch::Sender<u64>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    look: Option<Look>,
+    /// The last look that found pods waiting, and when it was.
+    wanted: Option<(Timestamp, Arc<GrowthPlan>)>,
+    nodes: BTreeMap<Arc<str>, Span>,
+    groups: BTreeMap<GroupId, Span>,
+    changes: BTreeMap<GroupId, VecDeque<SizeChange>>,
+    journal: Journal,
+    newest: u64,
+}
+
+impl Default for Explanations {
+    fn default() -> Self {
+        let (newest, _) = watch::channel(0);
+        Self(Arc::new(Shared {
+            inner: RwLock::default(),
+            newest,
+        }))
+    }
+}
+
+impl Explanations {
+    /// Takes over what a look came to.
+    pub fn tell(&self, look: Look) {
+        let mut inner = self.0.inner.write();
+        let before = inner.newest;
+        inner.tell(look);
+        let newest = inner.newest;
+        drop(inner);
+        if newest > before {
+            self.0.newest.send_replace(newest);
+        }
+    }
+
+    /// Notes that a group's size was set, or that this failed, and the steps that led to it.
+    pub fn resized(
+        &self,
+        now: Timestamp,
+        resize: &Resize,
+        reason: &str,
+        outcome: Result<(), String>,
+    ) {
+        let mut inner = self.0.inner.write();
+        let grows = resize.to > resize.from;
+        let trace = match &inner.wanted {
+            Some((_, plan)) if grows => plan.trace.clone(),
+            _ => Vec::new(),
+        };
+        let changes = inner.changes.entry(Arc::clone(&resize.group)).or_default();
+        changes.push_back(SizeChange {
+            time: now,
+            from: resize.from,
+            to: resize.to,
+            reason: reason.to_owned(),
+            error: outcome.err(),
+            trace,
+        });
+        if changes.len() > CHANGES {
+            changes.pop_front();
+        }
+    }
+
+    /// The wanted decisions, oldest first, and the id of the newest of all.
+    fn decisions(&self, wanted: &Wanted) -> (Vec<Value>, u64) {
+        let inner = self.0.inner.read();
+        let past = inner.journal.entries().filter(|entry| {
+            let about = About {
+                kind: entry.kind,
+                namespace: "",
+                name: &entry.name,
+            };
+            wanted.has(about, entry.span.id, entry.span.last)
+        });
+        let mut found: Vec<(u64, Value)> =
+            past.map(|entry| (entry.span.id, entry.shown())).collect();
+        for entry in inner.current() {
+            let about = About {
+                kind: entry.kind,
+                namespace: "",
+                name: &entry.name,
+            };
+            if wanted.has(about, entry.span.id, entry.span.last) {
+                found.push((entry.span.id, entry.shown()));
+            }
+        }
+        found.sort_by_key(|(id, _)| *id);
+        let decisions = found.into_iter().map(|(_, decision)| decision);
+        (decisions.collect(), inner.newest)
+    }
+
+    /// The time of the newest look: what "an hour ago" counts from.
+    fn latest(&self) -> Timestamp {
+        let inner = self.0.inner.read();
+        inner.look.as_ref().map(|look| look.now).unwrap_or_default()
+    }
+}
+
+impl Inner {
+    fn tell(&mut self, mut look: Look) {
+        if let Some(plan) = &look.growth
+            && !plan.pods.is_empty()
+        {
+            self.wanted = Some((look.now, Arc::clone(plan)));
+        }
+        if let Some(old) = self.look.take() {
+            look.growth = look.growth.or_else(|| old.growth.clone());
+            look.shrink = look.shrink.or_else(|| old.shrink.clone());
+            self.compare(&old, &look);
+        } else {
+            self.begin(&look);
+        }
+        self.look = Some(look);
+    }
+
+    fn begin(&mut self, look: &Look) {
+        for name in look.nodes().keys() {
+            let span = self.span(look.now);
+            self.nodes.insert(Arc::clone(name), span);
+        }
+        for group in look.groups.iter() {
+            let span = self.span(look.now);
+            self.groups.insert(Arc::clone(&group.id), span);
+        }
+    }
+
+    /// Counts what is decided as before; logs what is not.
+    fn compare(&mut self, old: &Look, new: &Look) {
+        for (name, verdict) in old.nodes() {
+            let now = new.nodes().get(name);
+            if now.is_some_and(|now| journal::is_repeated(verdict, now)) {
+                continue;
+            }
+            if let Some(span) = self.nodes.remove(name) {
+                self.journal.push(Entry::of_node(span, name, verdict));
+            }
+        }
+        for name in new.nodes().keys() {
+            if let Some(span) = self.nodes.get_mut(name) {
+                span.again(new.now);
+            } else {
+                let span = self.span(new.now);
+                self.nodes.insert(Arc::clone(name), span);
+            }
+        }
+        self.compare_groups(old, new);
+    }
+
+    fn compare_groups(&mut self, old: &Look, new: &Look) {
+        let is_new = !same_plan(old.growth.as_ref(), new.growth.as_ref());
+        for group in old.groups.iter() {
+            let stays = new.groups.iter().any(|other| other.id == group.id);
+            let (was, is) = (old.verdict(&group.id), new.verdict(&group.id));
+            let grown = is_new && matches!(is, GroupVerdict::Grown(_));
+            if stays && !grown && journal::is_alike(was, is) {
+                continue;
+            }
+            if let Some(span) = self.groups.remove(&group.id) {
+                self.journal.push(Entry::of_group(span, group, was));
+            }
+        }
+        for group in new.groups.iter() {
+            if let Some(span) = self.groups.get_mut(&group.id) {
+                span.again(new.now);
+            } else {
+                let span = self.span(new.now);
+                self.groups.insert(Arc::clone(&group.id), span);
+            }
+        }
+        let known = |id: &GroupId| new.groups.iter().any(|group| group.id == *id);
+        self.changes.retain(|id, _| known(id));
+    }
+
+    /// Ids grow from one process to the next, too, as long as clocks do.
+    fn span(&mut self, now: Timestamp) -> Span {
+        let time = u64::try_from(now.as_microsecond()).unwrap_or_default();
+        self.newest = (self.newest + 1).max(time);
+        Span {
+            id: self.newest,
+            first: now,
+            last: now,
+            passes: 1,
+        }
+    }
+
+    /// The decisions in force.
+    fn current(&self) -> Vec<Entry> {
+        let Some(look) = &self.look else {
+            return Vec::new();
+        };
+        let nodes = self.nodes.iter().filter_map(|(name, span)| {
+            let verdict = look.nodes().get(name)?;
+            Some(Entry::of_node(*span, name, verdict))
+        });
+        let groups = look.groups.iter().filter_map(|group| {
+            let span = self.groups.get(&group.id)?;
+            Some(Entry::of_group(*span, group, look.verdict(&group.id)))
+        });
+        nodes.chain(groups).collect()
+    }
+}
+
+impl Look {
+    /// What is thought of each node.
+    fn nodes(&self) -> &BTreeMap<Arc<str>, NodeVerdict> {
+        static NONE: BTreeMap<Arc<str>, NodeVerdict> = BTreeMap::new();
+        self.shrink.as_ref().map_or(&NONE, |plan| &plan.nodes)
+    }
+
+    /// What came of a group; where no pod waited, it was not needed.
+    fn verdict(&self, group: &str) -> &GroupVerdict {
+        let plan = self.growth.as_ref();
+        let verdict = plan.and_then(|plan| plan.groups.get(group));
+        verdict.unwrap_or(&GroupVerdict::NotNeeded)
+    }
+}
+
+fn same_plan(one: Option<&Arc<GrowthPlan>>, other: Option<&Arc<GrowthPlan>>) -> bool {
+    match (one, other) {
+        (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+        (None, None) => true,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,5 @@
+//! The node autoscaler's shell.
+
+mod explanation;
+
+pub use explanation::{Explanations, GroupStanding, Look, explains};
