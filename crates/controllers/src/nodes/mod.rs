@@ -1,5 +1,6 @@
 //! The node autoscaler's shell.
 
+pub mod actuation;
 mod explanation;
 
 pub use explanation::{Explanations, GroupStanding, Look, explains};
