@@ -59,6 +59,7 @@ pub fn of_cluster_node(node: &NodeView, gpu_label: &str) -> ClusterNode {
         being_deleted: taint_time(node, TO_BE_DELETED),
         candidate: taint_time(node, DELETION_CANDIDATE),
         gpu: gpu(node, gpu_label),
+        device_pools: Vec::new(),
         price_per_hour: None,
     }
 }

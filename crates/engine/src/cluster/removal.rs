@@ -1,6 +1,8 @@
 //! What shrinking comes to.
 
 use super::GroupId;
+use super::consolidate::Replacement;
+use super::utilization::Utilization;
 use crate::placement::PodKey;
 use jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeMap;
@@ -128,6 +130,31 @@ pub enum NodeVerdict {
     },
 }
 
+/// Why a node goes (upstream's label of `scaled_down_nodes_total`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RemovalCause {
+    /// Nothing has to be moved.
+    Empty,
+    /// Its pods fit elsewhere.
+    Underutilized,
+    /// It does not work.
+    Unready,
+    /// Something cheaper took its place.
+    Replaced,
+}
+
+impl RemovalCause {
+    /// As metrics name it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Empty => "empty",
+            Self::Underutilized => "underutilized",
+            Self::Unready => "unready",
+            Self::Replaced => "replaced",
+        }
+    }
+}
+
 /// A node that goes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Removal {
@@ -143,8 +170,53 @@ pub struct Removal {
     pub utilization: f64,
     /// Since when it is unneeded.
     pub since: Timestamp,
+    /// Why it goes.
+    pub cause: RemovalCause,
     /// The group goes as a whole: on any failure all of it stays.
     pub atomic: bool,
+}
+
+impl BlockerReason {
+    /// Upstream's name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::ControllerNotFound => "ControllerNotFound",
+            Self::MinReplicasReached => "MinReplicasReached",
+            Self::NotReplicated => "NotReplicated",
+            Self::NotSafeToEvictAnnotation => "NotSafeToEvictAnnotation",
+            Self::UnmovableKubeSystemPod => "UnmovableKubeSystemPod",
+            Self::LocalStorageRequested => "LocalStorageRequested",
+            Self::NotEnoughPdb => "NotEnoughPdb",
+            Self::OnCompletion => "OnCompletion",
+            Self::UnexpectedError => "UnexpectedError",
+        }
+    }
+}
+
+impl KeepReason {
+    /// Upstream's name: the label `reason` of `unremovable_nodes_count`.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::ScaleDownDisabledAnnotation => "ScaleDownDisabledAnnotation",
+            Self::ScaleDownUnreadyDisabled => "ScaleDownUnreadyDisabled",
+            Self::NotAutoscaled => "NotAutoscaled",
+            Self::NotUnneededLongEnough { .. } => "NotUnneededLongEnough",
+            Self::NotUnreadyLongEnough { .. } => "NotUnreadyLongEnough",
+            Self::NodeGroupMinSizeReached { .. } => "NodeGroupMinSizeReached",
+            Self::NodeGroupMaxDeletionCountReached => "NodeGroupMaxDeletionCountReached",
+            Self::AtomicScaleDownFailed => "AtomicScaleDownFailed",
+            Self::MinimalResourceLimitExceeded { .. } => "MinimalResourceLimitExceeded",
+            Self::CurrentlyBeingDeleted => "CurrentlyBeingDeleted",
+            Self::NotUnderutilized { .. } => "NotUnderutilized",
+            Self::NotUnneededOtherReason(_) => "NotUnneededOtherReason",
+            Self::RecentlyUnremovable { .. } => "RecentlyUnremovable",
+            Self::NoPlaceToMovePods { .. } => "NoPlaceToMovePods",
+            Self::BlockedByPod(_) => "BlockedByPod",
+            Self::BlockedByOnCompletionPod(_) => "BlockedByOnCompletionPod",
+            Self::NoNodeInfo => "NoNodeInfo",
+            Self::UnexpectedError(_) => "UnexpectedError",
+        }
+    }
 }
 
 impl Removal {
@@ -163,6 +235,12 @@ pub struct ShrinkPlan {
     pub drain: Vec<Removal>,
     /// Every node that was looked at.
     pub nodes: BTreeMap<Arc<str>, NodeVerdict>,
+    /// How much of each candidate is asked for.
+    pub utilization: BTreeMap<Arc<str>, Utilization>,
+    /// Why nothing goes now, where that holds for all nodes.
+    pub cooldown: Option<String>,
+    /// Groups to grow so that dearer nodes can go (consolidation only).
+    pub replacements: Vec<Replacement>,
     /// What happened, one sentence a step, with the numbers.
     pub trace: Vec<String>,
 }

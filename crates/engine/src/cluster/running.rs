@@ -1,15 +1,17 @@
 //! Nodes and what runs on them, as removal sees them.
 
 use super::GroupId;
+use super::utilization::DevicePool;
 use crate::placement::{PodFacts, Resources};
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Whether a node works.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Readiness {
     /// It does.
+    #[default]
     Ready,
     /// It has not become ready yet and is young enough.
     NotStarted,
@@ -22,7 +24,7 @@ pub enum Readiness {
 }
 
 /// A node, beside what placement knows of it under the same name.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ClusterNode {
     /// Name.
     pub name: Arc<str>,
@@ -48,8 +50,11 @@ pub struct ClusterNode {
     pub being_deleted: Option<Timestamp>,
     /// Since when it carries `DeletionCandidateOfClusterAutoscaler`.
     pub candidate: Option<Timestamp>,
-    /// The extended resource that stands for its GPU, where it has the provider's GPU label.
+    /// The extended resource that stands for its GPU, where it has the provider's GPU label; empty
+    /// where the GPU is a device of `device_pools`.
     pub gpu: Option<Arc<str>>,
+    /// Pools of devices that are on this node only (dynamic resource allocation).
+    pub device_pools: Vec<DevicePool>,
     /// Price of one hour in US dollars, where known.
     pub price_per_hour: Option<f64>,
 }
@@ -88,7 +93,7 @@ pub struct PodOwner {
 }
 
 /// A pod on a node, beside what placement knows of it under the same key.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RunningPod {
     /// What placement knows.
     pub pod: PodFacts,

@@ -62,7 +62,7 @@ pub struct RefusedNodes {
 }
 
 impl Failure {
-    fn whole(reason: Refusal, nodes: usize) -> Self {
+    pub(super) fn whole(reason: Refusal, nodes: usize) -> Self {
         Self {
             nodes,
             whole: Some(reason),
@@ -70,7 +70,7 @@ impl Failure {
         }
     }
 
-    fn add(&mut self, refused: &Refused, slot: Slot) {
+    pub(super) fn add(&mut self, refused: &Refused, slot: Slot) {
         let known = self
             .groups
             .iter_mut()

@@ -24,7 +24,7 @@ impl Failure {
         text
     }
 
-    fn counted(&self) -> String {
+    pub(super) fn counted(&self) -> String {
         let mut reasons: BTreeMap<String, usize> = BTreeMap::new();
         for group in &self.groups {
             let nodes = group.nodes.len();

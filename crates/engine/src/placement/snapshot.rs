@@ -358,6 +358,13 @@ impl Snapshot {
         self.by_name.get(node).copied()
     }
 
+    /// The name of the node at a place.
+    pub(super) fn shared_name(&self, slot: Slot) -> Option<Arc<str>> {
+        let name = &self.state(slot)?.facts.name;
+        let (name, _) = self.by_name.get_key_value(name.as_str())?;
+        Some(Arc::clone(name))
+    }
+
     pub(super) fn has_nominations(&self) -> bool {
         !self.nominated.is_empty()
     }

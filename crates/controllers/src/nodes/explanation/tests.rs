@@ -4,8 +4,8 @@ use super::*;
 use jiff::SignedDuration;
 use plimsoll_api::local::LocalRequest;
 use plimsoll_engine::cluster::{
-    GroupOptions, GrowthOutcome, KeepReason, NoHelp, NodeTemplate, PodVerdict, Removal, SkipReason,
-    TemplateSource,
+    GroupOptions, GrowthOutcome, KeepReason, NoHelp, NodeTemplate, PodVerdict, Removal,
+    RemovalCause, SkipReason, TemplateSource,
 };
 use plimsoll_engine::placement::{NodeFacts, PodKey, Refusal, Resources};
 
@@ -265,6 +265,7 @@ async fn a_node_that_goes_says_where_its_pods_would_fit() {
         daemon_pods: Vec::new(),
         utilization: 0.25,
         since: at(0),
+        cause: RemovalCause::Underutilized,
         atomic: false,
     });
     goes.shrink = Some(Arc::new(plan));
