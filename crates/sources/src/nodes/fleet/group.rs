@@ -210,6 +210,20 @@ impl Group {
         Ok(())
     }
 
+    /// Lets a machine go and orders another.
+    pub(super) fn replace(&mut self, node: &str) -> Result<Machine, ProviderError> {
+        let going = self
+            .entries
+            .get_mut(node)
+            .filter(|entry| entry.state != InstanceState::Deleting);
+        let Some(going) = going else {
+            let message = format!("{} has no machine {node:?}", self.config.name);
+            return Err(ProviderError::new(ErrorClass::NotFound, message));
+        };
+        going.dismiss();
+        Ok(self.order())
+    }
+
     /// The machine of a node, unless it is gone or going.
     fn find(&self, node: &NodeRef) -> Result<Option<Arc<str>>, ProviderError> {
         let name = self.name_of(node).ok_or_else(|| {

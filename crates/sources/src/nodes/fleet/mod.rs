@@ -11,12 +11,14 @@
 
 mod group;
 mod life;
+mod paper;
 mod shape;
 
 #[cfg(test)]
 mod tests;
 
 pub use group::{GroupConfig, provider_id};
+pub use paper::PaperNodes;
 pub use shape::{GROUP_LABEL, Shape};
 
 use async_trait::async_trait;
@@ -258,6 +260,17 @@ impl Fleet {
         floor: Floor,
     ) -> Result<(), ProviderError> {
         self.with(group, |group| group.delete(nodes, floor))?;
+        self.inner.changed();
+        Ok(())
+    }
+
+    /// Ends a machine without lowering the target: another is ordered in its place.
+    ///
+    /// # Errors
+    /// There is no such group or machine, or it is going already.
+    pub fn replace(&self, group: &str, node: &str) -> Result<(), ProviderError> {
+        let successor = self.with(group, |group| group.replace(node))?;
+        self.settle(&successor, Life::ordered(Arc::clone(&self.inner)));
         self.inner.changed();
         Ok(())
     }
