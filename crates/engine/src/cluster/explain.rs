@@ -59,30 +59,6 @@ impl NodeVerdict {
 }
 
 impl KeepReason {
-    /// Upstream's name.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::ScaleDownDisabledAnnotation => "ScaleDownDisabledAnnotation",
-            Self::ScaleDownUnreadyDisabled => "ScaleDownUnreadyDisabled",
-            Self::NotAutoscaled => "NotAutoscaled",
-            Self::NotUnneededLongEnough { .. } => "NotUnneededLongEnough",
-            Self::NotUnreadyLongEnough { .. } => "NotUnreadyLongEnough",
-            Self::NodeGroupMinSizeReached { .. } => "NodeGroupMinSizeReached",
-            Self::NodeGroupMaxDeletionCountReached => "NodeGroupMaxDeletionCountReached",
-            Self::AtomicScaleDownFailed => "AtomicScaleDownFailed",
-            Self::MinimalResourceLimitExceeded { .. } => "MinimalResourceLimitExceeded",
-            Self::CurrentlyBeingDeleted => "CurrentlyBeingDeleted",
-            Self::NotUnderutilized { .. } => "NotUnderutilized",
-            Self::NotUnneededOtherReason(_) => "NotUnneededOtherReason",
-            Self::RecentlyUnremovable { .. } => "RecentlyUnremovable",
-            Self::NoPlaceToMovePods { .. } => "NoPlaceToMovePods",
-            Self::BlockedByPod(_) => "BlockedByPod",
-            Self::BlockedByOnCompletionPod(_) => "BlockedByOnCompletionPod",
-            Self::NoNodeInfo => "NoNodeInfo",
-            Self::UnexpectedError(_) => "UnexpectedError",
-        }
-    }
-
     /// Why `node` stays, as of `now`.
     pub fn answer(&self, node: &str, now: Timestamp) -> Answer {
         match self {
@@ -195,21 +171,6 @@ impl Blocker {
 }
 
 impl BlockerReason {
-    /// Upstream's name.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::ControllerNotFound => "ControllerNotFound",
-            Self::MinReplicasReached => "MinReplicasReached",
-            Self::NotReplicated => "NotReplicated",
-            Self::NotSafeToEvictAnnotation => "NotSafeToEvictAnnotation",
-            Self::UnmovableKubeSystemPod => "UnmovableKubeSystemPod",
-            Self::LocalStorageRequested => "LocalStorageRequested",
-            Self::NotEnoughPdb => "NotEnoughPdb",
-            Self::OnCompletion => "OnCompletion",
-            Self::UnexpectedError => "UnexpectedError",
-        }
-    }
-
     /// What a sentence about the pod goes on with.
     pub fn phrase(self) -> &'static str {
         match self {
