@@ -31,23 +31,6 @@ pub enum BlockerReason {
     UnexpectedError,
 }
 
-impl BlockerReason {
-    /// Upstream's name.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::ControllerNotFound => "ControllerNotFound",
-            Self::MinReplicasReached => "MinReplicasReached",
-            Self::NotReplicated => "NotReplicated",
-            Self::NotSafeToEvictAnnotation => "NotSafeToEvictAnnotation",
-            Self::UnmovableKubeSystemPod => "UnmovableKubeSystemPod",
-            Self::LocalStorageRequested => "LocalStorageRequested",
-            Self::NotEnoughPdb => "NotEnoughPdb",
-            Self::OnCompletion => "OnCompletion",
-            Self::UnexpectedError => "UnexpectedError",
-        }
-    }
-}
-
 /// The pod that keeps a node, and what would lift it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Blocker {
@@ -131,32 +114,6 @@ pub enum KeepReason {
     NoNodeInfo,
     /// It could not be judged.
     UnexpectedError(String),
-}
-
-impl KeepReason {
-    /// Upstream's name: the label `reason` of `unremovable_nodes_count`.
-    pub const fn name(&self) -> &'static str {
-        match self {
-            Self::ScaleDownDisabledAnnotation => "ScaleDownDisabledAnnotation",
-            Self::ScaleDownUnreadyDisabled => "ScaleDownUnreadyDisabled",
-            Self::NotAutoscaled => "NotAutoscaled",
-            Self::NotUnneededLongEnough { .. } => "NotUnneededLongEnough",
-            Self::NotUnreadyLongEnough { .. } => "NotUnreadyLongEnough",
-            Self::NodeGroupMinSizeReached { .. } => "NodeGroupMinSizeReached",
-            Self::NodeGroupMaxDeletionCountReached => "NodeGroupMaxDeletionCountReached",
-            Self::AtomicScaleDownFailed => "AtomicScaleDownFailed",
-            Self::MinimalResourceLimitExceeded { .. } => "MinimalResourceLimitExceeded",
-            Self::CurrentlyBeingDeleted => "CurrentlyBeingDeleted",
-            Self::NotUnderutilized { .. } => "NotUnderutilized",
-            Self::NotUnneededOtherReason(_) => "NotUnneededOtherReason",
-            Self::RecentlyUnremovable { .. } => "RecentlyUnremovable",
-            Self::NoPlaceToMovePods { .. } => "NoPlaceToMovePods",
-            Self::BlockedByPod(_) => "BlockedByPod",
-            Self::BlockedByOnCompletionPod(_) => "BlockedByOnCompletionPod",
-            Self::NoNodeInfo => "NoNodeInfo",
-            Self::UnexpectedError(_) => "UnexpectedError",
-        }
-    }
 }
 
 /// What is thought of one node.

@@ -52,6 +52,10 @@ impl Inner {
         shown.insert("decision".into(), decision_of(verdict));
         shown.insert("summary".into(), json!(answer.reason));
         shown.insert("lift".into(), json!(answer.lift));
+        shown.insert("utilization".into(), look.utilization(name));
+        if let Some(plan) = &look.shrink {
+            shown.insert("cooldown".into(), json!(plan.cooldown));
+        }
         if let Some(removal) = look.removal(name) {
             shown.insert("removal".into(), removal_of(removal));
         }
@@ -110,6 +114,17 @@ impl Inner {
 }
 
 impl Look {
+    fn utilization(&self, node: &str) -> Value {
+        let plan = self.shrink.as_ref();
+        let found = plan.and_then(|plan| plan.utilization.get(node));
+        found.map_or(Value::Null, |used| {
+            json!({
+                "share": used.share, "resource": used.resource,
+                "cpu": used.cpu, "memory": used.memory,
+            })
+        })
+    }
+
     fn removal(&self, node: &str) -> Option<&Removal> {
         let plan = self.shrink.as_ref()?;
         let mut all = plan.empty.iter().chain(&plan.drain);

@@ -261,6 +261,7 @@ async fn a_node_that_goes_says_where_its_pods_would_fit() {
     plan.drain.push(Removal {
         node: "n1".into(),
         group: "ng1".into(),
+        cause: RemovalCause::Underutilized,
         moves: vec![(PodKey::new("default", "web"), "n2".into())],
         daemon_pods: Vec::new(),
         utilization: 0.25,
