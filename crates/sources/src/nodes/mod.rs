@@ -1,6 +1,8 @@
 //! Providers of machines: each implements
 //! [`NodeProvider`](plimsoll_api::nodegroup::NodeProvider).
 
+pub mod aws;
+pub mod catalog;
 pub mod fleet;
 pub mod local;
 pub mod simulated;

@@ -1,0 +1,94 @@
+//! Credentials, region, addresses and the way there, as the SDK finds them: environment
+//! (`AWS_REGION`, `AWS_ACCESS_KEY_ID`, `AWS_ROLE_ARN` with `AWS_WEB_IDENTITY_TOKEN_FILE`,
+//! `AWS_ENDPOINT_URL`, `AWS_ENDPOINT_URL_AUTO_SCALING`, `AWS_ENDPOINT_URL_EC2`), profiles, the
+//! container's or the instance's own role.
+
+use super::config::CloudConfig;
+use super::ec2::Ec2;
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_sdk_autoscaling::Client;
+use aws_sdk_autoscaling::config::retry::RetryConfig;
+use aws_sdk_autoscaling::config::timeout::TimeoutConfig;
+use aws_smithy_async::time::TimeSource;
+use aws_smithy_http_client::Builder;
+use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
+use plimsoll_api::nodegroup::{ErrorClass, ProviderError};
+use plimsoll_clock::Clock;
+use std::time::{Duration, SystemTime};
+
+/// One attempt of a call.
+const ATTEMPT: Duration = Duration::from_secs(10);
+/// A call with all its attempts.
+const CALL: Duration = Duration::from_secs(40);
+/// Attempts of a call; the pauses between them grow, and are longer after a refusal for too many
+/// calls.
+const ATTEMPTS: u32 = 5;
+
+/// Clients, and the region they speak to.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    /// The Auto Scaling service.
+    pub scaling: Client,
+    /// The few reads of EC2.
+    pub ec2: Ec2,
+    /// Region.
+    pub region: String,
+}
+
+/// The SDK's idea of time.
+#[derive(Debug)]
+struct SdkTime(Clock);
+
+impl TimeSource for SdkTime {
+    fn now(&self) -> SystemTime {
+        self.0.now().into()
+    }
+}
+
+/// Reads the environment and makes the clients. No call is made yet.
+///
+/// # Errors
+/// No region is set anywhere.
+pub(crate) async fn connect(file: &CloudConfig, clock: Clock) -> Result<Connection, ProviderError> {
+    let http = Builder::new()
+        .tls_provider(Provider::Rustls(CryptoMode::Ring))
+        .build_https();
+    let timeouts = TimeoutConfig::builder()
+        .connect_timeout(Duration::from_secs(5))
+        .operation_attempt_timeout(ATTEMPT)
+        .operation_timeout(CALL)
+        .build();
+    // Adaptive: after refusals for too many calls the client itself keeps below the rate.
+    let retry = RetryConfig::adaptive().with_max_attempts(ATTEMPTS);
+    let mut loader = aws_config::defaults(BehaviorVersion::latest())
+        .http_client(http)
+        .timeout_config(timeouts)
+        .retry_config(retry)
+        .time_source(SdkTime(clock));
+    if !file.region.is_empty() {
+        loader = loader.region(Region::new(file.region.clone()));
+    }
+    let shared = loader.load().await;
+    let region = shared.region().map(ToString::to_string);
+    let lacking =
+        "no AWS region is known; set AWS_REGION, or Region in the section Global of --cloud-config";
+    let region = region.ok_or_else(|| ProviderError::new(ErrorClass::Invalid, lacking))?;
+    let ec2 = Ec2::new(&shared, file, &region, clock)?;
+    let scaling = scaling(&shared, file);
+    Ok(Connection {
+        scaling,
+        ec2,
+        region,
+    })
+}
+
+fn scaling(shared: &SdkConfig, file: &CloudConfig) -> Client {
+    let mut config = aws_sdk_autoscaling::config::Builder::from(shared);
+    if let Some(found) = file.service("autoscaling") {
+        config = config.endpoint_url(&found.url);
+        if !found.signing_region.is_empty() {
+            config = config.region(Region::new(found.signing_region.clone()));
+        }
+    }
+    Client::from_conf(config.build())
+}

@@ -1,0 +1,319 @@
+//! What machines a group makes, asked of AWS as seldom as possible and without insisting: the
+//! permissions to ask are optional.
+
+use super::api::Api;
+use super::model::{Launch, LaunchFacts, ScalingGroup, Shape, TemplateRef};
+use super::tags;
+use super::template::{at_least, known, worst};
+use jiff::{SignedDuration, Timestamp};
+use parking_lot::Mutex;
+use plimsoll_api::nodegroup::{ErrorClass, ProviderError};
+use plimsoll_clock::Clock;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// How long an answer, or a refusal for want of permission, is remembered.
+const REMEMBERED: SignedDuration = SignedDuration::from_mins(20);
+/// How long it is remembered that a question failed.
+const FAILED: SignedDuration = SignedDuration::from_mins(1);
+
+/// Answers, until when they hold.
+type Answers<T> = Mutex<BTreeMap<String, (Option<T>, Timestamp)>>;
+
+/// What AWS answered: nothing too.
+struct Known<T>(Option<T>);
+
+/// What is remembered of machine types.
+#[derive(Debug)]
+pub(super) struct Launches {
+    api: Arc<dyn Api>,
+    clock: Clock,
+    static_types: bool,
+    facts: Answers<LaunchFacts>,
+    shapes: Answers<Shape>,
+    /// Types that machines of a group were last seen to have.
+    seen: Mutex<BTreeMap<Arc<str>, BTreeSet<Arc<str>>>>,
+    /// Permissions that are lacking, each said once.
+    said: Mutex<BTreeSet<&'static str>>,
+}
+
+impl Launches {
+    pub(super) fn new(api: Arc<dyn Api>, clock: Clock, static_types: bool) -> Self {
+        Self {
+            api,
+            clock,
+            static_types,
+            facts: Mutex::default(),
+            shapes: Mutex::default(),
+            seen: Mutex::default(),
+            said: Mutex::default(),
+        }
+    }
+
+    /// Notes the types of a group's machines, for the time when it has none.
+    pub(super) fn see(&self, group: &ScalingGroup) {
+        let active = group
+            .machines
+            .iter()
+            .filter(|machine| machine.phase.is_active());
+        let kinds: BTreeSet<Arc<str>> = active.filter_map(|machine| machine.kind.clone()).collect();
+        if !kinds.is_empty() {
+            self.seen.lock().insert(Arc::clone(&group.name), kinds);
+        }
+    }
+
+    /// What a new machine of the group has at least; `None` where nobody tells.
+    pub(super) async fn shape(&self, group: &ScalingGroup) -> Option<Shape> {
+        match &group.launch {
+            Launch::Types(kinds) => return self.worst_of(kinds).await,
+            Launch::Requirements {
+                vcpus,
+                memory_mib,
+                accelerators,
+            } => {
+                return Some(at_least(*vcpus, *memory_mib, *accelerators));
+            }
+            Launch::Template(_) | Launch::Configuration(_) | Launch::Unknown => {}
+        }
+        let labels = tags::labels(&group.tags);
+        if let Some(kind) = labels.get("node.kubernetes.io/instance-type") {
+            return self.worst_of(&[kind.as_str().into()]).await;
+        }
+        let facts = self.launch_facts(&group.launch).await.unwrap_or_default();
+        let disk_gib = facts.disk_gib;
+        let shape = if let Some(kind) = facts.kind {
+            self.worst_of(&[kind]).await
+        } else if let Some((vcpus, memory_mib)) = facts.requirements {
+            Some(at_least(vcpus, memory_mib, 0))
+        } else {
+            self.seen_shape(group).await
+        };
+        shape.map(|shape| Shape { disk_gib, ..shape })
+    }
+
+    async fn seen_shape(&self, group: &ScalingGroup) -> Option<Shape> {
+        let kinds = self.seen.lock().get(&group.name).cloned();
+        let kinds: Vec<Arc<str>> = kinds?.into_iter().collect();
+        self.worst_of(&kinds).await
+    }
+
+    /// The worst of these types; types that nobody knows are left out.
+    async fn worst_of(&self, kinds: &[Arc<str>]) -> Option<Shape> {
+        let mut shapes = Vec::with_capacity(kinds.len());
+        for kind in kinds {
+            match known(kind) {
+                Some(shape) => shapes.push(shape),
+                None => shapes.extend(self.asked_shape(kind).await),
+            }
+        }
+        worst(shapes)
+    }
+
+    async fn asked_shape(&self, kind: &str) -> Option<Shape> {
+        if self.static_types {
+            return None;
+        }
+        if let Some(answer) = remembered(&self.shapes, kind, self.clock.now()) {
+            return answer.0;
+        }
+        let answer = self.api.instance_type(kind).await;
+        self.remember(&self.shapes, kind, answer, "ec2:DescribeInstanceTypes")
+    }
+
+    async fn launch_facts(&self, launch: &Launch) -> Option<LaunchFacts> {
+        let (key, right) = match launch {
+            Launch::Template(TemplateRef { id, name, version }) => (
+                format!("template {id} {name} {version}"),
+                "ec2:DescribeLaunchTemplateVersions",
+            ),
+            Launch::Configuration(name) => (
+                format!("configuration {name}"),
+                "autoscaling:DescribeLaunchConfigurations",
+            ),
+            Launch::Types(_) | Launch::Requirements { .. } | Launch::Unknown => return None,
+        };
+        if let Some(answer) = remembered(&self.facts, &key, self.clock.now()) {
+            return answer.0;
+        }
+        let answer = match launch {
+            Launch::Template(template) => self.api.launch_template(template).await,
+            Launch::Configuration(name) => self.api.launch_configuration(name).await,
+            Launch::Types(_) | Launch::Requirements { .. } | Launch::Unknown => Ok(None),
+        };
+        self.remember(&self.facts, &key, answer, right)
+    }
+
+    fn remember<T: Clone>(
+        &self,
+        answers: &Answers<T>,
+        key: &str,
+        answer: Result<Option<T>, ProviderError>,
+        right: &'static str,
+    ) -> Option<T> {
+        let (answer, hold) = match answer {
+            Ok(answer) => (answer, REMEMBERED),
+            Err(error) if error.class == ErrorClass::Forbidden => {
+                self.say_once(right, &error);
+                (None, REMEMBERED)
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a machine type stays unknown for now");
+                // What was known before is better than nothing.
+                (
+                    answers.lock().get(key).and_then(|(known, _)| known.clone()),
+                    FAILED,
+                )
+            }
+        };
+        let now = self.clock.now();
+        let until = now.checked_add(hold).unwrap_or(now);
+        answers
+            .lock()
+            .insert(key.to_owned(), (answer.clone(), until));
+        answer
+    }
+
+    fn say_once(&self, right: &'static str, error: &ProviderError) {
+        if self.said.lock().insert(right) {
+            tracing::warn!(
+                %error,
+                "{right} is not permitted: node groups without nodes are known by their tags and by the types of \
+                 earlier nodes only (tag k8s.io/cluster-autoscaler/node-template/label/node.kubernetes.io/instance-type \
+                 tells the type)"
+            );
+        }
+    }
+}
+
+/// What is known without asking; `None` where it has to be asked.
+fn remembered<T: Clone>(answers: &Answers<T>, key: &str, now: Timestamp) -> Option<Known<T>> {
+    let answers = answers.lock();
+    let (answer, until) = answers.get(key)?;
+    (now < *until).then(|| Known(answer.clone()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Launches;
+    use crate::nodes::aws::fake::{Fake, group, machine};
+    use crate::nodes::aws::model::{Launch, LaunchFacts, Phase, ScalingGroup, Shape, TemplateRef};
+    use crate::nodes::aws::template::at_least;
+    use plimsoll_api::nodegroup::ErrorClass;
+    use plimsoll_clock::Clock;
+    use std::sync::Arc;
+    use std::time::Duration;
+    use tokio::time::advance;
+
+    fn launches(fake: &Arc<Fake>) -> Launches {
+        let clock = Clock::starting_at("2026-01-01T00:00:00Z".parse().unwrap());
+        Launches::new(Arc::clone(fake) as _, clock, false)
+    }
+
+    fn workers() -> ScalingGroup {
+        let (id, name, version) = ("lt-1".to_owned(), String::new(), "1".to_owned());
+        ScalingGroup {
+            launch: Launch::Template(TemplateRef { id, name, version }),
+            machines: vec![machine("i-1", Phase::Serving)],
+            ..group("workers", 1)
+        }
+    }
+
+    async fn vcpus(launches: &Launches) -> Option<u32> {
+        Some(launches.shape(&workers()).await?.vcpus)
+    }
+
+    fn makes(fake: &Fake, kind: &str) {
+        let facts = LaunchFacts {
+            kind: Some(kind.into()),
+            disk_gib: Some(80),
+            ..LaunchFacts::default()
+        };
+        fake.change(|inside| inside.template = Some(facts));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_launch_template_is_asked_for_every_twenty_minutes() {
+        let fake = Fake::with(Vec::new());
+        makes(&fake, "m5.xlarge");
+        let launches = launches(&fake);
+        let shape = launches.shape(&workers()).await.unwrap();
+        assert_eq!((shape.vcpus, shape.disk_gib), (4, Some(80)));
+        makes(&fake, "m5.2xlarge");
+        advance(Duration::from_secs(1199)).await;
+        assert_eq!(vcpus(&launches).await, Some(4));
+        advance(Duration::from_secs(1)).await;
+        assert_eq!(vcpus(&launches).await, Some(8));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_outlives_a_failure_of_the_service() {
+        let fake = Fake::with(Vec::new());
+        makes(&fake, "m5.xlarge");
+        let launches = launches(&fake);
+        assert_eq!(vcpus(&launches).await, Some(4));
+        fake.change(|inside| {
+            inside
+                .failing
+                .insert("launch_template", ErrorClass::Throttled)
+        });
+        advance(Duration::from_secs(1200)).await;
+        assert_eq!(vcpus(&launches).await, Some(4));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_rights_the_types_of_earlier_machines_tell() {
+        let fake = Fake::with(Vec::new());
+        fake.change(|inside| {
+            inside
+                .failing
+                .insert("launch_template", ErrorClass::Forbidden)
+        });
+        let launches = launches(&fake);
+        assert_eq!(vcpus(&launches).await, None);
+        launches.see(&workers());
+        let empty = ScalingGroup {
+            machines: Vec::new(),
+            ..workers()
+        };
+        launches.see(&empty);
+        assert_eq!(
+            launches.shape(&empty).await.unwrap().kind.as_deref(),
+            Some("t3.medium")
+        );
+        assert_eq!(
+            fake.calls(),
+            ["launch_template lt-1"],
+            "a refusal is remembered"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn types_the_table_lacks_are_asked_for() {
+        let fake = Fake::with(Vec::new());
+        let shape = Shape {
+            kind: Some("x9.huge".into()),
+            ..at_least(512, 4096, 0)
+        };
+        fake.change(|inside| inside.shapes.insert("x9.huge".to_owned(), shape.clone()));
+        let launches = launches(&fake);
+        let types = Launch::Types(vec!["x9.huge".into()]);
+        let huge = ScalingGroup {
+            launch: types,
+            ..workers()
+        };
+        assert_eq!(launches.shape(&huge).await, Some(shape));
+        launches.shape(&huge).await;
+        assert_eq!(fake.calls(), ["instance_type x9.huge"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_label_of_the_tags_tells_the_type() {
+        let fake = Fake::with(Vec::new());
+        let tag = "k8s.io/cluster-autoscaler/node-template/label/node.kubernetes.io/instance-type";
+        let tags = [(tag.to_owned(), "c5.large".to_owned())].into();
+        let tagged = ScalingGroup { tags, ..workers() };
+        let shape = launches(&fake).shape(&tagged).await.unwrap();
+        assert_eq!(shape.kind.as_deref(), Some("c5.large"));
+        assert!(fake.calls().is_empty());
+    }
+}

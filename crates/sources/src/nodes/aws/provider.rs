@@ -1,0 +1,302 @@
+//! The provider itself.
+
+use super::api::Api;
+use super::connect::connect;
+use super::launch::Launches;
+use super::model::{Phase, ScalingGroup};
+use super::options::Options;
+use super::shortage::{instance_id, is_placeholder};
+use super::state::{Held, State};
+use super::template::template;
+use async_trait::async_trait;
+use futures::stream::{self, StreamExt};
+use jiff::Timestamp;
+use parking_lot::Mutex;
+use plimsoll_api::nodegroup::{
+    ErrorClass, NodeGroup, NodeProvider, NodeRef, ProviderError, ProviderTemplate,
+};
+use plimsoll_clock::Clock;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// Calls under way at the same time.
+pub(super) const AT_ONCE: usize = 4;
+/// A node with this annotation set to `false` is left alone.
+const ENABLED: &str = "k8s.io/cluster-autoscaler-enabled";
+
+/// Auto Scaling groups of AWS.
+///
+/// Groups are read at most once a minute, every ten seconds while machines are awaited, and after
+/// machines were ended. Each write reads its group anew first, so that what somebody else did to
+/// it is not undone.
+#[derive(Debug)]
+pub struct AwsProvider {
+    pub(super) api: Arc<dyn Api>,
+    pub(super) options: Options,
+    pub(super) clock: Clock,
+    pub(super) state: Mutex<State>,
+    pub(super) launches: Launches,
+    /// Held while groups are read.
+    pub(super) reading: tokio::sync::Mutex<()>,
+    /// One for each group, held while it is written.
+    turns: Mutex<BTreeMap<Arc<str>, Arc<tokio::sync::Mutex<()>>>>,
+    /// Until when activities are not asked for.
+    pub(super) activities_refused: Mutex<Option<Timestamp>>,
+    /// Oddities that were said.
+    pub(super) said: Mutex<BTreeSet<String>>,
+}
+
+impl AwsProvider {
+    /// Finds credentials, region and addresses. Groups are first read when they are asked for.
+    ///
+    /// # Errors
+    /// There is no region, or an address is none.
+    pub async fn new(options: Options, clock: Clock) -> Result<Self, ProviderError> {
+        let connection = connect(&options.cloud_config, clock).await?;
+        Ok(Self::over(Arc::new(connection), options, clock))
+    }
+
+    pub(crate) fn over(api: Arc<dyn Api>, options: Options, clock: Clock) -> Self {
+        if options.discovery.len() > 1 {
+            tracing::info!(
+                "several --node-group-auto-discovery flags: groups that match any of them are looked after"
+            );
+        }
+        Self {
+            launches: Launches::new(Arc::clone(&api), clock, options.static_types),
+            api,
+            options,
+            clock,
+            state: Mutex::default(),
+            reading: tokio::sync::Mutex::default(),
+            turns: Mutex::default(),
+            activities_refused: Mutex::default(),
+            said: Mutex::default(),
+        }
+    }
+
+    fn held(&self, name: &str) -> Result<Held, ProviderError> {
+        let held = self.state.lock().get(name).cloned();
+        held.ok_or_else(|| {
+            ProviderError::new(
+                ErrorClass::NotFound,
+                format!("there is no Auto Scaling group {name}"),
+            )
+        })
+    }
+
+    /// Waits until nobody else writes the group.
+    async fn turn(&self, name: &str) -> tokio::sync::OwnedMutexGuard<()> {
+        let turn = Arc::clone(self.turns.lock().entry(name.into()).or_default());
+        turn.lock_owned().await
+    }
+
+    /// The group as AWS has it this moment.
+    async fn fresh(&self, name: &str) -> Result<ScalingGroup, ProviderError> {
+        let found = self.api.groups_by_name(&[name.into()]).await?;
+        let found = found.into_iter().find(|group| &*group.name == name);
+        found.ok_or_else(|| {
+            ProviderError::new(
+                ErrorClass::NotFound,
+                format!("there is no Auto Scaling group {name}"),
+            )
+        })
+    }
+
+    /// Sets the size and takes the group in as it is then.
+    async fn resize(&self, mut group: ScalingGroup, desired: usize) -> Result<(), ProviderError> {
+        tracing::info!("Setting asg {} size to {desired}", group.name);
+        self.api.set_desired(&group.name, desired).await?;
+        group.desired = desired;
+        self.state.lock().written(group, self.clock.now());
+        Ok(())
+    }
+
+    /// Ends machines, each by a call of its own, and says how many of them went.
+    async fn terminate(&self, machines: Vec<Arc<str>>) -> (usize, Result<(), ProviderError>) {
+        let asked = stream::iter(machines).map(|id| async move {
+            let answer = self.api.terminate(&id).await;
+            (id, answer)
+        });
+        let mut asked = asked.buffered(AT_ONCE);
+        let (mut gone, mut outcome) = (0, Ok(()));
+        while let Some((id, answer)) = asked.next().await {
+            match answer {
+                Ok(()) => {
+                    tracing::info!("Terminating EC2 instance {id}");
+                    gone += 1;
+                }
+                Err(error) if error.class == ErrorClass::NotFound => {}
+                Err(error) => outcome = outcome.and(Err(error)),
+            }
+        }
+        (gone, outcome)
+    }
+}
+
+#[async_trait]
+impl NodeProvider for AwsProvider {
+    fn name(&self) -> &'static str {
+        "aws"
+    }
+
+    async fn groups(&self) -> Result<Vec<NodeGroup>, ProviderError> {
+        self.refresh().await?;
+        Ok(self.state.lock().groups())
+    }
+
+    async fn group_of(&self, node: &NodeRef) -> Result<Option<Arc<str>>, ProviderError> {
+        let left_alone =
+            |(key, value): &(Arc<str>, Arc<str>)| &**key == ENABLED && &**value == "false";
+        if node.annotations.iter().any(left_alone) {
+            return Ok(None);
+        }
+        let id = instance_id(&node.provider_id);
+        Ok(id.and_then(|id| self.state.lock().owner(id)))
+    }
+
+    async fn template(&self, group: &str) -> Result<Option<ProviderTemplate>, ProviderError> {
+        let held = self.held(group)?;
+        let shape = self.launches.shape(&held.group).await;
+        let found = template(&held.group, shape.as_ref(), self.api.region());
+        if found.is_none() {
+            self.say_once(&format!(
+                "nobody tells what machines Auto Scaling group {group} makes; the tags \
+                 k8s.io/cluster-autoscaler/node-template/resources/cpu and …/memory could"
+            ));
+        }
+        Ok(found)
+    }
+
+    async fn increase(&self, group: &str, delta: usize) -> Result<(), ProviderError> {
+        if delta == 0 {
+            return Err(ProviderError::new(
+                ErrorClass::Invalid,
+                "size increase must be positive",
+            ));
+        }
+        let _turn = self.turn(group).await;
+        let held = self.held(group)?;
+        let fresh = self.fresh(group).await?;
+        // Where somebody else raised it meanwhile, those machines do as well.
+        let base = held.group.desired.min(fresh.desired);
+        let desired = base.saturating_add(delta).max(fresh.desired);
+        let max = held.named.as_ref().map_or(fresh.max, |named| named.max);
+        if desired > max {
+            let message = format!("size increase too large - desired:{desired} max:{max}");
+            return Err(ProviderError::new(ErrorClass::Invalid, message));
+        }
+        if desired == fresh.desired {
+            self.state.lock().written(fresh, self.clock.now());
+            return Ok(());
+        }
+        self.resize(fresh, desired).await
+    }
+
+    async fn delete(&self, group: &str, nodes: &[NodeRef]) -> Result<(), ProviderError> {
+        let _turn = self.turn(group).await;
+        let held = self.held(group)?;
+        let fresh = self.fresh(group).await?;
+        let going = self.sort(&fresh, nodes)?;
+        let leaving = going.machines.len() + going.places.min(fresh.missing());
+        let floor = held.min().max(fresh.min);
+        if leaving > 0 && fresh.desired.saturating_sub(leaving) < floor {
+            let message = format!(
+                "min size reached, nodes will not be deleted: {group} has {} of at least {floor}",
+                fresh.desired
+            );
+            return Err(ProviderError::new(ErrorClass::Invalid, message));
+        }
+        let (gone, outcome) = self.terminate(going.machines).await;
+        self.state.lock().forget();
+        if going.places > 0 {
+            let after = fresh.desired.saturating_sub(gone);
+            let there = fresh.active().saturating_sub(gone);
+            let desired = after.saturating_sub(going.places).max(there);
+            if desired < after {
+                self.resize(fresh, desired).await?;
+                self.state.lock().forget();
+            }
+        }
+        outcome
+    }
+
+    async fn decrease_target(&self, group: &str, delta: usize) -> Result<(), ProviderError> {
+        let _turn = self.turn(group).await;
+        self.held(group)?;
+        let fresh = self.fresh(group).await?;
+        let (target, there) = (fresh.desired, fresh.active());
+        match target
+            .checked_sub(delta)
+            .filter(|desired| *desired >= there && *desired >= fresh.min)
+        {
+            Some(desired) if delta > 0 => self.resize(fresh, desired).await,
+            _ => {
+                let message = format!(
+                    "attempt to delete existing nodes targetSize:{target} delta:-{delta} existingNodes: {there} min: {}",
+                    fresh.min
+                );
+                Err(ProviderError::new(ErrorClass::Invalid, message))
+            }
+        }
+    }
+
+    fn gpu_label(&self) -> &'static str {
+        "k8s.amazonaws.com/accelerator"
+    }
+
+    fn price(&self, node: &Value) -> Option<f64> {
+        let labels = node.pointer("/metadata/labels")?;
+        let kind = [
+            "node.kubernetes.io/instance-type",
+            "beta.kubernetes.io/instance-type",
+        ];
+        let kind = kind.iter().find_map(|name| labels.get(*name)?.as_str())?;
+        crate::nodes::catalog::lookup(kind).map(|found| found.price_per_hour)
+    }
+}
+
+/// What nodes to delete come down to.
+struct Going {
+    /// Machines that run or come.
+    machines: Vec<Arc<str>>,
+    /// Places that no machine fills.
+    places: usize,
+}
+
+impl AwsProvider {
+    /// Tells machines from places; what is gone or going is left out.
+    fn sort(&self, fresh: &ScalingGroup, nodes: &[NodeRef]) -> Result<Going, ProviderError> {
+        let mut going = Going {
+            machines: Vec::new(),
+            places: 0,
+        };
+        for node in nodes {
+            let foreign = || {
+                let message = format!(
+                    "{} ({}) does not belong to Auto Scaling group {}",
+                    node.name, node.provider_id, fresh.name
+                );
+                ProviderError::new(ErrorClass::Invalid, message)
+            };
+            let id = instance_id(&node.provider_id).ok_or_else(foreign)?;
+            let owner = self.state.lock().owner(id);
+            if owner.is_some_and(|owner| owner != fresh.name) {
+                return Err(foreign());
+            }
+            if is_placeholder(id) {
+                going.places += 1;
+                continue;
+            }
+            let machine = fresh.machines.iter().find(|machine| &*machine.id == id);
+            match machine {
+                Some(machine) if machine.phase != Phase::Leaving => {
+                    going.machines.push(Arc::clone(&machine.id));
+                }
+                _ => tracing::debug!("instance {id} is gone or going already"),
+            }
+        }
+        Ok(going)
+    }
+}

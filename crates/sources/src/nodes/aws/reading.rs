@@ -1,0 +1,145 @@
+//! Reading the groups, and why their machines do not come.
+
+use super::model::ScalingGroup;
+use super::provider::{AT_ONCE, AwsProvider};
+use super::shortage::shortage;
+use super::state::{Due, Reading};
+use futures::stream::{self, StreamExt};
+use jiff::SignedDuration;
+use plimsoll_api::nodegroup::{ErrorClass, ProviderError};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// How long it is remembered that activities may not be read.
+const REFUSED: SignedDuration = SignedDuration::from_mins(20);
+
+impl AwsProvider {
+    /// Reads the groups if they are old.
+    pub(super) async fn refresh(&self) -> Result<(), ProviderError> {
+        let _reading = self.reading.lock().await;
+        let now = self.clock.now();
+        let due = self.state.lock().due(now);
+        match due {
+            Due::No => return Ok(()),
+            Due::Failing(error) => return Err(error),
+            Due::Now => {}
+        }
+        let seen = self.state.lock().writes();
+        match self.read().await {
+            Ok(readings) => {
+                for reading in &readings {
+                    self.launches.see(&reading.group);
+                    self.say_oddities(&reading.group);
+                }
+                self.state.lock().replace(readings, now, seen);
+            }
+            Err(error) => {
+                self.state.lock().failed(error.clone(), self.clock.now());
+                return Err(error);
+            }
+        }
+        self.read_activities().await;
+        Ok(())
+    }
+
+    /// All groups: named ones first, since their sizes win.
+    async fn read(&self) -> Result<Vec<Reading>, ProviderError> {
+        let mut found: BTreeMap<Arc<str>, Reading> = BTreeMap::new();
+        if !self.options.groups.is_empty() {
+            let wanted: Vec<Arc<str>> = self
+                .options
+                .groups
+                .iter()
+                .map(|named| Arc::clone(&named.name))
+                .collect();
+            for group in self.api.groups_by_name(&wanted).await? {
+                let named = self
+                    .options
+                    .groups
+                    .iter()
+                    .find(|named| named.name == group.name)
+                    .cloned();
+                found.insert(Arc::clone(&group.name), Reading { group, named });
+            }
+            for name in wanted.iter().filter(|name| !found.contains_key(*name)) {
+                self.say_once(&format!(
+                    "Auto Scaling group {name} of --nodes does not exist"
+                ));
+            }
+        }
+        for query in &self.options.discovery {
+            for group in self.api.groups_by_tags(query).await? {
+                let name = Arc::clone(&group.name);
+                found.entry(name).or_insert(Reading { group, named: None });
+            }
+        }
+        let living = found
+            .into_values()
+            .filter(|reading| !reading.group.deleting);
+        Ok(living.collect())
+    }
+
+    /// Finds out why machines do not come.
+    async fn read_activities(&self) {
+        let now = self.clock.now();
+        if self
+            .activities_refused
+            .lock()
+            .is_some_and(|until| now < until)
+        {
+            return;
+        }
+        let awaited = self.state.lock().awaited();
+        let asked = stream::iter(awaited).map(|held| async move {
+            let name = Arc::clone(&held.group.name);
+            let answer = self.api.activities(&name, held.activities_since()).await;
+            (name, held.group.missing(), answer)
+        });
+        let mut asked = asked.buffered(AT_ONCE);
+        while let Some((name, missing, answer)) = asked.next().await {
+            match answer {
+                Ok(activities) => self
+                    .state
+                    .lock()
+                    .set_shortage(&name, shortage(&activities, missing)),
+                Err(error) if error.class == ErrorClass::Forbidden => {
+                    self.say_once(&format!(
+                        "{error}; failed launches are noticed only after the time that nodes may take to come"
+                    ));
+                    *self.activities_refused.lock() = now.checked_add(REFUSED).ok();
+                    return;
+                }
+                Err(error) => tracing::warn!(%error, "it stays unknown why machines do not come"),
+            }
+        }
+    }
+
+    fn say_oddities(&self, group: &ScalingGroup) {
+        let name = &group.name;
+        if group.weighted {
+            self.say_once(&format!("Auto Scaling group {name} counts weighted capacity, which is taken for a number of nodes"));
+        }
+        let named = self.options.groups.iter().find(|named| named.name == *name);
+        if named.is_some_and(|named| named.max > group.max || named.min < group.min) {
+            self.say_once(&format!(
+                "--nodes gives Auto Scaling group {name} sizes that AWS does not: {}:{}",
+                group.min, group.max
+            ));
+        }
+        for process in group
+            .suspended
+            .iter()
+            .filter(|process| ["Launch", "Terminate"].contains(&process.as_str()))
+        {
+            self.say_once(&format!(
+                "process {process} of Auto Scaling group {name} is suspended"
+            ));
+        }
+    }
+
+    pub(super) fn say_once(&self, what: &str) {
+        if self.said.lock().insert(what.to_owned()) {
+            tracing::warn!("{what}");
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! The groups as last read, and when to read them again.
+
+use super::model::{Machine, Phase, ScalingGroup};
+use super::options::NamedGroup;
+use super::shortage::{Shortage, instance_id, places};
+use super::tags;
+use jiff::{SignedDuration, Timestamp};
+use plimsoll_api::nodegroup::{Instance, InstanceState, NodeGroup, ProviderError};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// How old the groups may be while nothing is awaited (upstream: as much at all times).
+const CALM: SignedDuration = SignedDuration::from_mins(1);
+/// How old they may be while machines are awaited, so that failures are seen soon.
+const AWAITING: SignedDuration = SignedDuration::from_secs(10);
+/// The pause after the first reading that failed; each further one doubles it, up to [`CALM`].
+const FIRST_PAUSE: SignedDuration = SignedDuration::from_secs(5);
+/// How long ago a failed launch may have begun that is found when the provider starts.
+const BEFORE_START: SignedDuration = SignedDuration::from_mins(10);
+/// By how much the clocks of AWS and of this machine may differ.
+const SKEW: SignedDuration = SignedDuration::from_secs(15);
+
+/// A group as last read.
+#[derive(Debug, Clone)]
+pub(super) struct Held {
+    /// What AWS says.
+    pub group: ScalingGroup,
+    /// Sizes of `--nodes`, where it is named there.
+    pub named: Option<NamedGroup>,
+    /// Places that AWS could not fill.
+    pub shortage: Option<Shortage>,
+    /// When it was last resized; activities before have nothing to say.
+    pub resized: Timestamp,
+    /// The number of the last write to it.
+    written: u64,
+}
+
+/// What a reading finds out about a group.
+#[derive(Debug)]
+pub(super) struct Reading {
+    /// What AWS says.
+    pub group: ScalingGroup,
+    /// Sizes of `--nodes`, where it is named there.
+    pub named: Option<NamedGroup>,
+}
+
+impl Held {
+    fn new(reading: Reading, before: Option<&Held>, since: Timestamp) -> Self {
+        let Reading { group, named } = reading;
+        // Whoever resized it did so after it was last read.
+        let resized = match before {
+            Some(before) if before.group.desired == group.desired => before.resized,
+            _ => since,
+        };
+        let shortage = before.and_then(|before| before.shortage.clone());
+        let shortage = shortage.filter(|_| group.missing() > 0);
+        Self {
+            named,
+            shortage,
+            resized,
+            written: before.map_or(0, |before| before.written),
+            group,
+        }
+    }
+
+    /// Smallest size.
+    pub(super) fn min(&self) -> usize {
+        self.named
+            .as_ref()
+            .map_or(self.group.min, |named| named.min)
+    }
+
+    /// Largest size.
+    pub(super) fn max(&self) -> usize {
+        self.named
+            .as_ref()
+            .map_or(self.group.max, |named| named.max)
+    }
+
+    /// Since when activities count.
+    pub(super) fn activities_since(&self) -> Timestamp {
+        self.resized.checked_sub(SKEW).unwrap_or(self.resized)
+    }
+
+    fn instances(&self) -> Vec<Instance> {
+        let there = |machine: &Machine| Instance {
+            id: format!("aws:///{}/{}", machine.zone, machine.id).into(),
+            state: Some(match machine.phase {
+                Phase::Coming => InstanceState::Creating,
+                Phase::Serving | Phase::Standby => InstanceState::Running,
+                Phase::Leaving => InstanceState::Deleting,
+            }),
+            problem: None,
+        };
+        let mut instances: Vec<Instance> = self.group.machines.iter().map(there).collect();
+        instances.extend(places(&self.group, self.shortage.as_ref()));
+        instances
+    }
+
+    fn told(&self) -> NodeGroup {
+        NodeGroup {
+            id: Arc::clone(&self.group.name),
+            min: self.min(),
+            max: self.max(),
+            target: self.group.desired,
+            instances: self.instances(),
+            options: tags::options(&self.group.tags),
+            debug: self.line(),
+        }
+    }
+
+    /// One line about it: `workers (3:6)`, and what is out of the ordinary.
+    fn line(&self) -> String {
+        let group = &self.group;
+        let mut line = format!("{} ({}:{})", group.name, self.min(), self.max());
+        if !group.suspended.is_empty() {
+            line.push_str(", suspended: ");
+            line.push_str(&group.suspended.join(", "));
+        }
+        if group.weighted {
+            line.push_str(", counts weighted capacity");
+        }
+        line
+    }
+}
+
+/// Whether groups have to be read.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Due {
+    /// Yes.
+    Now,
+    /// No, they are new enough.
+    No,
+    /// No, the last reading failed a short while ago.
+    Failing(ProviderError),
+}
+
+/// Everything read.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    groups: BTreeMap<Arc<str>, Held>,
+    /// Group of each instance and place, by instance id.
+    owners: BTreeMap<Arc<str>, Arc<str>>,
+    read: Option<Timestamp>,
+    /// Something was ended since the last reading.
+    stale: bool,
+    failing: Option<(ProviderError, Timestamp, SignedDuration)>,
+    writes: u64,
+}
+
+impl State {
+    pub(super) fn due(&self, now: Timestamp) -> Due {
+        if let Some((error, until, _)) = &self.failing {
+            return if now < *until {
+                Due::Failing(error.clone())
+            } else {
+                Due::Now
+            };
+        }
+        let Some(read) = self.read.filter(|_| !self.stale) else {
+            return Due::Now;
+        };
+        let awaiting = self.groups.values().any(|held| held.group.missing() > 0);
+        let old = if awaiting { AWAITING } else { CALM };
+        if now.duration_since(read) >= old {
+            Due::Now
+        } else {
+            Due::No
+        }
+    }
+
+    /// The number of writes so far: a reading that began then knows nothing of later ones.
+    pub(super) fn writes(&self) -> u64 {
+        self.writes
+    }
+
+    /// Takes in a reading that began at `began`, after as many writes as `seen`.
+    pub(super) fn replace(&mut self, readings: Vec<Reading>, began: Timestamp, seen: u64) {
+        let since = self
+            .read
+            .unwrap_or(began.checked_sub(BEFORE_START).unwrap_or(began));
+        let held = |reading: Reading| {
+            let name = Arc::clone(&reading.group.name);
+            let before = self.groups.get(&name);
+            let held = match before {
+                Some(before) if before.written > seen => before.clone(),
+                before => Held::new(reading, before, since),
+            };
+            (name, held)
+        };
+        self.groups = readings.into_iter().map(held).collect();
+        self.read = Some(began);
+        self.stale = self.writes > seen && self.stale;
+        self.failing = None;
+        self.owners.clear();
+        let names: Vec<Arc<str>> = self.groups.keys().cloned().collect();
+        for name in names {
+            self.index(&name);
+        }
+    }
+
+    /// A reading failed; the next one waits.
+    pub(super) fn failed(&mut self, error: ProviderError, now: Timestamp) {
+        let pause = match &self.failing {
+            Some((_, _, pause)) => pause.saturating_mul(2).min(CALM),
+            None => FIRST_PAUSE,
+        };
+        let until = now.checked_add(pause).unwrap_or(now);
+        self.failing = Some((error, until, pause));
+    }
+
+    /// One group was read or written.
+    pub(super) fn written(&mut self, group: ScalingGroup, now: Timestamp) {
+        self.writes += 1;
+        let name = Arc::clone(&group.name);
+        if let Some(held) = self.groups.get_mut(&name) {
+            if held.group.desired != group.desired {
+                held.resized = now;
+                held.shortage = None;
+            }
+            held.group = group;
+            held.written = self.writes;
+        }
+        self.index(&name);
+    }
+
+    /// Instances were ended; the next question reads anew.
+    pub(super) fn forget(&mut self) {
+        self.writes += 1;
+        self.stale = true;
+    }
+
+    /// Groups whose machines are missing.
+    pub(super) fn awaited(&self) -> Vec<Held> {
+        self.groups
+            .values()
+            .filter(|held| held.group.missing() > 0)
+            .cloned()
+            .collect()
+    }
+
+    pub(super) fn set_shortage(&mut self, name: &str, shortage: Option<Shortage>) {
+        if let Some(held) = self.groups.get_mut(name) {
+            held.shortage = shortage.filter(|_| held.group.missing() > 0);
+        }
+    }
+
+    pub(super) fn get(&self, name: &str) -> Option<&Held> {
+        self.groups.get(name)
+    }
+
+    pub(super) fn groups(&self) -> Vec<NodeGroup> {
+        self.groups.values().map(Held::told).collect()
+    }
+
+    pub(super) fn owner(&self, instance: &str) -> Option<Arc<str>> {
+        self.owners.get(instance).cloned()
+    }
+
+    /// Notes whose the instances of a group are. Those that went stay until all is read again.
+    fn index(&mut self, name: &str) {
+        let Some(held) = self.groups.get(name) else {
+            return;
+        };
+        for instance in held.instances() {
+            if let Some(id) = instance_id(&instance.id) {
+                self.owners.insert(id.into(), Arc::clone(&held.group.name));
+            }
+        }
+    }
+}
