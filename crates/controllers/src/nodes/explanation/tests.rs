@@ -266,7 +266,6 @@ async fn a_node_that_goes_says_where_its_pods_would_fit() {
         daemon_pods: Vec::new(),
         utilization: 0.25,
         since: at(0),
-        cause: RemovalCause::Underutilized,
         atomic: false,
     });
     goes.shrink = Some(Arc::new(plan));
