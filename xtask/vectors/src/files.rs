@@ -65,8 +65,13 @@ fn one(path: &Path) -> Result<File> {
 impl File {
     /// What the vectors are written in; empty where the file does not say.
     pub(crate) fn schema(&self) -> &str {
-        let schema = self.content.get("schema").and_then(Value::as_str);
-        schema.unwrap_or_default()
+        self.text("schema")
+    }
+
+    /// A text at the top of the file; empty where there is none.
+    pub(crate) fn text(&self, key: &str) -> &str {
+        let text = self.content.get(key).and_then(Value::as_str);
+        text.unwrap_or_default()
     }
 
     /// How many cases it holds, in whichever list they are.

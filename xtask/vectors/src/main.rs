@@ -11,6 +11,7 @@
 
 mod api;
 mod bounds;
+mod ca;
 mod calc;
 mod differ;
 mod files;

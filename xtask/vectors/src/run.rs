@@ -3,12 +3,12 @@
 use crate::differ::Outcome;
 use crate::files::File;
 use crate::report::{FileReport, Report};
-use crate::{api, bounds, calc, pass, series};
+use crate::{api, bounds, ca, calc, pass, series};
 use anyhow::{Context, Result};
 use serde_json::Value;
 
 /// Folders of autoscalers that are not built yet.
-const NOT_YET: [&str; 3] = ["ca", "keda", "vpa"];
+const NOT_YET: [&str; 2] = ["keda", "vpa"];
 
 /// How a file's vectors run.
 enum Suite {
@@ -16,6 +16,8 @@ enum Suite {
     Horizontal,
     /// Requests to the API server.
     Api,
+    /// Scenarios of the node autoscaler, all of one family.
+    Nodes(String),
     /// Nothing to run them with, and why.
     Skipped(String),
     /// A form nobody knows.
@@ -47,6 +49,11 @@ pub(crate) fn all(files: &[File]) -> Result<Report> {
                     found.add(id(vector), readable(outcome));
                 }
             }
+            Suite::Nodes(family) => {
+                for scenario in listed(file, "scenarios")? {
+                    found.add(id(scenario), readable(ca::run(&family, scenario)));
+                }
+            }
             Suite::Skipped(reason) => {
                 found.skipped = file.count();
                 found.reason = Some(reason);
@@ -59,6 +66,9 @@ pub(crate) fn all(files: &[File]) -> Result<Report> {
 }
 
 fn suite(file: &File) -> Suite {
+    if file.text("format") == "ca-scenarios/1" {
+        return Suite::Nodes(file.text("family").to_owned());
+    }
     match file.schema() {
         "hpa-vectors/1" => Suite::Horizontal,
         "hpa-api/1" => Suite::Api,
@@ -71,9 +81,13 @@ fn suite(file: &File) -> Suite {
 }
 
 fn vectors(file: &File) -> Result<&[Value]> {
-    let vectors = file.content.get("vectors").and_then(Value::as_array);
-    let vectors = vectors.with_context(|| format!("{} holds no list of vectors", file.name))?;
-    Ok(vectors)
+    listed(file, "vectors")
+}
+
+fn listed<'a>(file: &'a File, what: &str) -> Result<&'a [Value]> {
+    let list = file.content.get(what).and_then(Value::as_array);
+    let list = list.with_context(|| format!("{} holds no list of {what}", file.name))?;
+    Ok(list)
 }
 
 fn id(vector: &Value) -> &str {

@@ -2,5 +2,6 @@
 
 pub mod actuation;
 mod explanation;
+pub mod priorities;
 
 pub use explanation::{Explanations, GroupStanding, Look, explains};

@@ -2,6 +2,7 @@
 
 use super::{
     Blocker, BlockerReason, GroupVerdict, KeepReason, NoHelp, NodeVerdict, PodVerdict, SkipReason,
+    is_upcoming,
 };
 use jiff::{SignedDuration, Timestamp};
 
@@ -288,19 +289,39 @@ impl GroupVerdict {
 }
 
 impl PodVerdict {
-    /// `Triggered`, `Unschedulable`, `AwaitsEvaluation`.
+    /// `Triggered`, `Unschedulable`, `AwaitsEvaluation`, `Fits`, `TooYoung`, `Expendable`,
+    /// `OfDaemonSet`.
     pub fn name(&self) -> &'static str {
         match self {
-            Self::Triggered => "Triggered",
+            Self::Triggered(_) => "Triggered",
             Self::Unschedulable(_) => "Unschedulable",
             Self::AwaitsEvaluation => "AwaitsEvaluation",
+            Self::Fits(_) => "Fits",
+            Self::TooYoung { .. } => "TooYoung",
+            Self::Expendable => "Expendable",
+            Self::OfDaemonSet => "OfDaemonSet",
         }
     }
 
     /// One sentence.
     pub fn summary(&self) -> String {
         match self {
-            Self::Triggered => "new nodes are on their way for it".into(),
+            Self::Triggered(groups) if groups.is_empty() => {
+                "new nodes are on their way for it".into()
+            }
+            Self::Triggered(groups) => {
+                format!("new nodes of {} are on their way for it", groups.join(", "))
+            }
+            Self::Fits(node) if is_upcoming(node) => "a node on its way has room for it".into(),
+            Self::Fits(node) => format!("node {node} has room for it"),
+            Self::TooYoung { until } => {
+                format!("it is too young: nodes are added for it from {until} on")
+            }
+            Self::Expendable => {
+                "its priority is below --expendable-pods-priority-cutoff: no nodes are added for it"
+                    .into()
+            }
+            Self::OfDaemonSet => "a DaemonSet manages it: a new node would not be for it".into(),
             Self::Unschedulable(groups) => match groups.len() {
                 0 => "there is no node group that could grow for it".into(),
                 1 => "the one node group there is does not help it".into(),
@@ -318,9 +339,10 @@ impl NoHelp {
     pub fn answer(&self) -> Answer {
         match self {
             Self::Skipped(reason) => Answer::new(reason.to_string(), reason.lift()),
-            Self::Refused { refusal, shortage } => {
-                Answer::new(refusal.to_string(), shortage.clone())
+            Self::Refused { shortage, .. } => {
+                Answer::new(self.phrases().join(", "), shortage.clone())
             }
+            Self::NoMoreNodes { bound } => Answer::new(bound.clone(), ""),
         }
     }
 }

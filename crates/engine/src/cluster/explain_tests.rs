@@ -3,6 +3,7 @@
 use super::*;
 use crate::cluster::Resize;
 use rstest::rstest;
+use std::sync::Arc;
 
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).unwrap()
@@ -102,8 +103,9 @@ fn groups_and_pods_are_told_in_words() {
         "the provider answered InsufficientInstanceCapacity: none left; tried again at \
          2026-01-01T00:05:00Z"
     );
-    let helpless =
-        PodVerdict::Unschedulable([("ng1".into(), NoHelp::Skipped(SkipReason::MaxSize))].into());
+    let helpless = PodVerdict::Unschedulable(Arc::new(
+        [("ng1".into(), NoHelp::Skipped(SkipReason::MaxSize))].into(),
+    ));
     assert_eq!(
         helpless.summary(),
         "the one node group there is does not help it"

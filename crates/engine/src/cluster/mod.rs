@@ -3,8 +3,17 @@
 //! Pure decisions on [`placement::Snapshot`](crate::placement::Snapshot): what goes in is what the
 //! cluster holds, what comes out is a plan with the reasons of every group, node and pod.
 //!
+//! ```text
+//! grow:  pending ─▶ filter ─▶ equivalence ─▶ fits ─▶ estimate (bins | firstfit) ─▶ expander
+//!                                                      ─▶ balance ─▶ quota ─▶ GrowthPlan
+//! ```
+//!
 //! Facts: reference/cluster-autoscaler.md.
 
+mod backoff;
+mod balance;
+mod bins;
+mod buffers;
 mod consolidate;
 mod cooldown;
 mod decide;
@@ -12,24 +21,45 @@ mod deletion_budget;
 mod disruption;
 mod drain;
 mod eligibility;
+mod equivalence;
+mod estimate;
 mod even;
+mod expander;
 mod explain;
+mod filter;
+mod firstfit;
+mod fits;
 mod floors;
 mod group;
+mod grow;
+mod growth;
+mod health;
 mod judged;
+mod limits;
+mod order;
 mod pending;
 mod plan;
 mod planner;
+mod quota;
 mod remedy;
 mod removable;
 mod removal;
 mod residents;
 mod running;
 mod shrink;
+mod similar;
 mod simulate;
+mod template;
+#[cfg(test)]
+mod testing;
 mod timers;
+mod upcoming;
 mod utilization;
+mod weigh;
 
+pub use backoff::{Backoff, BackoffOptions, BackoffWindow};
+pub use balance::{Share, balanced};
+pub use buffers::BufferFacts;
 pub use consolidate::{ConsolidationOptions, ConsolidationPolicy, Replacement};
 pub use cooldown::{Cooldowns, Happened};
 pub use deletion_budget::{Bucket, Going, Whole, buckets, crop};
@@ -40,15 +70,31 @@ pub use drain::{
     judge_all,
 };
 pub use eligibility::{SCALE_DOWN_DISABLED, eligible, is_being_deleted, is_disabled, is_ready};
+pub use equivalence::by_controller;
+pub use estimate::estimate_nodes;
+pub use expander::{
+    Candidate, Choice as ExpanderChoice, Context as ExpanderContext, Expander, PodPrices,
+    Preference, PriceInput, Waste, choose, kept as kept_by, preferred_cpu, price_score, waste,
+};
 pub use explain::Answer;
+pub use filter::{asks_for_nothing, place_on_existing};
 pub use floors::FloorsLeft;
 pub use group::{GroupFacts, GroupId, GroupOptions, NodeTemplate, TemplateSource};
+pub use grow::grow;
+pub use growth::{GrowthInput, GrowthOptions};
+pub use health::{
+    ClusterHealth, GroupHealth, GrowthRequest, HealthInput, HealthOptions, NodeCounts,
+    Unregistered, health,
+};
+pub use limits::{EstimateLimit, Threshold};
+pub use order::{decreasing as decreasing_order, size as pod_size, weightiest};
 pub use pending::PendingPod;
 pub use plan::{
     ExpansionOption, GroupVerdict, GrowthOutcome, GrowthPlan, NoHelp, PodVerdict, Resize,
     SkipReason,
 };
 pub use planner::{Planner, PlannerMemory};
+pub use quota::{CLUSTER_WIDE, Quota};
 pub use removable::removable_at;
 pub use removal::{
     Blocker, BlockerReason, KeepReason, NodeVerdict, Removal, RemovalCause, ShrinkPlan,
@@ -59,5 +105,11 @@ pub use shrink::{
     Delays, Deletion, Deletions, DrainOptions, EvictedPod, Floor, Pace, Parallelism, ShrinkInput,
     ShrinkOptions,
 };
+pub use similar::Similarity;
+pub use template::{
+    LiveNode, TEMPLATE_NODE, TaintRules, best as best_template, cleaned, of_live, takes_daemon,
+    template_name,
+};
 pub use timers::Timers;
+pub use upcoming::{is_upcoming, put_upcoming};
 pub use utilization::{DevicePool, Ignored, Utilization, UtilizationError, utilization};

@@ -2,7 +2,9 @@
 
 use super::GroupId;
 use crate::placement::{PodKey, Refusal};
-use std::collections::BTreeMap;
+use jiff::Timestamp;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// One change of a group's size.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,13 +32,14 @@ impl std::fmt::Display for Resize {
 }
 
 /// How a look at pending pods ended (upstream's names).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum GrowthOutcome {
     /// Groups are to be resized.
     Successful,
     /// There are pods, and no group helps them.
     NoOptionsAvailable,
     /// No pod waits for a node.
+    #[default]
     NotNeeded,
     /// Nothing was tried.
     NotTried,
@@ -104,6 +107,8 @@ pub struct ExpansionOption {
     pub group: GroupId,
     /// Groups alike, among which the nodes may be spread.
     pub similar: Vec<GroupId>,
+    /// The choice it was weighed in, from 0 (see `GrowthOptions::rounds`).
+    pub round: usize,
     /// How many new nodes.
     pub nodes: usize,
     /// The pods they would take.
@@ -130,12 +135,46 @@ pub enum GroupVerdict {
 /// What became of one pod in a look.
 #[derive(Debug, Clone, PartialEq)]
 pub enum PodVerdict {
-    /// New nodes are on their way for it.
-    Triggered,
+    /// New nodes of these groups are on their way for it.
+    Triggered(Arc<[GroupId]>),
     /// No group helps: the reason of each group.
-    Unschedulable(BTreeMap<GroupId, NoHelp>),
+    Unschedulable(Arc<BTreeMap<GroupId, NoHelp>>),
     /// It fits a group that was not chosen, and is looked at again.
     AwaitsEvaluation,
+    /// A node that is there or on its way has room for it.
+    Fits(Arc<str>),
+    /// It is too young (`--new-pod-scale-up-delay`, or its annotation).
+    TooYoung {
+        /// When it is looked at.
+        until: Timestamp,
+    },
+    /// Its priority is below `--expendable-pods-priority-cutoff`.
+    Expendable,
+    /// A DaemonSet manages it, so a new node would not be for it.
+    OfDaemonSet,
+}
+
+impl PodVerdict {
+    /// Upstream's event message for a pod that no group helps, e.g. `pod didn't trigger scale-up: 2
+    /// Insufficient cpu, 1 max node group size reached`; `None` for other verdicts.
+    pub fn event_message(&self) -> Option<String> {
+        let Self::Unschedulable(groups) = self else {
+            return None;
+        };
+        let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+        for phrase in groups.values().flat_map(NoHelp::phrases) {
+            *counts.entry(phrase).or_insert(0) += 1;
+        }
+        let mut counts: Vec<(String, usize)> = counts.into_iter().collect();
+        counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+        let reasons: Vec<String> = counts
+            .into_iter()
+            .map(|(reason, count)| format!("{count} {reason}"))
+            .collect();
+        let separator = if reasons.is_empty() { "" } else { " " };
+        let reasons = reasons.join(", ");
+        Some(format!("pod didn't trigger scale-up:{separator}{reasons}"))
+    }
 }
 
 /// Why a group does not help a pod.
@@ -143,23 +182,41 @@ pub enum PodVerdict {
 pub enum NoHelp {
     /// The group was not considered.
     Skipped(SkipReason),
-    /// A new node would refuse the pod: the first rule that does.
+    /// A new node would refuse the pod.
     Refused {
-        /// The rule.
-        refusal: Refusal,
-        /// How much is missing and what would help, in words; empty where not a matter of amounts.
+        /// What the first rule that refuses says.
+        reasons: Vec<Refusal>,
+        /// How much is missing and what would help, in words.
         shortage: String,
+    },
+    /// A new node would take the pod, but no more of them may be added.
+    NoMoreNodes {
+        /// What bounds their number, in words.
+        bound: String,
     },
 }
 
+impl NoHelp {
+    /// The reasons as upstream's events count them.
+    pub fn phrases(&self) -> Vec<String> {
+        match self {
+            Self::Skipped(reason) => vec![reason.to_string()],
+            Self::Refused { reasons, .. } => reasons.iter().map(ToString::to_string).collect(),
+            Self::NoMoreNodes { .. } => vec![SkipReason::MaxSize.to_string()],
+        }
+    }
+}
+
 /// What to do about the pods that wait.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct GrowthPlan {
     /// How it ended.
     pub outcome: GrowthOutcome,
     /// Sizes to be set, best first.
     pub resizes: Vec<Resize>,
-    /// What was weighed.
+    /// Groups of `resizes` of which new nodes come all at once or not at all.
+    pub atomic: BTreeSet<GroupId>,
+    /// What was weighed, in every round.
     pub options: Vec<ExpansionOption>,
     /// Every group.
     pub groups: BTreeMap<GroupId, GroupVerdict>,

@@ -241,7 +241,12 @@ impl Snapshot {
         refused
     }
 
-    fn obstacles(&self, refused: Vec<Refused>, spec: &PodSpec, node: &NodeState) -> Vec<Obstacle> {
+    pub(super) fn obstacles(
+        &self,
+        refused: Vec<Refused>,
+        spec: &PodSpec,
+        node: &NodeState,
+    ) -> Vec<Obstacle> {
         let reasons = refused.into_iter().flat_map(|refused| refused.reasons);
         let obstacle = |reason| Obstacle {
             remedy: self.remedy(&reason, spec, node),

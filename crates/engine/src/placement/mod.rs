@@ -31,6 +31,8 @@
 //! Facts: reference/embedded-cluster.md §16 (plugins, weights, reason strings).
 
 mod affinity;
+mod asked;
+mod company;
 mod counter;
 mod decision;
 mod explain;
@@ -59,6 +61,7 @@ mod topology;
 mod volumes;
 
 pub use affinity::{NodeAffinity, NodeTerm, PreferredTerm};
+pub use company::{Company, Relations};
 pub use decision::{Choice, Decision, Failure, RefusedNodes, decide};
 pub use explain::{Explanation, NodeReport, Obstacle, Remedy, ScoreSheet, Shortage, explain};
 pub use fit::RoomSearch;
@@ -72,6 +75,6 @@ pub use resources::Resources;
 pub use selector::{LabelSelector, Operator, Requirement};
 pub use set::NodeSet;
 pub use snapshot::Snapshot;
-pub use spread::{Inclusion, SpreadConstraint, WhenUnsatisfiable};
+pub use spread::{HOSTNAME as HOSTNAME_LABEL, Inclusion, SpreadConstraint, WhenUnsatisfiable};
 pub use taints::{Effect, Taint, Toleration, TolerationOperator};
 pub use volumes::{ClaimFacts, ClaimKey, ClaimPhase, ClassFacts, READ_WRITE_ONCE_POD, VolumeFacts};

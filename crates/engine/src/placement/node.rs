@@ -51,6 +51,21 @@ pub struct NodeState {
 }
 
 impl NodeState {
+    /// A node by itself, with these pods on it, as part of no snapshot.
+    pub fn alone(facts: NodeFacts, pods: &[PodFacts]) -> Self {
+        let mut state = Self {
+            facts,
+            ..Self::default()
+        };
+        for pod in pods {
+            state.add(Resident {
+                pod: pod.clone(),
+                shape: ShapeId::NONE,
+            });
+        }
+        state
+    }
+
     /// How many pods run on it.
     pub fn pod_count(&self) -> usize {
         self.residents.len()

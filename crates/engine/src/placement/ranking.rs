@@ -58,7 +58,7 @@ impl Ranking {
         self.refusals.get(usize::from(*self.verdicts.get(slot)?))
     }
 
-    fn new(wanted: Wanted) -> Self {
+    pub(super) fn new(wanted: Wanted) -> Self {
         Self {
             wanted,
             own: Vec::new(),

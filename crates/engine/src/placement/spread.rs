@@ -5,7 +5,7 @@ use super::selector::{LabelSelector, Operator};
 use std::collections::BTreeMap;
 
 /// The label of a node's own name, in which every node is a place of its own.
-pub(super) const HOSTNAME: &str = "kubernetes.io/hostname";
+pub const HOSTNAME: &str = "kubernetes.io/hostname";
 /// The label of a node's zone.
 pub(super) const ZONE: &str = "topology.kubernetes.io/zone";
 

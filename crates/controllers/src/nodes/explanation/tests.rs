@@ -62,11 +62,10 @@ fn grown(second: i64, verdict: GroupVerdict, pods: &[(&str, PodVerdict)]) -> Loo
     let pods = pods.map(|(name, verdict)| (PodKey::new("default", name), verdict));
     let plan = GrowthPlan {
         outcome: GrowthOutcome::Successful,
-        resizes: Vec::new(),
-        options: Vec::new(),
         groups: [("ng1".into(), verdict)].into(),
         pods: pods.collect(),
         trace: vec!["3 pods wait for a node".into()],
+        ..GrowthPlan::default()
     };
     Look {
         growth: Some(Arc::new(plan)),
@@ -179,7 +178,11 @@ async fn a_group_tells_sizes_template_and_its_last_growth() {
         max: 4,
     };
     let grew = GroupVerdict::Grown(resize.clone());
-    told.tell(grown(10, grew.clone(), &[("web", PodVerdict::Triggered)]));
+    told.tell(grown(
+        10,
+        grew.clone(),
+        &[("web", PodVerdict::Triggered(["ng1".into()].into()))],
+    ));
     told.resized(at(10), &resize, "pods wait", Err("no machines".into()));
     told.tell(grown(20, GroupVerdict::NotNeeded, &[]));
     let group = read(&told, "nodegroups", "ng1").await;
@@ -227,16 +230,16 @@ async fn every_growth_is_a_decision_of_its_own() {
 async fn a_pod_hears_what_each_group_lacks() {
     let told = Explanations::default();
     let refused = NoHelp::Refused {
-        refusal: Refusal::Insufficient("cpu".into()),
+        reasons: vec![Refusal::Insufficient("cpu".into())],
         shortage: "it asks for 2, a new node of ng1 has 1930m".into(),
     };
-    let helpless = PodVerdict::Unschedulable(
+    let helpless = PodVerdict::Unschedulable(Arc::new(
         [
             ("ng1".into(), refused),
             ("ng2".into(), NoHelp::Skipped(SkipReason::MaxSize)),
         ]
         .into(),
-    );
+    ));
     told.tell(grown(10, GroupVerdict::HelpsNobody, &[("web", helpless)]));
     let pod = read(&told, "pods", "web").await;
     assert_eq!(pod["summary"], "none of 2 node groups helps it");

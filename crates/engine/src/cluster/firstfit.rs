@@ -1,0 +1,167 @@
+//! First-fit packing pod by pod on the snapshot, where pods ask for more of each other than not to
+//! share a node.
+
+use super::bins::Permits;
+use super::estimate::{Estimate, Load};
+use super::group::NodeTemplate;
+use super::template;
+use crate::placement::{Company, PodFacts, Refusal, Snapshot};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// Packs classes in this order. The snapshot is as before afterwards.
+pub(super) fn estimate(
+    snapshot: &mut Snapshot,
+    template: &NodeTemplate,
+    of: (&Load<'_>, &[usize]),
+    most: Option<usize>,
+) -> Estimate {
+    let (load, order) = of;
+    let mut packing = Packing {
+        snapshot,
+        template,
+        permits: Permits::new(most),
+        refused: false,
+        nodes: Vec::new(),
+        loads: Vec::new(),
+        others: BTreeSet::new(),
+        everywhere: None,
+    };
+    packing.snapshot.fork();
+    let mut placed = Vec::new();
+    for class in order {
+        let Some(pods) = load.class(*class) else {
+            continue;
+        };
+        let all = pods.pods.iter().filter_map(|at| load.pods.get(*at));
+        let all: Vec<&PodFacts> = all.map(|pending| &pending.pod).collect();
+        let count = packing.pack(*class, &all, pods.company);
+        if count > 0 {
+            placed.push((*class, count));
+        }
+    }
+    packing.snapshot.revert();
+    let used = packing.loads.iter().filter(|load| !load.is_empty()).count();
+    Estimate {
+        // Parity: a node that was there and took a pod for the sake of spreading counts as new.
+        nodes: used + packing.others.len(),
+        placed,
+        loads: packing
+            .loads
+            .into_iter()
+            .map(|load| load.into_iter().collect())
+            .collect(),
+    }
+}
+
+struct Packing<'a> {
+    snapshot: &'a mut Snapshot,
+    template: &'a NodeTemplate,
+    permits: Permits,
+    refused: bool,
+    /// Names of the new nodes.
+    nodes: Vec<Arc<str>>,
+    /// Pods on each of them by class.
+    loads: Vec<BTreeMap<usize, usize>>,
+    /// Nodes that were there and took pods.
+    others: BTreeSet<Arc<str>>,
+    /// Nodes that were there, once somebody asked.
+    everywhere: Option<Vec<Arc<str>>>,
+}
+
+impl Packing<'_> {
+    /// Packs pods of one class. Returns how many found room.
+    fn pack(&mut self, class: usize, pods: &[&PodFacts], company: Company) -> usize {
+        let mut placed = 0;
+        let mut from = 0;
+        for pod in pods {
+            let Some(at) = self.snapshot.first_fit(pod, &self.nodes, from) else {
+                break;
+            };
+            self.put(class, pod, at);
+            placed += 1;
+            // Where coming pods only take room, nodes that refused one refuse its like.
+            if company != Company::Bound {
+                from = at;
+            }
+        }
+        for pod in pods.iter().skip(placed) {
+            if self.refused || !self.pack_one(class, pod) {
+                break;
+            }
+            placed += 1;
+        }
+        placed
+    }
+
+    /// Puts a pod on the last new node or on another one. Returns whether it has room.
+    fn pack_one(&mut self, class: usize, pod: &PodFacts) -> bool {
+        if let Some(last) = self.nodes.len().checked_sub(1) {
+            let name = self.nodes.get(last).map(Arc::clone).unwrap_or_default();
+            let Some(refused) = self.snapshot.refusal_on(pod, &name) else {
+                self.put(class, pod, last);
+                return true;
+            };
+            let uneven = refused.reasons.contains(&Refusal::TooUneven);
+            if uneven && pod.spec.spreads_by_node() && self.put_anywhere(class, pod) {
+                return true;
+            }
+            if self.loads.last().is_some_and(BTreeMap::is_empty) {
+                return false;
+            }
+        }
+        if self.permits.take(1) == 0 {
+            self.refused = true;
+            return false;
+        }
+        let at = self.add_node();
+        let name = self.nodes.get(at).map(Arc::clone).unwrap_or_default();
+        if self.snapshot.refusal_on(pod, &name).is_some() {
+            return false;
+        }
+        self.put(class, pod, at);
+        true
+    }
+
+    /// Tries every node: those that were there first.
+    fn put_anywhere(&mut self, class: usize, pod: &PodFacts) -> bool {
+        let new: BTreeSet<&str> = self.nodes.iter().map(|name| &**name).collect();
+        let snapshot = &*self.snapshot;
+        let there = self.everywhere.get_or_insert_with(|| {
+            let all = snapshot.nodes().map(|state| state.facts.name.as_str());
+            all.filter(|name| !new.contains(name))
+                .map(Arc::from)
+                .collect()
+        });
+        if let Some(at) = self.snapshot.first_fit(pod, there, 0) {
+            let name = there.get(at).map(Arc::clone).unwrap_or_default();
+            self.snapshot.place(&name, pod.clone());
+            self.others.insert(name);
+            return true;
+        }
+        let Some(at) = self.snapshot.first_fit(pod, &self.nodes, 0) else {
+            return false;
+        };
+        self.put(class, pod, at);
+        true
+    }
+
+    fn put(&mut self, class: usize, pod: &PodFacts, at: usize) {
+        let Some(name) = self.nodes.get(at) else {
+            return;
+        };
+        self.snapshot.place(name, pod.clone());
+        if let Some(load) = self.loads.get_mut(at) {
+            *load.entry(class).or_insert(0) += 1;
+        }
+    }
+
+    fn add_node(&mut self) -> usize {
+        let at = self.nodes.len();
+        let name = format!("{}-{at}", self.template.node.name);
+        template::put(self.snapshot, self.template, &name);
+        self.nodes.push(name.into());
+        self.loads.push(BTreeMap::new());
+        at
+    }
+}

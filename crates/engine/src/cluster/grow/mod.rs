@@ -1,0 +1,268 @@
+//! How many nodes of which groups the pods that wait need.
+
+mod execute;
+mod verdicts;
+
+use super::equivalence::{Class, classes};
+use super::estimate::Load;
+use super::expander;
+use super::filter;
+use super::fits::Fits;
+use super::group::{GroupFacts, GroupId};
+use super::growth::{GrowthInput, GrowthOptions};
+use super::pending::PendingPod;
+use super::plan::{GrowthOutcome, GrowthPlan, NoHelp, PodVerdict, SkipReason};
+use super::quota::Remaining;
+use super::running::{ClusterNode, Readiness};
+use super::upcoming;
+use super::weigh::{Standing, Weighed};
+use crate::placement::Snapshot;
+use jiff::Timestamp;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// Decides how many nodes of which groups are asked for. The snapshot is as before afterwards.
+///
+/// ```text
+/// pending ─▶ filter ─▶ fits existing? ─▶ classes ─▶ per group: fits? how many nodes? ─▶ expander
+///                                          ▲                                              │
+///                                          └── pods left ◀── limits ◀── balance ◀─────────┘
+/// ```
+pub fn grow(input: GrowthInput<'_>) -> GrowthPlan {
+    let GrowthInput {
+        snapshot,
+        groups,
+        pending,
+        existing,
+        upcoming,
+        skipped,
+        options,
+        now,
+        tie,
+    } = input;
+    let given = Given {
+        groups,
+        pending,
+        existing,
+        upcoming,
+        skipped,
+        options,
+        now,
+        tie,
+    };
+    snapshot.fork();
+    let mut look = Look::new(snapshot, &given);
+    let waiting = look.filter(snapshot, &given);
+    if look.begins(&waiting, &given) {
+        look.decide(snapshot, &waiting, &given);
+    }
+    snapshot.revert();
+    look.finish()
+}
+
+/// The input without the snapshot.
+#[derive(Debug, Clone, Copy)]
+struct Given<'a> {
+    groups: &'a [GroupFacts],
+    pending: &'a [PendingPod],
+    existing: &'a [ClusterNode],
+    upcoming: &'a BTreeMap<GroupId, usize>,
+    skipped: &'a BTreeMap<GroupId, SkipReason>,
+    options: &'a GrowthOptions,
+    now: Timestamp,
+    tie: u64,
+}
+
+/// A look while it is taken.
+struct Look<'a> {
+    standing: Standing<'a>,
+    plan: GrowthPlan,
+    /// Nodes asked for by group.
+    grown: BTreeMap<usize, usize>,
+    helpful: BTreeSet<usize>,
+}
+
+impl<'a> Look<'a> {
+    fn new(snapshot: &Snapshot, input: &Given<'a>) -> Self {
+        let groups = input.groups;
+        let upcoming: usize = input.upcoming.values().sum();
+        let not_started = input.existing.iter().filter(|node| {
+            let group = node.group.as_ref();
+            node.readiness == Readiness::NotStarted
+                && group.is_some_and(|group| input.upcoming.contains_key(group))
+        });
+        let skipped = groups
+            .iter()
+            .map(|group| input.skipped.get(&group.id).cloned());
+        Self {
+            standing: Standing {
+                groups,
+                options: input.options,
+                targets: groups.iter().map(|group| group.target).collect(),
+                skipped: skipped.collect(),
+                remaining: Remaining::of(&input.options.quotas, input.existing, snapshot),
+                nodes: input.existing.len() + upcoming - not_started.count().min(upcoming),
+            },
+            plan: GrowthPlan {
+                outcome: GrowthOutcome::NotNeeded,
+                resizes: Vec::new(),
+                atomic: BTreeSet::new(),
+                options: Vec::new(),
+                groups: BTreeMap::new(),
+                pods: BTreeMap::new(),
+                trace: Vec::new(),
+            },
+            grown: BTreeMap::new(),
+            helpful: BTreeSet::new(),
+        }
+    }
+
+    /// Puts aside pods that ask for nothing or find room. Returns the others' places.
+    fn filter(&mut self, snapshot: &mut Snapshot, input: &Given<'a>) -> Vec<usize> {
+        let options = input.options;
+        let mut asking = Vec::new();
+        for (at, pod) in input.pending.iter().enumerate() {
+            let below = options.expendable_below;
+            match filter::asks_for_nothing(pod, below, options.new_pod_delay, input.now) {
+                Some(verdict) => drop(self.plan.pods.insert(pod.pod.key(), verdict)),
+                None => asking.push(at),
+            }
+        }
+        let put = upcoming::put_upcoming(snapshot, input.groups, input.existing, input.upcoming);
+        if put > 0 {
+            self.say(format!("{put} nodes on their way count as room"));
+        }
+        self.reserve_upcoming(input);
+        let pods: Vec<&PendingPod> = asking
+            .iter()
+            .filter_map(|at| input.pending.get(*at))
+            .collect();
+        let (rest, placed) = filter::place_on_existing(snapshot, &pods, input.tie);
+        if !placed.is_empty() {
+            self.say(format!(
+                "{} pods fit nodes that are there or on their way",
+                placed.len()
+            ));
+        }
+        let placed = placed.into_iter();
+        self.plan
+            .pods
+            .extend(placed.map(|(key, node)| (key, PodVerdict::Fits(node))));
+        rest.into_iter()
+            .filter_map(|at| asking.get(at).copied())
+            .collect()
+    }
+
+    /// Nodes on their way use up quotas like others.
+    fn reserve_upcoming(&mut self, input: &Given<'a>) {
+        for group in input.groups {
+            let count = input.upcoming.get(&group.id).copied().unwrap_or(0);
+            let started = input.existing.iter().filter(|node| {
+                node.group.as_ref() == Some(&group.id) && node.readiness == Readiness::NotStarted
+            });
+            let absent = count.saturating_sub(started.count());
+            if let Some(template) = group.template.as_ref().filter(|_| absent > 0) {
+                self.standing.remaining.reserve(template, absent);
+            }
+        }
+    }
+
+    /// Whether groups are looked at at all.
+    fn begins(&mut self, waiting: &[usize], input: &Given<'a>) -> bool {
+        if waiting.is_empty() {
+            let mut verdicts = self.plan.pods.values();
+            let young = verdicts.any(|verdict| matches!(verdict, PodVerdict::TooYoung { .. }));
+            if young {
+                self.plan.outcome = GrowthOutcome::InCooldown;
+            }
+            self.say("No unschedulable pods".to_owned());
+            return false;
+        }
+        if input.existing.is_empty() && !input.options.from_zero {
+            self.plan.outcome = GrowthOutcome::NotTried;
+            self.say("the cluster has no nodes, and --scale-up-from-zero is off".to_owned());
+            return false;
+        }
+        if self.standing.room_in_cluster() == Some(0) {
+            self.plan.outcome = GrowthOutcome::LimitedByMaxNodesTotal;
+            let most = input.options.max_nodes_total.unwrap_or(0);
+            let bound = format!("max-nodes-total {most} is reached");
+            self.say(bound.clone());
+            let help = |group: &GroupFacts| {
+                let bound = bound.clone();
+                (GroupId::clone(&group.id), NoHelp::NoMoreNodes { bound })
+            };
+            let groups: Arc<BTreeMap<_, _>> = Arc::new(input.groups.iter().map(help).collect());
+            for pod in waiting.iter().filter_map(|at| input.pending.get(*at)) {
+                let verdict = PodVerdict::Unschedulable(Arc::clone(&groups));
+                self.plan.pods.insert(pod.pod.key(), verdict);
+            }
+            return false;
+        }
+        true
+    }
+
+    fn decide(&mut self, snapshot: &mut Snapshot, waiting: &[usize], input: &Given<'a>) {
+        let pending = input.pending;
+        let mut classes = classes(snapshot, pending, waiting);
+        let load = Load {
+            pods: pending,
+            classes: &classes,
+            fitting: &[],
+        };
+        let specs: Vec<_> = (0..classes.len())
+            .map(|class| {
+                load.exemplar(class)
+                    .map(|pod| Arc::clone(&pod.spec))
+                    .unwrap_or_default()
+            })
+            .collect();
+        let fits = Fits::of(snapshot, input.groups, &load);
+        let context = expander::Context {
+            tie: input.tie,
+            cluster_size: input.existing.len(),
+        };
+        let mut awaiting: BTreeSet<usize> = BTreeSet::new();
+        for round in 0..input.options.rounds.max(1) {
+            self.standing.skip();
+            let mut weighed = self.standing.weigh(snapshot, &fits, (pending, &classes));
+            self.helpful
+                .extend(weighed.iter().map(|option| option.group));
+            if input.options.all_or_nothing {
+                let all: usize = classes.iter().map(|class| class.pods.len()).sum();
+                weighed.retain(|option| option.pods == all);
+            }
+            let choice = {
+                let candidates = self.standing.candidates(&weighed);
+                expander::choose(&input.options.expanders, &candidates, context)
+            };
+            self.note_options(round, (&weighed, &choice), (pending, &classes));
+            let Some(best) = choice.best.and_then(|at| weighed.get(at)) else {
+                awaiting.clear();
+                break;
+            };
+            let help = self.execute(snapshot, best, (pending, &mut classes));
+            awaiting = remaining_of(&weighed, &classes);
+            if !help || classes.iter().all(|class| class.pods.is_empty()) {
+                break;
+            }
+        }
+        if self.plan.resizes.is_empty() && self.grown.is_empty() {
+            self.plan.outcome = GrowthOutcome::NoOptionsAvailable;
+        } else {
+            self.plan.outcome = GrowthOutcome::Successful;
+        }
+        self.judge_rest(snapshot, (&fits, &specs, &awaiting), (pending, &classes));
+    }
+
+    fn say(&mut self, sentence: String) {
+        self.plan.trace.push(sentence);
+    }
+}
+
+/// Classes with pods left that some option would have helped.
+fn remaining_of(weighed: &[Weighed], classes: &[Class]) -> BTreeSet<usize> {
+    let placed = weighed.iter().flat_map(|option| &option.estimate.placed);
+    let left = |class: &usize| classes.get(*class).is_some_and(|c| !c.pods.is_empty());
+    placed.map(|(class, _)| *class).filter(left).collect()
+}

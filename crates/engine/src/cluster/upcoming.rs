@@ -1,0 +1,74 @@
+//! Nodes that were asked for count as room before they are there.
+
+use super::group::{GroupFacts, GroupId};
+use super::running::{ClusterNode, Readiness};
+use super::template;
+use crate::placement::Snapshot;
+use std::collections::BTreeMap;
+
+/// The name of the node that stands for one on its way.
+fn name(group: &str, at: usize) -> String {
+    format!("upcoming-{group}-{at}")
+}
+
+/// Whether a node's name is that of one on its way.
+pub fn is_upcoming(node: &str) -> bool {
+    node.starts_with("upcoming-")
+}
+
+/// Puts nodes on their way into the snapshot as they will be, in place of nodes that have not
+/// started. Returns how many were put. Fork the snapshot before.
+pub fn put_upcoming(
+    snapshot: &mut Snapshot,
+    groups: &[GroupFacts],
+    nodes: &[ClusterNode],
+    upcoming: &BTreeMap<GroupId, usize>,
+) -> usize {
+    if upcoming.is_empty() {
+        return 0;
+    }
+    for node in nodes {
+        let awaited = node
+            .group
+            .as_ref()
+            .is_some_and(|group| upcoming.contains_key(group));
+        if awaited && node.readiness == Readiness::NotStarted {
+            snapshot.remove_node(&node.name);
+        }
+    }
+    let mut put = 0;
+    for group in groups {
+        let count = upcoming.get(&group.id).copied().unwrap_or(0);
+        let Some(template) = &group.template else {
+            continue;
+        };
+        for at in 0..count {
+            template::put(snapshot, template, &name(&group.id, at));
+            put += 1;
+        }
+    }
+    put
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::testing::{existing, group, node, template as of};
+
+    #[test]
+    fn promised_nodes_stand_in_for_those_that_have_not_started() {
+        let mut snapshot = Snapshot::default();
+        snapshot.set_node(node("young", 1000, 1 << 30));
+        let mut young = existing("young", "ng", 1000, 1 << 30);
+        young.readiness = Readiness::NotStarted;
+        let groups = [group("ng", (2, 5), of("t", 1000, 1 << 30))];
+        let upcoming = BTreeMap::from([(GroupId::from("ng"), 2)]);
+        snapshot.fork();
+        assert_eq!(put_upcoming(&mut snapshot, &groups, &[young], &upcoming), 2);
+        let names: Vec<&str> = snapshot.nodes().map(|n| n.facts.name.as_str()).collect();
+        assert_eq!(names, ["upcoming-ng-0", "upcoming-ng-1"]);
+        assert!(names.iter().all(|name| is_upcoming(name)));
+        snapshot.revert();
+        assert!(snapshot.node("young").is_some() && snapshot.node_count() == 1);
+    }
+}

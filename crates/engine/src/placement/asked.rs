@@ -1,0 +1,209 @@
+//! Whether one node takes one pod: what node autoscaling asks of nodes that do not exist yet.
+
+use super::counter::Role;
+use super::explain::Obstacle;
+use super::filters::{self, Wanted};
+use super::node::NodeState;
+use super::pod::{PodFacts, PodSpec};
+use super::ranking::Ranking;
+use super::refusal::{Refusal, Refused};
+use super::rules::Rules;
+use super::set::Slot;
+use super::snapshot::Snapshot;
+use super::spread::HOSTNAME;
+use std::sync::Arc;
+
+/// The pods of one shape, asked for node by node.
+struct Asked {
+    wanted: Wanted,
+    rules: Option<Rules>,
+}
+
+impl Snapshot {
+    /// Why a node by itself, part of no snapshot, refuses a pod; `None` if it does not. Rules about
+    /// other pods and claims are left out.
+    pub fn refusal_alone(&self, spec: &Arc<PodSpec>, node: &NodeState) -> Option<Refused> {
+        let wanted = Wanted {
+            spec: Arc::clone(spec),
+            storage: None,
+        };
+        wanted.refuse(node, &self.volumes)
+    }
+
+    /// Everything a node by itself has against a pod, with what would lift it.
+    pub fn obstacles_alone(&self, spec: &Arc<PodSpec>, node: &NodeState) -> Vec<Obstacle> {
+        let mut refused = filters::fixed(spec, node);
+        let wanted = Wanted {
+            spec: Arc::clone(spec),
+            storage: None,
+        };
+        refused.extend(wanted.refusals_of_load(node, &self.volumes));
+        self.obstacles(refused, spec, node)
+    }
+
+    /// Why a node of the snapshot refuses a pod that is not placed yet; `None` if it does not, or if
+    /// there is no such node.
+    pub fn refusal_on(&mut self, pod: &PodFacts, node: &str) -> Option<Refused> {
+        let slot = self.slot_of(node)?;
+        match self.ask(pod) {
+            Ok(asked) => self.answer(&asked, slot),
+            Err(reason) => Some(Refused::for_good(reason)),
+        }
+    }
+
+    /// The first of these nodes that takes a pod that is not placed yet, by its place in the list;
+    /// the search begins at `from`. Names of nodes that do not exist are passed over.
+    pub fn first_fit(&mut self, pod: &PodFacts, nodes: &[Arc<str>], from: usize) -> Option<usize> {
+        let asked = self.ask(pod).ok()?;
+        let rest = nodes.iter().enumerate().skip(from);
+        let mut known = rest.filter_map(|(at, name)| Some((at, self.slot_of(name)?)));
+        known
+            .find(|(_, slot)| self.answer(&asked, *slot).is_none())
+            .map(|(at, _)| at)
+    }
+
+    /// Whether a pod on some node must not be in one place with this pod, where the place is larger
+    /// than a node.
+    pub fn is_avoided_beyond_nodes(&mut self, pod: &PodFacts) -> bool {
+        let shape = self.shape_of(pod);
+        let by_node = self.neighbours.key(HOSTNAME);
+        let facing = self.neighbours.acquainted(shape);
+        let facing = facing.map(|shape| shape.facing.clone()).unwrap_or_default();
+        facing.into_iter().any(|id| {
+            self.neighbours.read(id).is_some_and(|counter| {
+                counter.role() == Some(Role::Apart) && counter.total > 0 && counter.key != by_node
+            })
+        })
+    }
+
+    fn ask(&mut self, pod: &PodFacts) -> Result<Asked, Refusal> {
+        let shape = self.shape_of(pod);
+        let wanted = self.wanted(shape)?;
+        if !self.neighbours.concerned(shape) {
+            return Ok(Asked {
+                wanted,
+                rules: None,
+            });
+        }
+        let spreads = !self.neighbours.terms(shape).hard_spread.is_empty();
+        let hard_weight = self.profile.hard_pod_affinity_weight;
+        // Only spreading asks which nodes would do otherwise.
+        let rules = if spreads {
+            let ranking = self.take_ranking(shape)?;
+            let world = (&*ranking, &self.live, hard_weight);
+            let rules = Rules::of(&mut self.neighbours, shape, world);
+            self.keep_ranking(shape, ranking);
+            rules
+        } else {
+            let nothing = Ranking::new(wanted.clone());
+            let world = (&nothing, &self.live, hard_weight);
+            Rules::of(&mut self.neighbours, shape, world)
+        };
+        Ok(Asked { wanted, rules })
+    }
+
+    fn answer(&self, asked: &Asked, slot: Slot) -> Option<Refused> {
+        let node = self.state(slot)?;
+        let by_itself = asked.wanted.refuse(node, &self.volumes);
+        by_itself.or_else(|| asked.rules.as_ref()?.refuse(&self.neighbours, slot))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::placement::{LabelSelector, NodeFacts, PodTerm, Requirement, Resources};
+
+    fn node(name: &str, cpu: i64) -> NodeFacts {
+        NodeFacts {
+            name: name.into(),
+            labels: [(HOSTNAME.to_owned(), name.to_owned())].into(),
+            allocatable: Resources::of(cpu, 1 << 30),
+            max_pods: 10,
+            ..NodeFacts::default()
+        }
+    }
+
+    fn spec(cpu: i64, app: &str) -> PodSpec {
+        PodSpec {
+            labels: [("app".to_owned(), app.to_owned())].into(),
+            requests: Resources::of(cpu, 1),
+            ..PodSpec::default()
+        }
+    }
+
+    fn term(app: &str, key: &str) -> PodTerm {
+        PodTerm {
+            selector: Some(LabelSelector {
+                requirements: vec![Requirement::equals("app", app)],
+            }),
+            topology_key: key.into(),
+            ..PodTerm::default()
+        }
+    }
+
+    fn apart(app: &str, from: &str, key: &str) -> PodSpec {
+        let mut spec = spec(100, app);
+        spec.pod_anti_affinity.required.push(term(from, key));
+        spec
+    }
+
+    #[test]
+    fn the_first_node_that_takes_a_pod_is_found_from_any_start() {
+        let mut snapshot = Snapshot::default();
+        snapshot.set_node(node("small", 100));
+        snapshot.set_node(node("n1", 1000));
+        snapshot.set_node(node("n2", 1000));
+        let names: Vec<Arc<str>> = ["small", "gone", "n1", "n2"].map(Arc::from).into();
+        let pod = PodFacts::new("default", "p", spec(500, "a"));
+        assert_eq!(snapshot.first_fit(&pod, &names, 0), Some(2));
+        assert_eq!(snapshot.first_fit(&pod, &names, 3), Some(3));
+        let refused = snapshot.refusal_on(&pod, "small").unwrap();
+        assert_eq!(refused.reasons, [Refusal::Insufficient("cpu".into())]);
+        assert_eq!(snapshot.refusal_on(&pod, "n1"), None);
+    }
+
+    #[test]
+    fn pods_in_the_way_refuse_on_their_node_only() {
+        let mut snapshot = Snapshot::default();
+        snapshot.set_node(node("n1", 1000));
+        snapshot.set_node(node("n2", 1000));
+        let shy = PodFacts::new("default", "shy", apart("shy", "loud", HOSTNAME));
+        let loud = PodFacts::new("default", "loud", spec(100, "loud"));
+        snapshot.place("n1", shy);
+        let refused = snapshot.refusal_on(&loud, "n1").unwrap();
+        assert_eq!(refused.reasons, [Refusal::AvoidedByPods]);
+        assert_eq!(snapshot.refusal_on(&loud, "n2"), None);
+        assert!(!snapshot.is_avoided_beyond_nodes(&loud));
+        snapshot.place(
+            "n2",
+            PodFacts::new("default", "far", apart("far", "loud", "zone")),
+        );
+        // No node has the label, so nobody is in such a place.
+        assert!(!snapshot.is_avoided_beyond_nodes(&loud));
+        let mut zoned = node("n3", 1000);
+        zoned.labels.insert("zone".into(), "a".into());
+        snapshot.set_node(zoned);
+        snapshot.place(
+            "n3",
+            PodFacts::new("default", "far2", apart("far", "loud", "zone")),
+        );
+        assert!(snapshot.is_avoided_beyond_nodes(&loud));
+    }
+
+    #[test]
+    fn a_node_alone_is_judged_with_what_runs_on_it() {
+        let snapshot = Snapshot::default();
+        let daemon = PodFacts::new("kube-system", "proxy", spec(300, "proxy"));
+        let state = NodeState::alone(node("n", 1000), &[daemon]);
+        let wanted = Arc::new(spec(800, "a"));
+        let refused = snapshot.refusal_alone(&wanted, &state).unwrap();
+        assert_eq!(refused.reasons, [Refusal::Insufficient("cpu".into())]);
+        let obstacles = snapshot.obstacles_alone(&wanted, &state);
+        assert!(obstacles[0].remedy.to_string().contains("700m of 1 free"));
+        assert_eq!(
+            snapshot.refusal_alone(&Arc::new(spec(700, "a")), &state),
+            None
+        );
+    }
+}
