@@ -128,7 +128,7 @@ mod tests {
     fn only_what_changes_moves_the_version() {
         let mut pods = PodsOnNodes::default();
         pods.extend([pod("a", "n1"), pod("b", "n2")]);
-        let version = |pods: &PodsOnNodes, node| pods.on(node).map(Residents::version);
+        let version = |pods: &PodsOnNodes, node| pods.on(node).map(super::Residents::version);
         let (one, two) = (version(&pods, "n1"), version(&pods, "n2"));
         pods.set(pod("a", "n1"));
         assert_eq!((version(&pods, "n1"), pods.departures()), (one, 0));

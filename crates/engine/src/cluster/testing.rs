@@ -80,6 +80,7 @@ pub(super) fn existing(name: &str, group: &str, cpu: i64, memory: i64) -> Cluste
         being_deleted: None,
         candidate: None,
         gpu: None,
+        device_pools: Vec::new(),
         price_per_hour: None,
     }
 }

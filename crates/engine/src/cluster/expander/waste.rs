@@ -75,7 +75,7 @@ mod tests {
         #[case] said: &str,
     ) {
         let group = group("ng", (0, 10), template("n", cpu, gib << 30));
-        let requests = Resources::of(15 * 500, 15 * 512 << 20);
+        let requests = Resources::of(15 * 500, (15 * 512) << 20);
         let option = Candidate {
             group: &group,
             nodes,
