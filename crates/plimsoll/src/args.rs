@@ -2,7 +2,7 @@
 
 use crate::output::complain;
 use crate::{
-    bench, convert, demo, doctor, explain, hold, install, lifecycle, run, safekeeping, up,
+    bench, convert, demo, doctor, explain, hold, install, lifecycle, nodes, run, safekeeping, up,
 };
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::path::PathBuf;
@@ -39,8 +39,14 @@ enum Command {
     Status(lifecycle::StatusArgs),
     /// Print what the cluster's process has logged
     Logs(lifecycle::LogsArgs),
-    /// Say why an autoscaler did what it did, or why a pod runs where it does, or nowhere
+    /// Say why an autoscaler did what it did, why a pod runs where it does, or why a node stays
     Explain(explain::ExplainArgs),
+    /// Say what would happen with fewer nodes or more pods; changes nothing
+    #[command(name = "whatif", visible_alias = "what-if", subcommand)]
+    WhatIf(nodes::whatif::WhatIf),
+    /// Show requests, usage and price of nodes, and why each is kept
+    #[command(subcommand)]
+    Top(nodes::top::Top),
     /// Print a HorizontalPodAutoscaler as the PodAutoscaler that does the same
     Convert(convert::ConvertArgs),
     /// Keep an autoscaler from scaling, for a while or until it is resumed
@@ -117,6 +123,8 @@ pub(crate) fn run() -> ExitCode {
         Command::Status(args) => lifecycle::status(&args),
         Command::Logs(args) => lifecycle::logs(&args),
         Command::Explain(args) => block_on(explain::run(args)),
+        Command::WhatIf(what) => block_on(nodes::whatif::run(what)),
+        Command::Top(what) => block_on(nodes::top::run(what)),
         Command::Convert(args) => block_on(convert::run(args)),
         Command::Hold(args) => block_on(hold::hold(args)),
         Command::Resume(args) => block_on(hold::resume(args)),

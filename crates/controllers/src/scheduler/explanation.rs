@@ -63,7 +63,7 @@ impl Lists {
     }
 
     /// What the pod asks for, as the scheduler has it.
-    fn spec_of(&self, pod: &PodView) -> PodSpec {
+    pub fn spec_of(&self, pod: &PodView) -> PodSpec {
         let own = pod.placement.topology_spread_constraints.as_ref();
         let default = own.is_none().then(|| self.default_spread(pod));
         let mut spec = facts::spec_of(pod, default.flatten());
@@ -269,7 +269,8 @@ fn settled(pod: &PodView, standing: Standing) -> Option<String> {
     }
 }
 
-fn snapshot(lists: &Lists) -> Snapshot {
+/// The nodes with what runs on them, as placement knows them.
+pub fn snapshot(lists: &Lists) -> Snapshot {
     let mut snapshot = Snapshot::default();
     for namespace in &lists.namespaces {
         let labels = namespace.meta.labels.iter();

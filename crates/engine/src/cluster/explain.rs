@@ -233,6 +233,18 @@ fn span(duration: SignedDuration) -> String {
 }
 
 impl SkipReason {
+    /// `Backoff`, `MaxSize`, `NotReady`, `Quota`, `AtomicAboveTotal`, `NoTemplate`.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Backoff { .. } => "Backoff",
+            Self::MaxSize => "MaxSize",
+            Self::NotReady => "NotReady",
+            Self::Quota { .. } => "Quota",
+            Self::AtomicAboveTotal => "AtomicAboveTotal",
+            Self::NoTemplate => "NoTemplate",
+        }
+    }
+
     /// What would let the group be considered again.
     pub fn lift(&self) -> String {
         match self {

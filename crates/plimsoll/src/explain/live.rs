@@ -1,14 +1,15 @@
 //! Explanations and decisions of a running cluster.
 
 use super::Format;
+use super::subject::Subject;
 use super::text::{self, Palette};
+use crate::nodes::EXPLANATIONS;
 use crate::output::{complain, say};
-use crate::reach::{Cluster, Target};
+use crate::reach::Cluster;
 use anyhow::bail;
 use serde_json::Value;
 use std::time::Duration;
 
-const EXPLANATIONS: &str = "/apis/explain.plimsoll.dev/v1alpha1";
 /// How long a read waits for a new decision.
 const WAIT_SECONDS: u64 = 30;
 /// First and longest pause before connecting again.
@@ -17,7 +18,7 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from
 /// What is asked, of whom, and how the answer is to look.
 pub(super) struct Asked {
     pub(super) cluster: Cluster,
-    pub(super) target: Target,
+    pub(super) subject: Subject,
     pub(super) every_namespace: bool,
     pub(super) format: Option<Format>,
 }
@@ -25,7 +26,7 @@ pub(super) struct Asked {
 impl Asked {
     /// Prints the last decision of one autoscaler, or one line for each.
     pub(super) async fn explain(&self) -> anyhow::Result<()> {
-        let Some(name) = &self.target.name else {
+        let Some(name) = &self.subject.name else {
             return self.overview().await;
         };
         let explanation = self.explanation(name).await?;
@@ -113,12 +114,12 @@ impl Asked {
     }
 
     fn line(&self, decision: &Value) -> String {
-        let named = self.target.name.is_none();
+        let named = self.subject.name.is_none();
         text::decision(decision, named, Palette::of_terminal())
     }
 
     async fn overview(&self) -> anyhow::Result<()> {
-        let plural = self.target.kind.plural();
+        let plural = self.subject.plural;
         let path = format!("{EXPLANATIONS}{}/{plural}", self.scope());
         let Some(list) = self.cluster.get(&path).await? else {
             return self.nobody_explains();
@@ -143,7 +144,7 @@ impl Asked {
 
     async fn explanation(&self, name: &str) -> anyhow::Result<Value> {
         let namespace = &self.cluster.namespace;
-        let (kind, plural) = (self.target.kind.name(), self.target.kind.plural());
+        let (kind, plural) = (self.subject.kind, self.subject.plural);
         let path = format!("{EXPLANATIONS}/namespaces/{namespace}/{plural}/{name}");
         if let Some(found) = self.cluster.get(&path).await? {
             return Ok(found);
@@ -154,19 +155,17 @@ impl Asked {
 
     /// Whether there is such an autoscaler, and somebody who explains it.
     async fn check(&self) -> anyhow::Result<()> {
-        let Target { kind, name } = &self.target;
-        let namespace = &self.cluster.namespace;
-        if let Some(name) = name
-            && self
-                .cluster
-                .get(&kind.path(namespace, name))
-                .await?
-                .is_none()
+        let Subject {
+            kind, name, path, ..
+        } = &self.subject;
+        if let (Some(name), Some(path)) = (name, path)
+            && self.cluster.get(path).await?.is_none()
         {
-            bail!(
-                "there is no {} {name:?} in namespace {namespace:?}",
-                kind.name()
-            );
+            if !self.subject.namespaced {
+                bail!("there is no {kind} {name:?}");
+            }
+            let namespace = &self.cluster.namespace;
+            bail!("there is no {kind} {name:?} in namespace {namespace:?}");
         }
         if self.cluster.get(EXPLANATIONS).await?.is_none() {
             return self.nobody_explains();
@@ -177,14 +176,15 @@ impl Asked {
     fn nobody_explains(&self) -> anyhow::Result<()> {
         bail!(
             "{} does not serve explanations: it is not Plimsoll's API server, or Plimsoll's \
-             horizontal autoscaler does not run there",
-            self.cluster.server
+             {} does not run there",
+            self.cluster.server,
+            self.subject.by
         )
     }
 
     async fn decisions(&self, parameters: &str) -> anyhow::Result<Value> {
-        let mut fields = format!("involvedObject.kind={}", self.target.kind.name());
-        if let Some(name) = &self.target.name {
+        let mut fields = format!("involvedObject.kind={}", self.subject.kind);
+        if let Some(name) = &self.subject.name {
             fields = format!("{fields},involvedObject.name={name}");
         }
         let fields = encode(&fields);
@@ -195,7 +195,7 @@ impl Asked {
     }
 
     fn scope(&self) -> String {
-        if self.every_namespace {
+        if self.every_namespace || !self.subject.namespaced {
             return String::new();
         }
         format!("/namespaces/{}", self.cluster.namespace)

@@ -1,19 +1,26 @@
-//! `plimsoll explain`: why an autoscaler did what it did, or would do, and why a pod is where it is.
+//! `plimsoll explain`: why an autoscaler did what it did, or would do, why a pod is where it is, and
+//! why a node stays.
 
 mod live;
+mod node;
 mod offline;
 mod pod;
+mod subject;
 mod text;
 
 use crate::reach::{Reach, Target};
 use anyhow::bail;
 use clap::{Args, ValueEnum};
 use live::Asked;
+use subject::Subject;
+
+pub(crate) use pod::{list, lists};
 
 /// What to explain, and where to ask.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ExplainArgs {
-    /// The autoscaler, as hpa/NAME or podautoscaler/NAME; all of a kind, as hpa; a pod, as pod/NAME
+    /// The autoscaler, as hpa/NAME or podautoscaler/NAME; all of a kind, as hpa; a pod, as pod/NAME;
+    /// a node or node group, as node/NAME or nodegroup/NAME
     #[arg(value_name = "hpa/NAME", required_unless_present = "offline")]
     target: Option<String>,
     #[command(flatten)]
@@ -36,7 +43,7 @@ pub(crate) struct ExplainArgs {
 
 /// A machine-readable form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
+pub(crate) enum Format {
     /// JSON
     Json,
     /// YAML
@@ -51,6 +58,9 @@ pub(crate) async fn run(args: ExplainArgs) -> anyhow::Result<()> {
         }
         return pod::run(&args.reach.cluster().await?, name, args.output).await;
     }
+    if let Some(about) = args.target.as_deref().and_then(node::about) {
+        return node::run(about, &args).await;
+    }
     let target = args.target.as_deref().map(Target::parse).transpose()?;
     if !args.offline.offline.is_empty() {
         let name = target.as_ref().and_then(|target| target.name.as_deref());
@@ -63,9 +73,10 @@ pub(crate) async fn run(args: ExplainArgs) -> anyhow::Result<()> {
     if args.all_namespaces && target.name.is_some() {
         bail!("an autoscaler has one namespace: leave out its name, or --all-namespaces");
     }
+    let cluster = args.reach.cluster().await?;
     let asked = Asked {
-        cluster: args.reach.cluster().await?,
-        target,
+        subject: Subject::scaler(&target, &cluster.namespace),
+        cluster,
         every_namespace: args.all_namespaces,
         format: args.output,
     };

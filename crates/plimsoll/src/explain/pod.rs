@@ -7,9 +7,10 @@ use anyhow::bail;
 use plimsoll_controllers::pods::{NodeView, PodView};
 use plimsoll_controllers::runtime::Cached;
 use plimsoll_controllers::scheduler::explanation::{
-    Explanation, Lists, Obstacle, Room, Scored, explain,
+    Explanation, Lists, Obstacle, Room, Scored, Standing, explain,
 };
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// Nodes named in one line.
 const NAMED: usize = 5;
@@ -34,16 +35,42 @@ pub(super) async fn run(
     let Some(explanation) = explain(&lists, namespace, name) else {
         bail!("there is no pod {name:?} in namespace {namespace:?}");
     };
+    let groups = match explanation.standing {
+        Standing::Pending => super::node::of_pod(cluster, name).await?,
+        Standing::Scheduled
+        | Standing::Gated
+        | Standing::Foreign
+        | Standing::Terminating
+        | Standing::Finished => None,
+    };
+    let whole = Whole {
+        explanation: &explanation,
+        node_groups: groups.as_ref(),
+    };
     match format {
-        None => text(&explanation).iter().for_each(say),
-        Some(Format::Json) => say(serde_json::to_string_pretty(&explanation)?),
-        Some(Format::Yaml) => say(serde_saphyr::to_string(&explanation)?.trim_end()),
+        None => {
+            text(&explanation).iter().for_each(say);
+            let more = groups.as_ref().map(super::node::pod_lines);
+            more.into_iter().flatten().for_each(say);
+        }
+        Some(Format::Json) => say(serde_json::to_string_pretty(&whole)?),
+        Some(Format::Yaml) => say(serde_saphyr::to_string(&whole)?.trim_end()),
     }
     Ok(())
 }
 
+/// What the scheduler and the node autoscaler make of a pod.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Whole<'a> {
+    #[serde(flatten)]
+    explanation: &'a Explanation,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    node_groups: Option<&'a Value>,
+}
+
 /// Every read. Nodes and pods must be readable; the rest matters to some pods only.
-async fn lists(cluster: &Cluster) -> anyhow::Result<Lists> {
+pub(crate) async fn lists(cluster: &Cluster) -> anyhow::Result<Lists> {
     let nodes = list::<NodeView>(cluster, "/api/v1/nodes").await;
     let pods = list::<PodView>(cluster, "/api/v1/pods").await;
     let mut rest = Rest {
@@ -90,7 +117,8 @@ struct Items<W> {
     items: Vec<W>,
 }
 
-async fn list<V: Cached>(cluster: &Cluster, path: &str) -> Result<Vec<V>, kube::Error> {
+/// Every object of a kind.
+pub(crate) async fn list<V: Cached>(cluster: &Cluster, path: &str) -> Result<Vec<V>, kube::Error> {
     let request = http::Request::get(path).body(Vec::new());
     let request = request.map_err(kube::Error::HttpError)?;
     let list: Items<V::Wire> = cluster.send(request).await?;

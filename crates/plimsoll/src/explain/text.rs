@@ -123,7 +123,11 @@ pub(super) fn decision(decision: &Value, named: bool, palette: Palette) -> Strin
             text(decision, "/metadata/namespace"),
             text(decision, "/involvedObject/name"),
         );
-        format!("{namespace}/{name}  ")
+        if namespace.is_empty() {
+            format!("{name}  ")
+        } else {
+            format!("{namespace}/{name}  ")
+        }
     } else {
         String::new()
     };

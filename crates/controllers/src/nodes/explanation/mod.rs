@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use journal::{Entry, Journal, Span};
 use parking_lot::RwLock;
 use plimsoll_engine::cluster::{
-    GroupFacts, GroupId, GroupVerdict, GrowthPlan, NodeVerdict, Resize, ShrinkPlan,
+    DrainOptions, GroupFacts, GroupId, GroupVerdict, GrowthPlan, NodeVerdict, Resize, ShrinkPlan,
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -101,6 +101,8 @@ struct Inner {
     changes: BTreeMap<GroupId, VecDeque<SizeChange>>,
     journal: Journal,
     newest: u64,
+    /// The flags about pods that keep nodes.
+    drain: Option<DrainOptions>,
 }
 
 impl Default for Explanations {
@@ -124,6 +126,11 @@ impl Explanations {
         if newest > before {
             self.0.newest.send_replace(newest);
         }
+    }
+
+    /// Notes the flags about pods that keep nodes, so that what-ifs judge alike.
+    pub fn configure(&self, drain: DrainOptions) {
+        self.0.inner.write().drain = Some(drain);
     }
 
     /// Notes that a group's size was set, or that this failed, and the steps that led to it.

@@ -5,8 +5,8 @@ use super::{GroupStanding, Inner, Look};
 use crate::explain::query::API_VERSION;
 use jiff::Timestamp;
 use plimsoll_engine::cluster::{
-    ExpansionOption, GroupFacts, GroupOptions, GroupVerdict, GrowthPlan, NodeVerdict, PodVerdict,
-    Removal,
+    DrainOptions, ExpansionOption, GroupFacts, GroupOptions, GroupVerdict, GrowthPlan, NodeVerdict,
+    PodVerdict, Removal,
 };
 use plimsoll_engine::placement::PodKey;
 use serde_json::{Map, Value, json};
@@ -76,7 +76,11 @@ impl Inner {
         let answer = verdict.answer();
         shown.insert("group".into(), facts_of(facts));
         shown.insert("standing".into(), json!(standing));
-        shown.insert("decision".into(), json!({ "verdict": verdict.name() }));
+        shown.insert("decision".into(), group_decision(verdict));
+        shown.insert(
+            "removal".into(),
+            json!(self.drain.as_ref().map(drain_flags)),
+        );
         shown.insert("summary".into(), json!(summary(facts, &answer.reason)));
         shown.insert("lift".into(), json!(answer.lift));
         shown.insert("sentences".into(), json!(sentences(facts, standing)));
@@ -141,6 +145,26 @@ fn decision_of(verdict: &NodeVerdict) -> Value {
             "reason": waiting.as_ref().map(plimsoll_engine::cluster::KeepReason::name),
         }),
     }
+}
+
+fn group_decision(verdict: &GroupVerdict) -> Value {
+    let skipped = if let GroupVerdict::Skipped(reason) = verdict {
+        Some(reason.name())
+    } else {
+        None
+    };
+    json!({ "verdict": verdict.name(), "skipped": skipped })
+}
+
+/// By the names of the flags.
+fn drain_flags(options: &DrainOptions) -> Value {
+    json!({
+        "skipNodesWithSystemPods": options.skip_system_pods,
+        "skipNodesWithLocalStorage": options.skip_local_storage,
+        "skipNodesWithCustomControllerPods": options.skip_custom_controllers,
+        "minReplicaCount": options.min_replicas,
+        "blockingSystemPodDisruptionTimeout": options.system_pod_timeout,
+    })
 }
 
 fn removal_of(removal: &Removal) -> Value {

@@ -1,0 +1,245 @@
+//! `explain node/NAME` and `explain nodegroup/NAME`: why a node stays or goes, why a group grew or
+//! did not.
+
+use super::live::Asked;
+use super::subject::Subject;
+use super::{ExplainArgs, Format};
+use crate::nodes::{EXPLANATIONS, NodeReport, Picture, group_lines, judge, node_lines, overview};
+use crate::output::say;
+use crate::reach::Cluster;
+use anyhow::bail;
+use plimsoll_clock::Clock;
+use plimsoll_engine::placement::RoomSearch;
+use serde::Serialize;
+use serde_json::Value;
+
+/// What is asked about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum About {
+    /// A node, or all.
+    Node(Option<String>),
+    /// A node group, or all.
+    Group(Option<String>),
+}
+
+/// The node or group that a target names, if it is one.
+pub(super) fn about(target: &str) -> Option<About> {
+    let (kind, name) = match target.split_once('/') {
+        Some((kind, name)) => (kind, Some(name.to_owned())),
+        None => (target, None),
+    };
+    match kind {
+        "node" | "nodes" | "no" => Some(About::Node(name)),
+        "nodegroup" | "nodegroups" | "ng" => Some(About::Group(name)),
+        _ => None,
+    }
+}
+
+/// Explains it, or follows what is decided about it.
+pub(super) async fn run(about: About, args: &ExplainArgs) -> anyhow::Result<()> {
+    if let About::Node(Some(name)) | About::Group(Some(name)) = &about
+        && (name.is_empty() || name.contains('/'))
+    {
+        bail!("{name:?} is no name of a node or node group");
+    }
+    if !args.offline.offline.is_empty() {
+        bail!("nodes are explained as of now: leave out --offline");
+    }
+    let cluster = args.reach.cluster().await?;
+    if args.watch || args.last.is_some() {
+        let subject = match about {
+            About::Node(name) => Subject::node(name),
+            About::Group(name) => Subject::group(name),
+        };
+        let asked = Asked {
+            cluster,
+            subject,
+            every_namespace: false,
+            format: args.output,
+        };
+        return match (&args.last, args.watch) {
+            (last, true) => asked.watch(last.as_deref()).await,
+            (last, false) => asked.log(last.as_deref().unwrap_or_default()).await,
+        };
+    }
+    match about {
+        About::Node(Some(name)) => node(&cluster, &name, args.output).await,
+        About::Node(None) => nodes(&cluster, args.output).await,
+        About::Group(name) => group(&cluster, name.as_deref(), args.output).await,
+    }
+}
+
+async fn node(cluster: &Cluster, name: &str, format: Option<Format>) -> anyhow::Result<()> {
+    let picture = Picture::read(cluster, Clock::system().now()).await?;
+    let mut snapshot = picture.snapshot();
+    let report = judge(&picture, &mut snapshot, &mut RoomSearch::default(), name);
+    let Some(report) = report else {
+        bail!("there is no node {name:?}");
+    };
+    print(&report, format, || node_lines(&report))
+}
+
+/// One line a node.
+async fn nodes(cluster: &Cluster, format: Option<Format>) -> anyhow::Result<()> {
+    let picture = Picture::read(cluster, Clock::system().now()).await?;
+    let mut snapshot = picture.snapshot();
+    let mut one = |name: &str| {
+        snapshot.fork();
+        let report = judge(&picture, &mut snapshot, &mut RoomSearch::default(), name);
+        snapshot.revert();
+        report
+    };
+    let reports: Vec<NodeReport> = picture.nodes.keys().filter_map(|name| one(name)).collect();
+    print(&reports, format, || {
+        let rows = reports.iter().map(row).collect();
+        let lines = overview(rows, ["NAME", "GROUP", "WHY"]);
+        if lines.is_empty() {
+            return vec!["there is no node".to_owned()];
+        }
+        lines
+    })
+}
+
+fn row(report: &NodeReport) -> [String; 3] {
+    let group = report.group.as_deref().unwrap_or("-").to_owned();
+    let told = report.autoscaler.as_ref();
+    let told = told.and_then(|told| told.get("summary")?.as_str());
+    let first = report.obstacles.first();
+    let own = first.map_or(&report.summary, |first| &first.reason);
+    let why = told.unwrap_or(own).to_owned();
+    [report.node.clone(), group, why]
+}
+
+async fn group(
+    cluster: &Cluster,
+    name: Option<&str>,
+    format: Option<Format>,
+) -> anyhow::Result<()> {
+    let path = format!("{EXPLANATIONS}/nodegroups");
+    let Some(list) = cluster.get(&path).await? else {
+        bail!(
+            "{} tells nothing about node groups: Plimsoll's node autoscaler does not run there",
+            cluster.server
+        );
+    };
+    let items = list.get("items").and_then(Value::as_array);
+    let items: Vec<&Value> = items.into_iter().flatten().collect();
+    let named = |item: &&&Value| item.pointer("/metadata/name").and_then(Value::as_str) == name;
+    let Some(name) = name else {
+        return print(&list, format, || {
+            let rows: Vec<[String; 3]> = items.iter().map(|item| group_row(item)).collect();
+            let lines = overview(rows, ["NAME", "SIZE", "WHY"]);
+            if lines.is_empty() {
+                return vec!["no node group is autoscaled here".to_owned()];
+            }
+            lines
+        });
+    };
+    let Some(found) = items.iter().find(named) else {
+        let known: Vec<&str> = items
+            .iter()
+            .filter_map(|item| item.pointer("/metadata/name")?.as_str())
+            .collect();
+        if known.is_empty() {
+            bail!("there is no node group {name:?}: none is autoscaled here");
+        }
+        bail!(
+            "there is no node group {name:?}; there are {}",
+            known.join(", ")
+        );
+    };
+    print(found, format, || group_lines(found))
+}
+
+fn group_row(told: &Value) -> [String; 3] {
+    let text = |pointer: &str| told.pointer(pointer).and_then(Value::as_str);
+    let size = |name: &str| {
+        let found = told.pointer(&format!("/group/{name}"));
+        found.and_then(Value::as_u64).unwrap_or_default()
+    };
+    let why = text("/summary").unwrap_or_default();
+    let why = why.split_once("; ").map_or(why, |(_, why)| why);
+    [
+        text("/metadata/name").unwrap_or_default().to_owned(),
+        format!("{} ({}-{})", size("target"), size("min"), size("max")),
+        why.to_owned(),
+    ]
+}
+
+/// Which groups would help a pod that waits, in lines; empty where nobody tells.
+pub(super) async fn of_pod(cluster: &Cluster, name: &str) -> anyhow::Result<Option<Value>> {
+    let namespace = &cluster.namespace;
+    let path = format!("{EXPLANATIONS}/namespaces/{namespace}/pods/{name}");
+    cluster.get(&path).await
+}
+
+/// What node groups mean to a pod, in lines.
+pub(super) fn pod_lines(told: &Value) -> Vec<String> {
+    let text = |of: &Value, name: &str| {
+        let found = of.get(name).and_then(Value::as_str);
+        found.unwrap_or_default().to_owned()
+    };
+    let mut lines = vec![format!("  new nodes: {}", text(told, "summary"))];
+    let groups = told.get("groups").and_then(Value::as_array);
+    for group in groups.into_iter().flatten() {
+        let (name, reason) = (text(group, "group"), text(group, "reason"));
+        lines.push(format!("  node group {name}: {reason}"));
+        let lift = text(group, "lift");
+        if !lift.is_empty() {
+            lines.push(format!("        {lift}"));
+        }
+    }
+    lines
+}
+
+fn print(
+    record: &impl Serialize,
+    format: Option<Format>,
+    lines: impl FnOnce() -> Vec<String>,
+) -> anyhow::Result<()> {
+    match format {
+        None => lines().iter().for_each(say),
+        Some(Format::Json) => say(serde_json::to_string_pretty(record)?),
+        Some(Format::Yaml) => say(serde_saphyr::to_string(record)?.trim_end()),
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{About, about, group_row, pod_lines};
+    use serde_json::json;
+
+    #[test]
+    fn nodes_and_groups_have_short_names() {
+        let web = Some("web".to_owned());
+        assert_eq!(about("node/web"), Some(About::Node(web.clone())));
+        assert_eq!(about("ng/web"), Some(About::Group(web)));
+        assert_eq!(about("nodegroups"), Some(About::Group(None)));
+        assert_eq!(about("hpa/web"), None);
+        assert_eq!(about("web"), None);
+    }
+
+    #[test]
+    fn a_group_is_one_line() {
+        let told = json!({"metadata": {"name": "ng1"}, "summary": "2 of 1 to 4 nodes; not needed",
+            "group": {"min": 1, "max": 4, "target": 2}});
+        assert_eq!(group_row(&told), ["ng1", "2 (1-4)", "not needed"]);
+    }
+
+    #[test]
+    fn a_pod_hears_about_every_group() {
+        let told = json!({"summary": "none of 2 node groups helps it", "groups": [
+            {"group": "ng1", "reason": "Insufficient cpu", "lift": "it asks for 2"},
+            {"group": "ng2", "reason": "max node group size reached", "lift": ""}]});
+        assert_eq!(
+            pod_lines(&told),
+            [
+                "  new nodes: none of 2 node groups helps it",
+                "  node group ng1: Insufficient cpu",
+                "        it asks for 2",
+                "  node group ng2: max node group size reached",
+            ]
+        );
+    }
+}

@@ -1,0 +1,355 @@
+//! `plimsoll top nodes`: requests, usage, price and age of each node, and why it is kept.
+
+use super::judge::{NodeReport, judge};
+use super::picture::Picture;
+use super::{money, text};
+use crate::explain::Format;
+use crate::output::say;
+use crate::reach::{Cluster, Reach};
+use clap::{Args, Subcommand, ValueEnum};
+use jiff::Timestamp;
+use plimsoll_api::print::duration;
+use plimsoll_api::selector::LabelSelector;
+use plimsoll_clock::Clock;
+use plimsoll_engine::cluster::Residents;
+use plimsoll_engine::placement::{Resources, RoomSearch};
+use plimsoll_quantity::Quantity;
+use serde::Serialize;
+use serde_json::Value;
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+/// Measurements of nodes, where somebody serves them.
+const USAGE: &str = "/apis/metrics.k8s.io/v1beta1/nodes";
+
+/// What to look at.
+#[derive(Debug, Clone, Subcommand)]
+pub(crate) enum Top {
+    /// Nodes: requests, usage, price, and why each is kept
+    #[command(visible_aliases = ["node", "no"])]
+    Nodes(NodesArgs),
+}
+
+/// Which nodes, and how.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct NodesArgs {
+    /// Only nodes with these labels
+    #[arg(short = 'l', long, value_name = "KEY=VALUE,…", default_value = "")]
+    selector: String,
+    /// What the largest of comes first
+    #[arg(long, value_enum, default_value_t = Order::Name)]
+    sort_by: Order,
+    /// Leave out the first and the last line
+    #[arg(long)]
+    no_headers: bool,
+    /// Print the whole record instead of a table
+    #[arg(short, long, value_enum)]
+    output: Option<Format>,
+    #[command(flatten)]
+    reach: Reach,
+}
+
+/// An order of nodes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Order {
+    /// By name
+    Name,
+    /// By requested share of CPU
+    Cpu,
+    /// By requested share of memory
+    Memory,
+    /// By price
+    Price,
+    /// By number of pods
+    Pods,
+    /// By age
+    Age,
+    /// By group, then name
+    Group,
+}
+
+/// One node.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Row {
+    name: String,
+    group: Option<String>,
+    instance_type: Option<String>,
+    ready: bool,
+    /// Requests, thousandths of a CPU.
+    cpu_requested_milli: i64,
+    cpu_allocatable_milli: i64,
+    memory_requested_bytes: i64,
+    memory_allocatable_bytes: i64,
+    /// Measured, where it is.
+    cpu_used_milli: Option<i64>,
+    memory_used_bytes: Option<i64>,
+    pods: usize,
+    price_per_hour: Option<f64>,
+    created: Option<Timestamp>,
+    /// Why it is kept, or that it could go.
+    why: String,
+}
+
+/// All of it.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Table {
+    nodes: Vec<Row>,
+    /// Dollars an hour, of the nodes whose price is known.
+    price_per_hour: Option<f64>,
+    pending_pods: usize,
+}
+
+pub(crate) async fn run(what: Top) -> anyhow::Result<()> {
+    let Top::Nodes(args) = what;
+    let selector = LabelSelector::parse(&args.selector)
+        .map_err(|error| anyhow::anyhow!("--selector: {}", error.message))?;
+    let cluster = args.reach.cluster().await?;
+    let picture = Picture::read(&cluster, Clock::system().now()).await?;
+    let used = usage(&cluster).await;
+    let mut table = table(&picture, &used);
+    table.nodes.retain(|row| {
+        let view = picture.view(&row.name);
+        view.is_some_and(|view| selector.matches(|key| view.meta.label(key)))
+    });
+    let prices = table.nodes.iter().filter_map(|row| row.price_per_hour);
+    table.price_per_hour = prices.reduce(|sum, price| sum + price);
+    sort(&mut table.nodes, args.sort_by);
+    match args.output {
+        None => lines(&table, picture.now, !args.no_headers)
+            .iter()
+            .for_each(say),
+        Some(Format::Json) => say(serde_json::to_string_pretty(&table)?),
+        Some(Format::Yaml) => say(serde_saphyr::to_string(&table)?.trim_end()),
+    }
+    Ok(())
+}
+
+/// What is measured of each node: thousandths of a CPU, bytes.
+async fn usage(cluster: &Cluster) -> BTreeMap<String, (i64, i64)> {
+    // Nobody has to serve measurements.
+    let Ok(Some(list)) = cluster.get(USAGE).await else {
+        return BTreeMap::new();
+    };
+    let items = list.get("items").and_then(Value::as_array);
+    let read = |item: &Value| {
+        let text = |pointer: &str| item.pointer(pointer)?.as_str();
+        let amount = |pointer: &str| text(pointer)?.parse::<Quantity>().ok();
+        let name = text("/metadata/name")?.to_owned();
+        let cpu = amount("/usage/cpu")?.milli();
+        Some((name, (cpu, amount("/usage/memory")?.value())))
+    };
+    items.into_iter().flatten().filter_map(read).collect()
+}
+
+fn table(picture: &Picture, used: &BTreeMap<String, (i64, i64)>) -> Table {
+    let mut snapshot = picture.snapshot();
+    let mut one = |name: &str| {
+        // Each node by itself: as if no other went.
+        snapshot.fork();
+        let report = judge(picture, &mut snapshot, &mut RoomSearch::default(), name);
+        snapshot.revert();
+        row(picture, &report?, used.get(name).copied())
+    };
+    let nodes = picture.nodes.keys().filter_map(|name| one(name)).collect();
+    let waiting = picture.lists.pods.iter();
+    let waiting = waiting.filter(|pod| pod.node.is_none() && !pod.phase.is_terminal());
+    Table {
+        nodes,
+        price_per_hour: None,
+        pending_pods: waiting.count(),
+    }
+}
+
+fn row(picture: &Picture, report: &NodeReport, used: Option<(i64, i64)>) -> Option<Row> {
+    let node = picture.nodes.get(report.node.as_str())?;
+    let view = picture.view(&report.node);
+    let mut requested = Resources::default();
+    let mut pods = 0;
+    for pod in picture
+        .pods
+        .on(&report.node)
+        .into_iter()
+        .flat_map(Residents::pods)
+    {
+        requested.add(&pod.pod.spec.requests);
+        pods += 1;
+    }
+    let instance_type = view.and_then(money::instance_type);
+    Some(Row {
+        name: report.node.clone(),
+        group: report.group.as_ref().map(ToString::to_string),
+        instance_type: instance_type.map(str::to_owned),
+        ready: report.ready,
+        cpu_requested_milli: requested.cpu_milli,
+        cpu_allocatable_milli: node.allocatable.cpu_milli,
+        memory_requested_bytes: requested.memory_bytes,
+        memory_allocatable_bytes: node.allocatable.memory_bytes,
+        cpu_used_milli: used.map(|(cpu, _)| cpu),
+        memory_used_bytes: used.map(|(_, memory)| memory),
+        pods,
+        price_per_hour: report.price_per_hour,
+        created: node.created,
+        why: why(report),
+    })
+}
+
+/// What the node autoscaler says, else the first thing in the way.
+fn why(report: &NodeReport) -> String {
+    let told = report.autoscaler.as_ref();
+    let told = told.and_then(|told| told.get("summary")?.as_str());
+    if let Some(told) = told {
+        return told.strip_prefix("it stays: ").unwrap_or(told).to_owned();
+    }
+    match report.obstacles.as_slice() {
+        [] => report.summary.clone(),
+        [one] => one.reason.clone(),
+        [first, rest @ ..] => format!("{} (and {} more)", first.reason, rest.len()),
+    }
+}
+
+fn sort(rows: &mut [Row], order: Order) {
+    let share = |part: i64, whole: i64| part.saturating_mul(10_000) / whole.max(1);
+    match order {
+        Order::Name => rows.sort_by(|a, b| a.name.cmp(&b.name)),
+        Order::Group => rows.sort_by(|a, b| (&a.group, &a.name).cmp(&(&b.group, &b.name))),
+        Order::Cpu => rows
+            .sort_by_key(|row| Reverse(share(row.cpu_requested_milli, row.cpu_allocatable_milli))),
+        Order::Memory => rows.sort_by_key(|row| {
+            Reverse(share(
+                row.memory_requested_bytes,
+                row.memory_allocatable_bytes,
+            ))
+        }),
+        Order::Pods => rows.sort_by_key(|row| Reverse(row.pods)),
+        Order::Age => rows.sort_by_key(|row| row.created),
+        Order::Price => rows.sort_by(|a, b| {
+            let price = |row: &Row| row.price_per_hour.unwrap_or(-1.0);
+            price(b).total_cmp(&price(a))
+        }),
+    }
+}
+
+const HEAD: [&str; 11] = [
+    "NAME", "GROUP", "CPU(REQ)", "CPU%", "MEM(REQ)", "MEM%", "USED", "PODS", "PRICE", "AGE",
+    "WHY KEPT",
+];
+
+fn lines(table: &Table, now: Timestamp, heads: bool) -> Vec<String> {
+    let cells = table.nodes.iter().map(|row| cells(row, now));
+    let head = heads.then(|| HEAD.map(str::to_owned));
+    let rows: Vec<[String; 11]> = head.into_iter().chain(cells).collect();
+    let mut lines = text::columns(&rows);
+    if heads {
+        lines.push(total(table));
+    }
+    lines
+}
+
+fn cells(row: &Row, now: Timestamp) -> [String; 11] {
+    let dash = || "-".to_owned();
+    let used = row.cpu_used_milli.zip(row.memory_used_bytes);
+    let used = used.map(|(cpu, memory)| {
+        format!(
+            "{}/{}",
+            percent(cpu, row.cpu_allocatable_milli),
+            percent(memory, row.memory_allocatable_bytes)
+        )
+    });
+    let age = row
+        .created
+        .map(|then| duration(now.duration_since(then).as_secs()));
+    let ready = if row.ready { "" } else { " (not ready)" };
+    [
+        format!("{}{ready}", row.name),
+        row.group.clone().unwrap_or_else(dash),
+        Quantity::from_milli(row.cpu_requested_milli).to_string(),
+        percent(row.cpu_requested_milli, row.cpu_allocatable_milli),
+        format!("{}Mi", row.memory_requested_bytes >> 20),
+        percent(row.memory_requested_bytes, row.memory_allocatable_bytes),
+        used.unwrap_or_else(dash),
+        row.pods.to_string(),
+        money::hourly(row.price_per_hour),
+        age.unwrap_or_else(dash),
+        row.why.clone(),
+    ]
+}
+
+fn percent(part: i64, whole: i64) -> String {
+    if whole <= 0 {
+        return "-".to_owned();
+    }
+    format!("{}%", part.saturating_mul(100) / whole)
+}
+
+fn total(table: &Table) -> String {
+    let sum = |of: fn(&Row) -> i64| table.nodes.iter().map(of).fold(0, i64::saturating_add);
+    let (cpu, has_cpu) = (
+        sum(|r| r.cpu_requested_milli),
+        sum(|r| r.cpu_allocatable_milli),
+    );
+    let memory = sum(|r| r.memory_requested_bytes);
+    let has_memory = sum(|r| r.memory_allocatable_bytes);
+    let pods: usize = table.nodes.iter().map(|row| row.pods).sum();
+    let price = table.price_per_hour.map(money::both);
+    let price = price.map_or_else(String::new, |price| format!(", {price}"));
+    let plural = if table.nodes.len() == 1 { "" } else { "s" };
+    format!(
+        "{} node{plural}: cpu {}/{} ({}), memory {}Mi/{}Mi ({}), {pods} pods ({} pending){price}",
+        table.nodes.len(),
+        Quantity::from_milli(cpu),
+        Quantity::from_milli(has_cpu),
+        percent(cpu, has_cpu),
+        memory >> 20,
+        has_memory >> 20,
+        percent(memory, has_memory),
+        table.pending_pods,
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nodes::judge::tests::{node, picture, pod};
+    use serde_json::json;
+
+    fn sample() -> (Table, Timestamp) {
+        let nodes = vec![node("a", &json!({})), node("b", &json!({}))];
+        let bare = json!({"metadata": {"ownerReferences": null}});
+        let pods = vec![
+            pod("web", "a", "1500m", &json!({})),
+            pod("db", "b", "100m", &bare),
+        ];
+        let picture = picture(nodes, pods);
+        let used = [("a".to_owned(), (500, 1 << 30))].into();
+        (table(&picture, &used), picture.now)
+    }
+
+    #[test]
+    fn each_node_says_why_it_is_kept() {
+        let (table, now) = sample();
+        assert_eq!(
+            lines(&table, now, true),
+            [
+                "NAME  GROUP  CPU(REQ)  CPU%  MEM(REQ)  MEM%  USED     PODS  PRICE  AGE  WHY KEPT",
+                "a     ng1    1500m     75%   0Mi       0%    25%/25%  1     -      -    its pods \
+                 request 75.0 % of its cpu, more than 50.0 %",
+                "b     ng1    100m      5%    0Mi       0%    -        1     -      -    pod \
+                 default/db has no controller that would replace it",
+                "2 nodes: cpu 1600m/4 (40%), memory 0Mi/8192Mi (0%), 2 pods (0 pending)",
+            ]
+        );
+        assert_eq!(lines(&table, now, false).len(), 2);
+    }
+
+    #[test]
+    fn the_dearest_and_the_fullest_come_first() {
+        let (mut table, _) = sample();
+        table.nodes[1].price_per_hour = Some(0.1);
+        sort(&mut table.nodes, Order::Price);
+        assert_eq!(table.nodes[0].name, "b");
+        sort(&mut table.nodes, Order::Cpu);
+        assert_eq!(table.nodes[0].name, "a");
+    }
+}
