@@ -35,6 +35,8 @@ pub(crate) struct InstallArgs {
     /// serves already (`plimsoll doctor` tells)
     #[arg(long, value_name = "API,…", value_delimiter = ',', value_parser = objects::api_names())]
     apis: Option<Vec<String>>,
+    #[command(flatten)]
+    nodes: NodeArgs,
     /// Further values, as the chart's values.yaml has them
     #[arg(long, value_name = "FILE")]
     values: Option<PathBuf>,
@@ -42,8 +44,67 @@ pub(crate) struct InstallArgs {
     #[arg(short, long, value_enum, default_value_t = Format::Yaml)]
     output: Format,
     /// Write a Helm chart into this folder instead
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["output", "values", "image", "replicas"])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["output", "values", "image", "replicas", "cloud_provider"])]
     helm: Option<PathBuf>,
+}
+
+/// Which nodes are autoscaled; without any of these, none.
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "Node autoscaling")]
+struct NodeArgs {
+    /// Autoscale nodes of this cloud, and give the rights for it
+    #[arg(long, value_name = "NAME", value_parser = PROVIDERS)]
+    cloud_provider: Option<String>,
+    /// A node group, with its bounds; may be given several times
+    #[arg(long, value_name = "MIN:MAX:NAME", requires = "cloud_provider")]
+    nodes: Vec<String>,
+    /// How to find node groups, e.g. asg:tag=k8s.io/cluster-autoscaler/enabled; may be given several
+    /// times
+    #[arg(
+        long,
+        value_name = "DISCOVERER:KEY=VALUE,…",
+        requires = "cloud_provider"
+    )]
+    node_group_auto_discovery: Vec<String>,
+    /// A further flag of node autoscaling, e.g. balance-similar-node-groups; may be given several
+    /// times
+    #[arg(long, value_name = "FLAG=VALUE", requires = "cloud_provider")]
+    node_flag: Vec<String>,
+}
+
+/// Providers that a process in a cluster can use.
+const PROVIDERS: [&str; 3] = ["aws", "clusterapi", "externalgrpc"];
+
+impl NodeArgs {
+    /// The flags of `plimsoll run` that these stand for.
+    fn flags(&self) -> Vec<String> {
+        let provider = self.cloud_provider.iter();
+        let provider = provider.map(|name| format!("--cloud-provider={name}"));
+        let nodes = self.nodes.iter().map(|group| format!("--nodes={group}"));
+        let found = self.node_group_auto_discovery.iter();
+        let found = found.map(|how| format!("--node-group-auto-discovery={how}"));
+        let further = self.node_flag.iter();
+        let further = further.map(|flag| format!("--{}", flag.trim_start_matches("--")));
+        provider.chain(nodes).chain(found).chain(further).collect()
+    }
+
+    fn apply(&self, values: &mut Values) -> Result<()> {
+        if self.cloud_provider.is_none() {
+            return Ok(());
+        }
+        let scope = values.at("scope.namespaces").as_array();
+        if scope.is_some_and(|namespaces| !namespaces.is_empty()) {
+            bail!(
+                "nodes are of the whole cluster: leave out --watch-namespace or --cloud-provider"
+            );
+        }
+        values.set("nodeAutoscaling.enabled", json!(true));
+        values.set("nodeAutoscaling.args", json!(self.flags()));
+        if self.cloud_provider.as_deref() == Some("clusterapi") {
+            values.set("nodeAutoscaling.clusterApi", json!(true));
+        }
+        Ok(())
+    }
 }
 
 /// How objects are printed.
@@ -101,6 +162,7 @@ fn values(args: &InstallArgs) -> Result<Values> {
     if !args.watch_namespace.is_empty() {
         values.set("scope.namespaces", json!(args.watch_namespace));
     }
+    args.nodes.apply(&mut values)?;
     Ok(values)
 }
 
@@ -154,7 +216,7 @@ fn yaml(value: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Values, filled, split_image};
+    use super::{NodeArgs, Values, filled, split_image};
     use serde_json::{Value, json};
     use std::collections::BTreeSet;
 
@@ -184,6 +246,53 @@ mod tests {
             .map(|o| o["metadata"]["namespace"].as_str().unwrap())
             .collect();
         assert_eq!(homes, ["a", "b", "there"]);
+    }
+
+    fn named<'a>(objects: &'a [Value], kind: &str, name: &str) -> Option<&'a Value> {
+        let mut found = objects.iter();
+        found.find(|o| o["kind"] == kind && o["metadata"]["name"] == name)
+    }
+
+    #[test]
+    fn nodes_are_autoscaled_only_when_asked_for() {
+        let plain = filled(&Values::default(), "there");
+        assert_eq!(named(&plain, "ClusterRole", "plimsoll-nodes"), None);
+
+        let args = NodeArgs {
+            cloud_provider: Some("aws".to_owned()),
+            nodes: vec!["2:4:workers".to_owned()],
+            node_group_auto_discovery: vec!["asg:tag=a,b".to_owned()],
+            node_flag: vec!["expander=price".to_owned()],
+        };
+        let mut values = Values::default();
+        args.apply(&mut values).unwrap();
+        let objects = filled(&values, "there");
+        let role = named(&objects, "ClusterRole", "plimsoll-nodes").unwrap();
+        assert!(role.to_string().contains("pods/eviction"), "{role}");
+        assert!(named(&objects, "RoleBinding", "plimsoll-nodes").is_some());
+        assert_eq!(named(&objects, "ClusterRole", "plimsoll-cluster-api"), None);
+        let deployment = named(&objects, "Deployment", "plimsoll").unwrap();
+        let flags = deployment["spec"]["template"]["spec"]["containers"][0]["args"].to_string();
+        let wanted = concat!(
+            "\"--cloud-provider=aws\",\"--nodes=2:4:workers\",",
+            "\"--node-group-auto-discovery=asg:tag=a,b\",\"--expander=price\"",
+        );
+        assert!(flags.contains(wanted), "{flags}");
+    }
+
+    #[test]
+    fn nodes_are_of_no_namespace() {
+        let args = NodeArgs {
+            cloud_provider: Some("clusterapi".to_owned()),
+            ..NodeArgs::default()
+        };
+        let mut values = Values::default();
+        values.set("scope.namespaces", json!(["a"]));
+        assert!(args.apply(&mut values).is_err());
+        let mut values = Values::default();
+        args.apply(&mut values).unwrap();
+        let objects = filled(&values, "there");
+        assert!(named(&objects, "ClusterRole", "plimsoll-cluster-api").is_some());
     }
 
     #[test]

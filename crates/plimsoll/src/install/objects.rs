@@ -1,7 +1,7 @@
 //! Who may do what, and which APIs are registered.
 
 use super::hole::{Template, When};
-use super::rights::{EVERYWHERE, OWN, SCOPED, rules};
+use super::rights::{CLUSTER_API, EVERYWHERE, NODES, NODES_OWN, OWN, SCOPED, rules};
 use serde_json::{Value, json};
 
 /// The name of nearly everything.
@@ -17,6 +17,7 @@ pub(super) fn templates() -> Vec<Template> {
         always("serviceaccount", service_account()),
     ];
     all.extend(roles());
+    all.extend(node_roles());
     all.extend(delegation());
     all.extend(super::workload::templates());
     all.extend(api_services());
@@ -138,6 +139,47 @@ fn roles() -> Vec<Template> {
         always(
             "rolebinding",
             binding("RoleBinding", &home, ("Role", "plimsoll-own")),
+        ),
+    ]
+}
+
+/// What autoscaling nodes takes, if it is switched on.
+fn node_roles() -> Vec<Template> {
+    let nodes = |file, object| Template {
+        file,
+        when: When::True("nodeAutoscaling.enabled"),
+        object,
+    };
+    let cluster_api = |file, object| Template {
+        file,
+        when: When::True("nodeAutoscaling.clusterApi"),
+        object,
+    };
+    // Where upstream keeps its ConfigMaps, and people look for them.
+    let home = json!({"name": "plimsoll-nodes", "namespace": "kube-system", "labels": labels()});
+    let global_binding = |name| binding("ClusterRoleBinding", &global(name), ("ClusterRole", name));
+    vec![
+        nodes(
+            "clusterrole-nodes",
+            role("ClusterRole", &global("plimsoll-nodes"), &rules(&[NODES])),
+        ),
+        nodes("clusterrolebinding-nodes", global_binding("plimsoll-nodes")),
+        nodes("role-nodes", role("Role", &home, &rules(&[NODES_OWN]))),
+        nodes(
+            "rolebinding-nodes",
+            binding("RoleBinding", &home, ("Role", "plimsoll-nodes")),
+        ),
+        cluster_api(
+            "clusterrole-cluster-api",
+            role(
+                "ClusterRole",
+                &global("plimsoll-cluster-api"),
+                &rules(&[CLUSTER_API]),
+            ),
+        ),
+        cluster_api(
+            "clusterrolebinding-cluster-api",
+            global_binding("plimsoll-cluster-api"),
         ),
     ]
 }

@@ -188,6 +188,113 @@ pub(crate) const OWN: &[Rule] = &[
     ),
 ];
 
+/// Rights in the whole cluster that autoscaling nodes takes, beside those of every installation.
+pub(crate) const NODES: &[Rule] = &[
+    rule(
+        "",
+        &["nodes"],
+        &["patch", "update"],
+        "to taint and cordon nodes that go",
+    ),
+    rule(
+        "",
+        &["pods/eviction"],
+        &["create"],
+        "to empty nodes that go, as disruption budgets allow",
+    ),
+    rule(
+        "",
+        &[
+            "namespaces",
+            "persistentvolumeclaims",
+            "persistentvolumes",
+            "pods",
+            "replicationcontrollers",
+            "services",
+        ],
+        READ,
+        "to know where pods would fit",
+    ),
+    rule(
+        "apps",
+        &["daemonsets", "deployments", "replicasets", "statefulsets"],
+        READ,
+        "to know what replaces pods, and what runs on every node",
+    ),
+    rule("batch", &["jobs"], READ, "to know what replaces pods"),
+    rule(
+        "policy",
+        &["poddisruptionbudgets"],
+        READ,
+        "to know which pods may be moved",
+    ),
+    rule(
+        "storage.k8s.io",
+        &[
+            "csidrivers",
+            "csinodes",
+            "csistoragecapacities",
+            "storageclasses",
+            "volumeattachments",
+        ],
+        READ,
+        "to know where volumes can be reached",
+    ),
+    rule(
+        "resource.k8s.io",
+        &["deviceclasses", "resourceclaims", "resourceslices"],
+        READ,
+        "to know where devices are",
+    ),
+    rule(
+        "",
+        &["events"],
+        &["create", "patch", "update"],
+        "to tell what happened",
+    ),
+];
+
+/// Rights in the namespace of the node autoscaler's ConfigMaps.
+pub(crate) const NODES_OWN: &[Rule] = &[rule(
+    "",
+    &["configmaps"],
+    &[
+        "create", "delete", "get", "list", "patch", "update", "watch",
+    ],
+    "to tell the status, to remember over restarts, and to read priorities of groups",
+)];
+
+/// Rights in the whole cluster that node groups of Cluster API take.
+pub(crate) const CLUSTER_API: &[Rule] = &[
+    rule(
+        "cluster.x-k8s.io",
+        &[
+            "machinedeployments",
+            "machinepools",
+            "machines",
+            "machinesets",
+        ],
+        &["get", "list", "patch", "update", "watch"],
+        "to know node groups, and to mark machines that go",
+    ),
+    rule(
+        "cluster.x-k8s.io",
+        &[
+            "machinedeployments/scale",
+            "machinepools/scale",
+            "machinesets/scale",
+        ],
+        &["get", "patch", "update"],
+        "to resize node groups",
+    ),
+    rule(
+        "infrastructure.cluster.x-k8s.io",
+        &["*"],
+        &["get", "list", "watch"],
+        "to know what new machines will be",
+    ),
+];
+
 /// The rules as a role has them.
 pub(super) fn rules(rules: &[&[Rule]]) -> Value {
     rules.iter().copied().flatten().map(to_json).collect()
@@ -205,7 +312,7 @@ fn to_json(rule: &Rule) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use super::{EVERYWHERE, OWN, SCOPED};
+    use super::{CLUSTER_API, EVERYWHERE, NODES, NODES_OWN, OWN, SCOPED};
 
     #[test]
     fn what_findings_read_is_granted_in_every_namespace_in_scope() {
@@ -226,10 +333,12 @@ mod tests {
 
     #[test]
     fn nothing_is_asked_for_that_could_read_secrets_or_run_commands() {
-        for rule in [SCOPED, EVERYWHERE, OWN].concat() {
+        for rule in [SCOPED, EVERYWHERE, OWN, NODES, NODES_OWN, CLUSTER_API].concat() {
             assert!(!rule.verbs.contains(&"*"), "{rule:?}");
             for resource in rule.resources {
-                let bounded = *resource != "*" || rule.group.ends_with(".metrics.k8s.io");
+                let readable = ["metrics.k8s.io", "infrastructure.cluster.x-k8s.io"];
+                let known = readable.iter().any(|group| rule.group.ends_with(group));
+                let bounded = *resource != "*" || known;
                 assert!(bounded, "{rule:?}");
                 let dangerous = [
                     "secrets",

@@ -22,6 +22,7 @@ fn entry(path: &'static str, default: Value, comment: &'static str) -> Entry {
 pub(super) fn table() -> Vec<Entry> {
     let mut table = image();
     table.extend(behaviour());
+    table.extend(nodes());
     table.extend(placement());
     table
 }
@@ -112,6 +113,27 @@ fn behaviour() -> Vec<Entry> {
             "extraArgs",
             json!([]),
             "Further flags of `plimsoll run`, e.g. [--metric-resolution=5s].",
+        ),
+    ]
+}
+
+fn nodes() -> Vec<Entry> {
+    vec![
+        entry(
+            "nodeAutoscaling.enabled",
+            json!(false),
+            "Autoscale nodes, too: gives the rights for it. Name the groups in nodeAutoscaling.args.",
+        ),
+        entry(
+            "nodeAutoscaling.args",
+            json!([]),
+            "Its flags, those of cluster-autoscaler, e.g. [--cloud-provider=aws,\n\
+             \"--node-group-auto-discovery=asg:tag=k8s.io/cluster-autoscaler/enabled\"].",
+        ),
+        entry(
+            "nodeAutoscaling.clusterApi",
+            json!(false),
+            "Gives the rights for node groups that are Cluster API objects of this cluster.",
         ),
     ]
 }
