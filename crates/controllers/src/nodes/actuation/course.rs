@@ -4,12 +4,16 @@ use super::marker::EditError;
 use super::outcome::{Failure, Outcome, Phase, Reason};
 use super::{Shared, taint};
 use crate::pods::NodeView;
-use futures::future::{join_all, try_join_all};
+use futures::future::{join, join_all, try_join_all};
 use plimsoll_api::nodegroup::NodeRef;
 use plimsoll_engine::cluster::Removal;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
+
+/// How late a write may come that nobody waits for any more: API servers end requests after 60 s.
+const LATE: Duration = Duration::from_secs(90);
 
 /// One removal.
 #[derive(Debug, Clone)]
@@ -30,15 +34,10 @@ struct Stopped {
 
 impl Course {
     pub(super) fn of(removal: &Removal, drain: bool, node: &NodeView) -> Self {
-        let reason = match (node.is_ready(), drain) {
-            (false, _) => Reason::Unready,
-            (true, true) => Reason::Underutilized,
-            (true, false) => Reason::Empty,
-        };
         Self {
             removal: removal.clone(),
             drain,
-            reason,
+            reason: removal.cause.into(),
             uid: Arc::clone(&node.meta.uid),
             reference: reference(node),
         }
@@ -65,15 +64,30 @@ pub(super) fn reference(node: &NodeView) -> NodeRef {
 impl Shared {
     /// Carries removals out to the end: all of them go, or all of them stay.
     pub(super) async fn carry_out(&self, batch: &[Course]) {
-        match self.follow(batch).await {
-            Ok(()) => self.see_off(batch).await,
-            Err(stopped) => self.give_up(batch, &stopped).await,
+        let Err(stopped) = self.follow(batch).await else {
+            return self.see_off(batch).await;
+        };
+        let (going, staying) = self.part(batch, &stopped).await;
+        join(self.see_off(&going), self.give_up(&staying, &stopped)).await;
+    }
+
+    /// Parts the nodes whose machines go all the same, though the call failed, from the others.
+    async fn part(&self, batch: &[Course], stopped: &Stopped) -> (Vec<Course>, Vec<Course>) {
+        let mut leaving = BTreeSet::new();
+        if matches!(stopped.failure, Failure::Provider(_)) {
+            leaving = self.leaving().await.unwrap_or_default();
         }
+        let goes = |course: &Course| leaving.contains(&course.reference.provider_id);
+        batch.iter().cloned().partition(goes)
     }
 
     async fn follow(&self, batch: &[Course]) -> Result<(), Stopped> {
-        let slowest = try_join_all(batch.iter().map(|course| self.mark(course))).await?;
-        let slowest = slowest.into_iter().max().unwrap_or_default();
+        // Not given up halfway: a write that is under way could succeed after it was undone.
+        let marks = join_all(batch.iter().map(|course| self.mark(course))).await;
+        let mut slowest = Duration::ZERO;
+        for took in marks {
+            slowest = slowest.max(took?);
+        }
         for course in batch {
             self.ledger.phase(&course.removal.node, Phase::Settling);
         }
@@ -190,8 +204,29 @@ impl Shared {
             let node = &course.removal.node;
             self.release(node, &course.uid).await;
             self.ledger.end(node);
+            self.linger(node, &course.uid).await;
         }))
         .await;
+    }
+
+    /// Watches a released node for a while: a write that got no answer may come late.
+    async fn linger(&self, name: &str, uid: &Arc<str>) {
+        let end = Instant::now() + LATE;
+        let mut listener = self.signal.listen();
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() || self.ledger.is_known(name) {
+                return;
+            }
+            let node = self.context.caches.nodes.find("", name);
+            let Some(node) = node.filter(|node| node.meta.uid == *uid) else {
+                return;
+            };
+            if taint::is_marked(&node) {
+                self.release(name, uid).await;
+            }
+            listener.changed(left).await;
+        }
     }
 
     /// Takes taint and cordon from a node, however long that takes.

@@ -2,7 +2,7 @@
 
 use super::evict::grace;
 use super::outcome::{Failure, Phase};
-use super::recheck::{self, Kind, Residents};
+use super::recheck::{Judge, Kind, Residents};
 use super::signal::Listener;
 use super::{Course, Shared, priorities};
 use crate::pods::PodView;
@@ -39,9 +39,9 @@ impl Shared {
             Kind::Empty
         };
         let pods = self.context.caches.pods_by_node.get(name);
-        let now = self.context.clock.now();
-        let settings = &self.settings.evictions;
-        let residents = recheck::look(&node, &pods, kind, (settings, now))?;
+        let (settings, caches) = (&self.settings.evictions, &self.context.caches);
+        let judge = Judge::new(settings, caches, self.context.clock.now());
+        let residents = judge.look(&node, &pods, kind)?;
         if course.drain {
             self.ledger.phase(name, Phase::Draining);
         }
@@ -86,6 +86,7 @@ impl Shared {
         let end = Instant::now() + settings.max_time;
         let answers = self.evict_each(pods, limit, end).await;
         if !answers.is_empty() {
+            self.say_refused(pods, &answers);
             return Err(Failure::Evict(answers));
         }
         let longest = pods.iter().map(|pod| grace(pod, limit)).max();
@@ -95,6 +96,15 @@ impl Shared {
             Ok(())
         } else {
             Err(Failure::Remaining(remaining))
+        }
+    }
+
+    fn say_refused(&self, pods: &[Arc<PodView>], refused: &[(ObjectKey, String)]) {
+        for pod in pods {
+            if refused.iter().any(|(key, _)| *key == pod.meta.key) {
+                self.ledger.not_evicted();
+                self.told.not_evicted(pod);
+            }
         }
     }
 

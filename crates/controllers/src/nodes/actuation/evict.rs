@@ -46,8 +46,6 @@ impl Shared {
                 Err(why) => why,
             };
             if Instant::now() + pause > end {
-                self.ledger.not_evicted();
-                self.told.not_evicted(pod);
                 return Err(why);
             }
             tokio::time::sleep(pause).await;

@@ -54,7 +54,7 @@ impl Shared {
     }
 
     /// Machines that the provider is removing.
-    async fn leaving(&self) -> Result<BTreeSet<Arc<str>>, ProviderError> {
+    pub(super) async fn leaving(&self) -> Result<BTreeSet<Arc<str>>, ProviderError> {
         let limit = self.settings.provider_timeout;
         let groups = tokio::time::timeout(limit, self.provider.groups()).await;
         let groups = groups.unwrap_or_else(|_| Err(silent(limit)))?;

@@ -68,7 +68,16 @@ impl Marker {
         name: &str,
         edit: impl Fn(&NodeView) -> Result<Option<Edit>, EditError> + Send + Sync,
     ) -> Result<Arc<NodeView>, EditError> {
-        let mut node = self.nodes.find("", name).ok_or(EditError::Gone)?;
+        let node = self.nodes.find("", name).ok_or(EditError::Gone)?;
+        self.edit_from(node, name, edit).await
+    }
+
+    async fn edit_from(
+        &self,
+        mut node: Arc<NodeView>,
+        name: &str,
+        edit: impl Fn(&NodeView) -> Result<Option<Edit>, EditError> + Send + Sync,
+    ) -> Result<Arc<NodeView>, EditError> {
         for attempt in 1..=ATTEMPTS {
             let Some(change) = edit(&node)? else {
                 return Ok(node);
@@ -88,17 +97,25 @@ impl Marker {
         Err(EditError::Raced)
     }
 
-    /// The same, until it succeeds or the node is gone.
+    /// The same, until it succeeds or the node is gone. The node is read anew each time: what is
+    /// cached may not show yet what has to be undone.
     pub(super) async fn insist(
         &self,
         name: &str,
         edit: impl Fn(&NodeView) -> Option<Edit> + Send + Sync,
     ) {
         let (mut pause, longest) = PERSISTENT;
-        while let Err(error) = self.edit(name, |node| Ok(edit(node))).await {
-            if matches!(error, EditError::Gone) {
+        loop {
+            let error = match self.read(name).await {
+                Ok(node) => self
+                    .edit_from(node, name, |node| Ok(edit(node)))
+                    .await
+                    .err(),
+                Err(error) => Some(error),
+            };
+            let Some(error) = error.filter(|error| !matches!(error, EditError::Gone)) else {
                 return;
-            }
+            };
             tracing::warn!(node = name, error = error.text(), "node not released yet");
             tokio::time::sleep(pause).await;
             pause = pause.saturating_mul(2).min(longest);

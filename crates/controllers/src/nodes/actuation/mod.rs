@@ -182,7 +182,8 @@ impl Actuator {
 
     /// Releases nodes of the provider's groups that are marked and not under way, as after a crash;
     /// answers their names. A node whose machine the provider is removing keeps its taint until it
-    /// is gone. Soft taints go too if they are switched off. Call it once, when the work begins.
+    /// is gone. Soft taints go too if they are switched off. To be called when the work begins; it
+    /// does no harm later, and costs a visit of the cached nodes if there is nothing to do.
     ///
     /// # Errors
     /// The provider cannot be read; nothing was done.

@@ -3,7 +3,7 @@
 use crate::runtime::ObjectKey;
 use jiff::Timestamp;
 use plimsoll_api::nodegroup::ProviderError;
-use plimsoll_engine::cluster::GroupId;
+use plimsoll_engine::cluster::{GroupId, RemovalCause};
 use std::fmt;
 use std::sync::Arc;
 
@@ -52,6 +52,19 @@ pub enum Reason {
     Underutilized,
     /// It was not ready.
     Unready,
+    /// Something cheaper took its place.
+    Replaced,
+}
+
+impl From<RemovalCause> for Reason {
+    fn from(cause: RemovalCause) -> Self {
+        match cause {
+            RemovalCause::Empty => Self::Empty,
+            RemovalCause::Underutilized => Self::Underutilized,
+            RemovalCause::Unready => Self::Unready,
+            RemovalCause::Replaced => Self::Replaced,
+        }
+    }
 }
 
 impl Reason {
@@ -61,6 +74,7 @@ impl Reason {
             Self::Empty => "empty",
             Self::Underutilized => "underutilized",
             Self::Unready => "unready",
+            Self::Replaced => "replaced",
         }
     }
 }

@@ -3,18 +3,18 @@
 
 use super::outcome::Failure;
 use super::settings::EvictionSettings;
-use crate::pods::{NodeView, PodView};
-use jiff::{SignedDuration, Timestamp};
+use crate::facts;
+use crate::pods::{Caches, NodeView, PodView};
+use crate::runtime::ObjectKey;
+use jiff::Timestamp;
+use plimsoll_engine::cluster::{
+    DrainContext, RemainingBudgets, RunningPod, SCALE_DOWN_DISABLED, judge_all,
+};
+use plimsoll_engine::placement::BudgetFacts;
 use std::sync::Arc;
 
-const SCALE_DOWN_DISABLED: &str = "cluster-autoscaler.kubernetes.io/scale-down-disabled";
-const SAFE_TO_EVICT: &str = "cluster-autoscaler.kubernetes.io/safe-to-evict";
-const DAEMON: &str = "cluster-autoscaler.kubernetes.io/daemonset-pod";
+/// Annotation of a pod of a DaemonSet: whether it is evicted.
 const EVICT_DAEMON: &str = "cluster-autoscaler.kubernetes.io/enable-ds-eviction";
-const MIRROR: &str = "kubernetes.io/config.mirror";
-/// A pod that should have ended this long ago will not be waited for (upstream:
-/// `PodLongTerminatingExtraThreshold`).
-const LONG_TERMINATING: SignedDuration = SignedDuration::from_secs(30);
 
 /// What has to leave a node.
 #[derive(Debug, Clone, Default)]
@@ -34,73 +34,99 @@ pub(super) enum Kind {
     Drain,
 }
 
-/// Sorts the pods of a node.
-///
-/// # Errors
-/// Somebody wants to keep the node, a pod must not be moved, or an empty node is not empty any
-/// more.
-pub(super) fn look(
-    node: &NodeView,
-    pods: &[Arc<PodView>],
-    kind: Kind,
-    (settings, now): (&EvictionSettings, Timestamp),
-) -> Result<Residents, Failure> {
-    if node.meta.annotation(SCALE_DOWN_DISABLED) == Some("true") {
-        return Err(Failure::Blocked(format!(
-            "the node has the annotation {SCALE_DOWN_DISABLED}"
-        )));
+/// By what the pods are judged.
+#[derive(Debug)]
+pub(super) struct Judge<'a> {
+    settings: &'a EvictionSettings,
+    budgets: RemainingBudgets,
+    now: Timestamp,
+}
+
+impl<'a> Judge<'a> {
+    /// A judge that knows the budgets there are now.
+    pub(super) fn new(settings: &'a EvictionSettings, caches: &Caches, now: Timestamp) -> Self {
+        // Only whether a budget protects a pod counts here. What it gives is asked by each
+        // eviction, which may be tried again.
+        let generous = |budget: BudgetFacts| BudgetFacts {
+            allowed: i32::MAX,
+            ..budget
+        };
+        let budgets = caches.budgets.list(None).into_iter();
+        let budgets: Vec<_> = budgets
+            .map(|budget| generous(facts::of_budget(&budget)))
+            .collect();
+        Self {
+            settings,
+            budgets: RemainingBudgets::new(&budgets),
+            now,
+        }
     }
-    let mut residents = Residents::default();
-    for pod in pods {
-        if pod.meta.annotation(MIRROR).is_some() || is_long_terminating(pod, now) {
-            continue;
-        }
-        if is_daemon(pod) {
-            if evicts_daemon(pod, kind, settings) {
-                residents.may.push(Arc::clone(pod));
-            }
-            continue;
-        }
-        if pod.priority < settings.expendable_below {
-            residents.may.push(Arc::clone(pod));
-            continue;
-        }
-        if let Some(why) = keeps(pod) {
+
+    /// Sorts the pods of a node by the rules by which nodes are chosen.
+    ///
+    /// # Errors
+    /// Somebody wants to keep the node, a pod must not be moved, or an empty node is not empty any
+    /// more.
+    pub(super) fn look(
+        &self,
+        node: &NodeView,
+        pods: &[Arc<PodView>],
+        kind: Kind,
+    ) -> Result<Residents, Failure> {
+        if node.meta.annotation(SCALE_DOWN_DISABLED) == Some("true") {
+            let why = format!("the node has the annotation {SCALE_DOWN_DISABLED}");
             return Err(Failure::Blocked(why));
         }
-        residents.must.push(Arc::clone(pod));
+        let mut residents = Residents::default();
+        for pod in pods {
+            self.sort(pod, kind, &mut residents)?;
+        }
+        let arrived = residents.must.iter().filter(|pod| pod.is_active());
+        let arrived: Vec<ObjectKey> = arrived.map(|pod| pod.meta.key.clone()).collect();
+        if kind == Kind::Empty && !arrived.is_empty() {
+            return Err(Failure::NotEmpty(arrived));
+        }
+        Ok(residents)
     }
-    let arrived = residents.must.iter().filter(|pod| pod.is_active());
-    let arrived: Vec<_> = arrived.map(|pod| pod.meta.key.clone()).collect();
-    if kind == Kind::Empty && !arrived.is_empty() {
-        return Err(Failure::NotEmpty(arrived));
+
+    fn sort(
+        &self,
+        pod: &Arc<PodView>,
+        kind: Kind,
+        residents: &mut Residents,
+    ) -> Result<(), Failure> {
+        let context = DrainContext {
+            options: &self.settings.rules,
+            budgets: &self.budgets,
+            now: self.now,
+        };
+        let running = running(pod);
+        let key = &pod.meta.key;
+        let expendable = pod.priority < self.settings.expendable_below;
+        match judge_all([&running], &context) {
+            Ok(judged) if !judged.daemons.is_empty() => {
+                if evicts_daemon(pod, kind, self.settings) {
+                    residents.may.push(Arc::clone(pod));
+                }
+            }
+            Ok(judged) if judged.moves.is_empty() && judged.on_completion.is_empty() => {}
+            _ if expendable => residents.may.push(Arc::clone(pod)),
+            Ok(judged) if judged.on_completion.is_empty() => residents.must.push(Arc::clone(pod)),
+            Ok(_) => return Err(Failure::Blocked(format!("pod {key} is not done yet"))),
+            Err(blocker) => {
+                let (reason, remedy) = (blocker.reason.name(), blocker.remedy);
+                let why = format!("pod {key} keeps the node: {reason}; {remedy}");
+                return Err(Failure::Blocked(why));
+            }
+        }
+        Ok(())
     }
-    Ok(residents)
 }
 
-/// Why a pod keeps its node, by its own words. Whether it is replicated, has local data or a
-/// budget was judged when the node was chosen; budgets are asked once more by each eviction.
-fn keeps(pod: &PodView) -> Option<String> {
-    let word = pod.meta.annotation(SAFE_TO_EVICT)?;
-    let stays = match word {
-        "false" => !pod.phase.is_terminal(),
-        "on-completion" => pod.is_active(),
-        _ => false,
-    };
-    let key = &pod.meta.key;
-    stays.then(|| format!("pod {key} has the annotation {SAFE_TO_EVICT}: {word:?}"))
-}
-
-fn is_long_terminating(pod: &PodView, now: Timestamp) -> bool {
-    // deletionTimestamp is the time of the request plus the grace period.
-    let due = |deleting| now.duration_since(deleting) > LONG_TERMINATING;
-    pod.meta.deleting.is_some_and(due)
-}
-
-fn is_daemon(pod: &PodView) -> bool {
-    let owner = pod.meta.controller();
-    owner.is_some_and(|owner| &*owner.kind == "DaemonSet")
-        || pod.meta.annotation(DAEMON) == Some("true")
+/// The pod as the rules see it. Whether its controller exists was judged when the node was chosen.
+fn running(pod: &PodView) -> RunningPod {
+    let spec = Arc::new(facts::spec_of(pod, None));
+    facts::of_running(pod, facts::of_pod(pod, spec), (None, None))
 }
 
 fn evicts_daemon(pod: &PodView, kind: Kind, settings: &EvictionSettings) -> bool {
@@ -114,12 +140,13 @@ fn evicts_daemon(pod: &PodView, kind: Kind, settings: &EvictionSettings) -> bool
 
 #[cfg(test)]
 mod tests {
-    use super::{Kind, look};
+    use super::{Judge, Kind};
     use crate::nodes::actuation::outcome::Failure;
     use crate::nodes::actuation::settings::EvictionSettings;
     use crate::pods::{NodeView, PodView};
     use crate::runtime::Cached;
     use jiff::Timestamp;
+    use plimsoll_engine::cluster::RemainingBudgets;
     use rstest::rstest;
     use serde_json::{Value, json};
     use std::sync::Arc;
@@ -148,19 +175,37 @@ mod tests {
         json!({"annotations": {format!("cluster-autoscaler.kubernetes.io/{key}"): word}})
     }
 
+    fn judge(settings: &EvictionSettings) -> Judge<'_> {
+        Judge {
+            settings,
+            budgets: RemainingBudgets::default(),
+            now: Timestamp::from_second(1000).unwrap(),
+        }
+    }
+
     /// What becomes of one pod on a node: `must`, `may`, `stays` where it is, or why it keeps the
     /// node.
     fn fate(metadata: &Value, phase: &str, kind: Kind) -> String {
         let pods = [pod(metadata, phase)];
         let settings = EvictionSettings::default();
-        let now = Timestamp::from_second(1000).unwrap();
-        match look(&node(&json!({})), &pods, kind, (&settings, now)) {
+        match judge(&settings).look(&node(&json!({})), &pods, kind) {
             Ok(residents) if !residents.must.is_empty() => "must".into(),
             Ok(residents) if !residents.may.is_empty() => "may".into(),
             Ok(_) => "stays".into(),
             Err(Failure::NotEmpty(_)) => "not empty".into(),
-            Err(failure) => failure.to_string(),
+            Err(failure) => {
+                let text = failure.to_string();
+                let (what, _) = text.split_once(';').unwrap_or((&text, ""));
+                what.replace("pod a/p keeps the node", "keeps")
+            }
         }
+    }
+
+    /// A pod that ends; its grace period is 30 s.
+    fn ends(at: &str) -> Value {
+        let mut metadata = of("Job");
+        metadata["deletionTimestamp"] = at.into();
+        metadata
     }
 
     #[rstest]
@@ -169,8 +214,9 @@ mod tests {
     #[case::daemon(of("DaemonSet"), "Running", "may", "stays")]
     #[case::daemon_by_annotation(says("daemonset-pod", "true"), "Running", "may", "stays")]
     #[case::mirror(json!({"annotations": {"kubernetes.io/config.mirror": "x"}}), "Running", "stays", "stays")]
-    #[case::ends(json!({"deletionTimestamp": "1970-01-01T00:16:30Z"}), "Running", "must", "must")]
-    #[case::should_have_ended(json!({"deletionTimestamp": "1970-01-01T00:16:00Z"}), "Running", "stays", "stays")]
+    #[case::ends(ends("1970-01-01T00:15:41Z"), "Running", "must", "must")]
+    #[case::should_have_ended(ends("1970-01-01T00:15:39Z"), "Running", "stays", "stays")]
+    #[case::bare(json!({}), "Running", "keeps: NotReplicated", "keeps: NotReplicated")]
     #[case::expendable(json!({"priority": -11}), "Running", "may", "may")]
     #[case::may_be_evicted(says("safe-to-evict", "true"), "Running", "must", "not empty")]
     fn a_pod_leaves(
@@ -184,16 +230,8 @@ mod tests {
     }
 
     #[rstest]
-    #[case(
-        "false",
-        "Running",
-        "pod a/p has the annotation cluster-autoscaler.kubernetes.io/safe-to-evict: \"false\""
-    )]
-    #[case(
-        "on-completion",
-        "Running",
-        "pod a/p has the annotation cluster-autoscaler.kubernetes.io/safe-to-evict: \"on-completion\""
-    )]
+    #[case("false", "Running", "keeps: NotSafeToEvictAnnotation")]
+    #[case("on-completion", "Running", "pod a/p is not done yet")]
     #[case("on-completion", "Succeeded", "must")]
     #[case("false", "Failed", "must")]
     #[case("true", "Running", "must")]
@@ -202,7 +240,9 @@ mod tests {
         #[case] phase: &str,
         #[case] want: &str,
     ) {
-        assert_eq!(fate(&says("safe-to-evict", word), phase, Kind::Drain), want);
+        let mut metadata = of("ReplicaSet");
+        json_patch::merge(&mut metadata, &says("safe-to-evict", word));
+        assert_eq!(fate(&metadata, phase, Kind::Drain), want);
     }
 
     #[rstest]
@@ -218,7 +258,7 @@ mod tests {
     fn a_node_that_somebody_wants_to_keep_stays() {
         let node = node(&says("scale-down-disabled", "true")["annotations"]);
         let settings = EvictionSettings::default();
-        let looked = look(&node, &[], Kind::Empty, (&settings, Timestamp::UNIX_EPOCH));
+        let looked = judge(&settings).look(&node, &[], Kind::Empty);
         assert!(matches!(looked, Err(Failure::Blocked(_))), "{looked:?}");
     }
 }

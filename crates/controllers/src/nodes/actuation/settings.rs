@@ -1,6 +1,7 @@
 //! How removal is carried out: upstream's flags (reference §16), with their defaults.
 
 use super::priorities::{self, Wave};
+use plimsoll_engine::cluster::DrainOptions;
 use std::time::Duration;
 
 /// Settings of carrying out.
@@ -82,6 +83,8 @@ pub struct EvictionSettings {
     pub daemons_of_occupied: bool,
     /// The same for nodes without (`--daemonset-eviction-for-empty-nodes`).
     pub daemons_of_empty: bool,
+    /// Which pods must not be moved: the rules by which nodes are chosen.
+    pub rules: DrainOptions,
     /// Pods of lower priority hold no node back (`--expendable-pods-priority-cutoff`).
     pub expendable_below: i32,
 }
@@ -95,6 +98,7 @@ impl Default for EvictionSettings {
             headroom: Duration::from_secs(30),
             daemons_of_occupied: true,
             daemons_of_empty: false,
+            rules: DrainOptions::default(),
             expendable_below: -10,
         }
     }
