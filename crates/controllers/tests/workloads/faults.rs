@@ -4,6 +4,7 @@ use kube::Client;
 use kube::client::Body;
 use parking_lot::Mutex;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What happens to a request instead of being served.
 #[derive(Debug, Clone)]
@@ -14,6 +15,10 @@ pub(crate) enum Fault {
     Silence,
     /// The connection breaks.
     Reset,
+    /// It is served, but the answer gets lost.
+    Lost,
+    /// It is served after this time; nobody may be waiting any more.
+    Late(Duration),
 }
 
 type Rule = Box<dyn FnMut(&str, &str) -> Option<Fault> + Send>;
@@ -61,9 +66,26 @@ impl Faults {
                         .body(Body::from(body.into_bytes()))?),
                     Some(Fault::Silence) => std::future::pending().await,
                     Some(Fault::Reset) => Err("connection reset by peer".into()),
+                    Some(Fault::Lost) => {
+                        drop(inner.send(request).await?);
+                        Err("connection reset by peer".into())
+                    }
+                    Some(Fault::Late(delay)) => {
+                        let serving = serve_late(inner, request, delay);
+                        Ok(tokio::spawn(serving).await??)
+                    }
                 }
             }
         });
         Client::new(service, "default")
     }
+}
+
+async fn serve_late(
+    inner: Client,
+    request: http::Request<Body>,
+    delay: Duration,
+) -> Result<http::Response<Body>, kube::Error> {
+    tokio::time::sleep(delay).await;
+    inner.send(request).await
 }

@@ -2,6 +2,8 @@
 //! on paused time.
 
 #[cfg(test)]
+mod actuating;
+#[cfg(test)]
 mod autoscaling;
 #[cfg(test)]
 mod cronjobs;
