@@ -5,7 +5,7 @@
 
 use super::config::CloudConfig;
 use super::ec2::Ec2;
-use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_config::{ConfigLoader, Region, SdkConfig};
 use aws_sdk_autoscaling::Client;
 use aws_sdk_autoscaling::config::retry::RetryConfig;
 use aws_sdk_autoscaling::config::timeout::TimeoutConfig;
@@ -19,10 +19,12 @@ use std::time::{Duration, SystemTime};
 /// One attempt of a call.
 const ATTEMPT: Duration = Duration::from_secs(10);
 /// A call with all its attempts.
-const CALL: Duration = Duration::from_secs(40);
-/// Attempts of a call; the pauses between them grow, and are longer after a refusal for too many
-/// calls.
-const ATTEMPTS: u32 = 5;
+const CALL: Duration = Duration::from_secs(30);
+/// Attempts of a call. A decision waits for them, so there are few; after the last one groups are
+/// left alone for longer (see `state`).
+const ATTEMPTS: u32 = 4;
+/// The longest pause before the second attempt; each further one is up to twice as long.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
 
 /// Clients, and the region they speak to.
 #[derive(Debug)]
@@ -45,11 +47,15 @@ impl TimeSource for SdkTime {
     }
 }
 
-/// Reads the environment and makes the clients. No call is made yet.
+/// Reads the environment, beyond what `loader` says, and makes the clients. No call is made yet.
 ///
 /// # Errors
 /// No region is set anywhere.
-pub(crate) async fn connect(file: &CloudConfig, clock: Clock) -> Result<Connection, ProviderError> {
+pub(crate) async fn connect(
+    loader: ConfigLoader,
+    file: &CloudConfig,
+    clock: Clock,
+) -> Result<Connection, ProviderError> {
     let http = Builder::new()
         .tls_provider(Provider::Rustls(CryptoMode::Ring))
         .build_https();
@@ -58,9 +64,10 @@ pub(crate) async fn connect(file: &CloudConfig, clock: Clock) -> Result<Connecti
         .operation_attempt_timeout(ATTEMPT)
         .operation_timeout(CALL)
         .build();
-    // Adaptive: after refusals for too many calls the client itself keeps below the rate.
-    let retry = RetryConfig::adaptive().with_max_attempts(ATTEMPTS);
-    let mut loader = aws_config::defaults(BehaviorVersion::latest())
+    let retry = RetryConfig::standard()
+        .with_max_attempts(ATTEMPTS)
+        .with_initial_backoff(FIRST_PAUSE);
+    let mut loader = loader
         .http_client(http)
         .timeout_config(timeouts)
         .retry_config(retry)

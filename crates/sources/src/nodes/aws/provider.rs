@@ -9,6 +9,7 @@ use super::shortage::{instance_id, is_placeholder};
 use super::state::{Held, State};
 use super::template::template;
 use async_trait::async_trait;
+use aws_config::{BehaviorVersion, ConfigLoader};
 use futures::stream::{self, StreamExt};
 use jiff::Timestamp;
 use parking_lot::Mutex;
@@ -53,7 +54,24 @@ impl AwsProvider {
     /// # Errors
     /// There is no region, or an address is none.
     pub async fn new(options: Options, clock: Clock) -> Result<Self, ProviderError> {
-        let connection = connect(&options.cloud_config, clock).await?;
+        Self::connected(
+            aws_config::defaults(BehaviorVersion::latest()),
+            options,
+            clock,
+        )
+        .await
+    }
+
+    /// The same, for programs that have their credentials, region or profile from elsewhere.
+    ///
+    /// # Errors
+    /// As [`AwsProvider::new`].
+    pub async fn connected(
+        loader: ConfigLoader,
+        options: Options,
+        clock: Clock,
+    ) -> Result<Self, ProviderError> {
+        let connection = connect(loader, &options.cloud_config, clock).await?;
         Ok(Self::over(Arc::new(connection), options, clock))
     }
 
