@@ -120,9 +120,20 @@ impl Context {
         seed: u64,
         namespaces: &[Arc<str>],
     ) -> Self {
+        let caches = Caches::for_autoscalers(&client, seed, namespaces);
+        Self::with_caches(client, clock, seed, caches)
+    }
+
+    /// The same where nodes are autoscaled, too: see [`Caches::with_nodes`].
+    pub fn for_node_autoscaling(client: Client, clock: Clock, seed: u64) -> Self {
+        let caches = Caches::with_nodes(&client, seed);
+        Self::with_caches(client, clock, seed, caches)
+    }
+
+    fn with_caches(client: Client, clock: Clock, seed: u64, caches: Caches) -> Self {
         let writer = Writer::new(client.clone());
         Self {
-            caches: Caches::for_autoscalers(&client, seed, namespaces),
+            caches,
             recorder: Recorder::start(writer.clone(), clock),
             writer,
             client,

@@ -15,6 +15,7 @@ mod hold;
 mod install;
 mod lifecycle;
 mod metric_sources;
+mod node_autoscaling;
 mod nodes;
 mod output;
 mod reach;

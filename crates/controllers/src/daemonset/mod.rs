@@ -37,6 +37,11 @@ use std::time::Duration;
 /// Keeps this cache's jitter apart from that of others.
 const SEED: u64 = 0x6461;
 
+/// A pod of the set, before it is given a name, a namespace and a node.
+pub(crate) fn pod_of(set: &DaemonSetView) -> serde_json::Value {
+    body::pod(set, "")
+}
+
 /// Runs the controller for ever.
 pub async fn control(context: Context) {
     let queue = Queue::new();

@@ -4,7 +4,7 @@ use super::amount;
 use crate::pods::{NodeView, PodView};
 use jiff::{SignedDuration, Timestamp};
 use plimsoll_engine::cluster::{
-    ClusterNode, OwnerKind, PendingPod, PodOwner, Readiness, RunningPod,
+    ClusterNode, OwnerKind, PendingPod, PodOwner, Readiness, RunningPod, TaintRules,
 };
 use plimsoll_engine::placement::{PodFacts, Resources};
 use std::collections::BTreeMap;
@@ -33,8 +33,7 @@ const GPUS: [&str; 5] = [
 ];
 
 /// A node as removal sees it. Its group and price are not known from the node, and its
-/// [readiness](readiness) changes with time: it is [`Readiness::Ready`] or
-/// [`Readiness::Unready`] here.
+/// readiness changes with time: see [`readiness`].
 pub fn of_cluster_node(node: &NodeView, gpu_label: &str) -> ClusterNode {
     let resources = |all: &[(Arc<str>, Box<str>)]| {
         let mut resources = Resources::default();
@@ -49,7 +48,7 @@ pub fn of_cluster_node(node: &NodeView, gpu_label: &str) -> ClusterNode {
         name: Arc::clone(&node.meta.key.name),
         provider_id: Arc::clone(&node.provider_id),
         group: None,
-        readiness: readiness(node, gpu_label, None),
+        readiness: Readiness::Unready,
         created: node.meta.created,
         ready_changed: node.condition("Ready").and_then(|ready| ready.since),
         allocatable: resources(&node.allocatable),
@@ -64,16 +63,18 @@ pub fn of_cluster_node(node: &NodeView, gpu_label: &str) -> ClusterNode {
     }
 }
 
-/// Whether a node works. `young` says how long one may take to become ready, and what time it is;
-/// without it, nothing counts as not started.
+/// Whether a node works now, the first that applies: it is ready, it may still become so (until it
+/// is as old as `startup`), it is not ready.
 pub fn readiness(
     node: &NodeView,
     gpu_label: &str,
-    young: Option<(SignedDuration, Timestamp)>,
+    rules: &TaintRules,
+    (startup, now): (SignedDuration, Timestamp),
 ) -> Readiness {
-    let tainted = node.taints.iter().any(|taint| taint.key == NOT_READY);
+    let delays = |key: &str| key == NOT_READY || rules.is_startup(key);
+    let delayed = node.taints.iter().any(|taint| delays(&taint.key));
     let cut_off = node.condition("NetworkUnavailable");
-    let works = node.is_ready() && !tainted && !cut_off.is_some_and(|cut_off| cut_off.holds);
+    let works = node.is_ready() && !delayed && !cut_off.is_some_and(|cut_off| cut_off.holds);
     let lacks_device = gpu(node, gpu_label).is_some_and(|gpu| {
         let count = node.allocatable(&gpu).unwrap_or("0");
         count == "0"
@@ -81,8 +82,11 @@ pub fn readiness(
     if works && !lacks_device {
         return Readiness::Ready;
     }
-    let is_young = young.zip(node.meta.created);
-    if is_young.is_some_and(|((limit, now), created)| created + limit > now) {
+    let due = node
+        .meta
+        .created
+        .and_then(|created| created.checked_add(startup).ok());
+    if due.is_some_and(|due| due > now) {
         Readiness::NotStarted
     } else if works {
         Readiness::ResourceUnready
@@ -200,6 +204,9 @@ mod tests {
     #[case::starts(&json!({}), "False", 899, Readiness::NotStarted)]
     #[case::has_not_started_in_time(&json!({}), "False", 900, Readiness::Unready)]
     #[case::is_unknown(&json!({}), "Unknown", 2000, Readiness::Unready)]
+    #[case::is_being_set_up(&json!({"taints": [
+        {"key": "startup-taint.cluster-autoscaler.kubernetes.io/a", "effect": "NoSchedule"}]}),
+        "True", 899, Readiness::NotStarted)]
     #[case::is_said_to_work(&json!({"taints": [{"key": NOT_READY, "effect": "NoSchedule"}]}),
         "True", 900, Readiness::Unready)]
     fn a_node_is_ready(
@@ -208,14 +215,19 @@ mod tests {
         #[case] now: i64,
         #[case] want: Readiness,
     ) {
-        let young = Some((SignedDuration::from_mins(15), at(now)));
-        assert_eq!(readiness(&node(spec, &ready(holds)), "", young), want);
+        let node = node(spec, &ready(holds));
+        let young = (SignedDuration::from_mins(15), at(now));
+        assert_eq!(readiness(&node, "", &TaintRules::default(), young), want);
     }
 
     #[test]
     fn a_node_without_the_device_it_should_have_is_not_ready() {
         let node = node(&json!({}), &ready("True"));
-        assert_eq!(readiness(&node, "gpu", None), Readiness::ResourceUnready);
+        let rules = TaintRules::default();
+        let old = (SignedDuration::ZERO, at(0));
+        let state = readiness(&node, "gpu", &rules, old);
+        assert_eq!(state, Readiness::ResourceUnready);
+        assert_eq!(readiness(&node, "", &rules, old), Readiness::Ready);
         let facts = of_cluster_node(&node, "gpu");
         assert_eq!(facts.gpu.as_deref(), Some("nvidia.com/gpu"));
     }

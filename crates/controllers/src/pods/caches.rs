@@ -133,6 +133,28 @@ impl Caches {
         }
     }
 
+    /// The caches of [`Caches::for_autoscalers`] in the whole cluster, and those of nodes and of
+    /// everything that pods are judged by before their node is removed.
+    pub fn with_nodes(client: &Client, seed: u64) -> Self {
+        let watched = Self::for_autoscalers(client, seed, &[]);
+        Self {
+            pods_by_node: watched
+                .pods
+                .index(|pod| pod.node.iter().map(Arc::clone).collect()),
+            pods_by_claim: watched.pods.index(by_claim),
+            nodes: Cache::start(client.clone(), seed ^ 2),
+            stateful_sets: Cache::start(client.clone(), seed ^ 7),
+            replication_controllers: Cache::start(client.clone(), seed ^ 8),
+            jobs: JobCaches::start(client, seed ^ 0x0b),
+            namespaces: Cache::start(client.clone(), seed ^ 5),
+            claims: Cache::start(client.clone(), seed ^ 0x70),
+            volumes: Cache::start(client.clone(), seed ^ 0x71),
+            storage_classes: Cache::start(client.clone(), seed ^ 0x73),
+            budgets: Cache::start(client.clone(), seed ^ 7),
+            ..watched
+        }
+    }
+
     /// Waits until every cache has its first list.
     pub async fn ready(&self) {
         self.pods.ready().await;

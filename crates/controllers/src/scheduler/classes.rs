@@ -11,7 +11,7 @@ const SWEEP: usize = 256;
 
 /// Names a class.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct ClassId(u64);
+pub(crate) struct ClassId(u64);
 
 impl ClassId {
     #[cfg(test)]
@@ -29,7 +29,7 @@ pub(super) struct Class {
 
 /// The classes of the pods there are.
 #[derive(Debug, Default)]
-pub(super) struct Classes {
+pub(crate) struct Classes {
     by_id: BTreeMap<ClassId, Class>,
     by_hash: BTreeMap<u64, Vec<ClassId>>,
     next: u64,
@@ -39,7 +39,7 @@ pub(super) struct Classes {
 
 impl Classes {
     /// The class of a pod, and its spec, shared.
-    pub(super) fn of(&mut self, namespace: &Arc<str>, spec: PodSpec) -> (ClassId, Arc<PodSpec>) {
+    pub(crate) fn of(&mut self, namespace: &Arc<str>, spec: PodSpec) -> (ClassId, Arc<PodSpec>) {
         let mut hasher = DefaultHasher::new();
         (namespace, &spec).hash(&mut hasher);
         let hash = hasher.finish();
@@ -67,7 +67,7 @@ impl Classes {
     }
 
     /// Now and then, forgets the classes that no pod shares any more. Returns those.
-    pub(super) fn sweep(&mut self) -> Vec<ClassId> {
+    pub(crate) fn sweep(&mut self) -> Vec<ClassId> {
         if self.by_id.len() < self.full.max(SWEEP) {
             return Vec::new();
         }

@@ -10,16 +10,16 @@
 //! carry decisions out run side by side.
 
 mod carrying;
-mod classes;
+pub(crate) mod classes;
 pub mod explanation;
 mod hints;
 mod preempting;
 mod promises;
 mod queue;
 mod state;
-mod surroundings;
+pub(crate) mod surroundings;
 pub(crate) mod volumes;
-mod watching;
+pub(crate) mod watching;
 
 use crate::pods::{Caches, PodView, ServiceView, VolumeView, label_key};
 use crate::runtime::{Cache, Full, Index, Recorder, Writer};

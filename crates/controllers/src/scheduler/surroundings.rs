@@ -4,6 +4,8 @@ use super::{CsiNode, Scheduler};
 use crate::facts;
 use crate::pods::{PodView, ServiceView, label_key};
 use crate::runtime::Change;
+use crate::runtime::Full;
+use k8s_openapi::api::storage::v1::CSINode;
 use plimsoll_engine::placement::{LabelSelector, PodSpec, Requirement};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -92,7 +94,7 @@ pub(super) fn like<'a>(
 }
 
 /// How many volumes of each driver can be attached.
-pub(super) fn limits(node: &CsiNode) -> BTreeMap<String, usize> {
+pub(crate) fn limits(node: &Full<CSINode>) -> BTreeMap<String, usize> {
     let drivers = node.object.spec.drivers.iter();
     let limits = drivers.filter_map(|driver| {
         let count = driver.allocatable.as_ref()?.count?;

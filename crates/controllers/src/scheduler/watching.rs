@@ -203,7 +203,7 @@ impl Scheduler {
 }
 
 /// Whether a pod on a node became another one for the pods that wait.
-fn counts_else(old: &PodView, new: &PodView) -> bool {
+pub(crate) fn counts_else(old: &PodView, new: &PodView) -> bool {
     old.meta.uid != new.meta.uid
         || old.meta.labels != new.meta.labels
         || old.meta.is_deleting() != new.meta.is_deleting()

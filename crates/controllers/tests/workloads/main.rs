@@ -27,6 +27,8 @@ mod jobs;
 #[cfg(test)]
 mod memory;
 #[cfg(test)]
+mod node_autoscaling;
+#[cfg(test)]
 mod nodes;
 #[cfg(test)]
 mod outside;

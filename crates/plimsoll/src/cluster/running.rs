@@ -24,6 +24,7 @@ use plimsoll_clock::Clock;
 use plimsoll_cluster::components::{self, COMPONENTS};
 use plimsoll_cluster::{ControlPlane, Parts};
 use plimsoll_controllers::horizontal;
+use plimsoll_controllers::nodes::{self as autoscaling, NodeAutoscaler};
 use plimsoll_node::agent::{self, Agents};
 use plimsoll_node::dns;
 use plimsoll_node::launcher::LauncherConfig;
@@ -81,6 +82,8 @@ pub(crate) struct Settings {
     pub(crate) metric_sources: MetricSourceArgs,
     /// Settings of the horizontal autoscaler, without the gates.
     pub(crate) horizontal: horizontal::Options,
+    /// Settings of node autoscaling, for node groups.
+    pub(crate) node_autoscaling: autoscaling::Options,
 }
 
 /// A running cluster.
@@ -108,6 +111,7 @@ pub(crate) struct Running {
     agents: Option<Agents>,
     /// Who resizes node groups, where there are any.
     pub(crate) node_groups: Option<Arc<dyn NodeProvider>>,
+    node_autoscaler: Option<NodeAutoscaler>,
     routing: (Option<Proxy>, Option<dns::Server>),
     admin: KeyedCert,
     pki: Pki,
@@ -157,14 +161,13 @@ impl Running {
             store,
             agents: None,
             node_groups: None,
+            node_autoscaler: None,
             routing: (None, None),
             admin,
             pki,
             stop,
             serving,
-            passing: settings
-                .ephemeral
-                .then(|| settings.dir.join(PASSING_VOLUMES)),
+            passing: passing(&settings),
         };
         kubeconfig::write_alone(&running.admin_kubeconfig, &running.entry())?;
         running.populate(&settings, runtime, address).await?;
@@ -250,7 +253,30 @@ impl Running {
         let embedded = Embedded::new(agents.clone(), runtime, self.clock).with_doors(doors);
         let began = groups::start(&self.client, settings, embedded).await?;
         self.node_groups = Some(began.provider);
+        self.autoscale_nodes(settings);
         Ok(began.nodes)
+    }
+
+    /// Begins to resize node groups, if there are any.
+    fn autoscale_nodes(&mut self, settings: &Settings) {
+        let provider = self.node_groups.as_ref();
+        let runs = !settings.without.contains("node-autoscaler");
+        let Some(provider) = provider.filter(|_| runs) else {
+            return;
+        };
+        let signals = autoscaling::Signals {
+            explanations: self.plane.explanations.nodes.clone(),
+            metrics: autoscaling::Metrics::default(),
+        };
+        let exposition = Arc::new(signals.metrics.clone());
+        self.plane.server.add_exposition(exposition);
+        let mut options = settings.node_autoscaling.clone();
+        if settings.ephemeral {
+            options.report.memory = None;
+        }
+        let (context, provider) = (&self.plane.context, Arc::clone(provider));
+        let started = NodeAutoscaler::start(context, provider, options, signals);
+        self.node_autoscaler = Some(started);
     }
 
     fn start_proxy(&self, services: &Directory, seed: u64, address: SocketAddr) -> Proxy {
@@ -289,6 +315,7 @@ impl Running {
         let Self {
             agents,
             node_groups,
+            node_autoscaler,
             routing,
             stop,
             serving,
@@ -299,6 +326,9 @@ impl Running {
         } = self;
         tracing::info!("stopping");
         // Before the pods go, which is not to be scaled by.
+        if let Some(autoscaler) = node_autoscaler {
+            autoscaler.stop().await;
+        }
         plane.rest().await;
         if let Some(groups) = node_groups {
             groups.close().await;
@@ -397,6 +427,12 @@ fn volumes(settings: &Settings) -> PathBuf {
     let dir = dir.join(PASSING_VOLUMES);
     discard(&dir);
     dir
+}
+
+/// Where the volumes are that go with the cluster.
+fn passing(settings: &Settings) -> Option<PathBuf> {
+    let dir = settings.ephemeral.then_some(&settings.dir);
+    dir.map(|dir| dir.join(PASSING_VOLUMES))
 }
 
 /// Removes what pods wrote; users of their own may have made some of it out of our reach.

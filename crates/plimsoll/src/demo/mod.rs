@@ -89,6 +89,7 @@ async fn show(args: DemoArgs, dir: &Path) -> Result<ExitCode> {
         gates: FeatureGates::default(),
         metric_sources: crate::metric_sources::MetricSourceArgs::default(),
         horizontal: plimsoll_controllers::horizontal::Options::default(),
+        node_autoscaling: plimsoll_controllers::nodes::Options::default(),
     };
     if args.nodes.runtime == "simulated" {
         bail!("--runtime simulated runs no real pods, so there is nothing to load");

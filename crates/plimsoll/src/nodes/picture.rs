@@ -11,7 +11,7 @@ use plimsoll_controllers::pods::{NodeView, PodView};
 use plimsoll_controllers::runtime::{Cached, Full};
 use plimsoll_controllers::scheduler::explanation::{Lists, snapshot};
 use plimsoll_engine::cluster::{
-    ClusterNode, GroupFacts, GroupId, GroupOptions, PodsOnNodes, ShrinkOptions,
+    ClusterNode, GroupFacts, GroupId, GroupOptions, PodsOnNodes, ShrinkOptions, TaintRules,
 };
 use plimsoll_engine::placement::{BudgetFacts, Snapshot};
 use serde_json::Value;
@@ -154,7 +154,7 @@ fn cluster_node(view: &NodeView, now: Timestamp) -> ClusterNode {
     };
     let young = GroupOptions::default().max_node_startup_time;
     ClusterNode {
-        readiness: facts::readiness(view, gpu_label, Some((young, now))),
+        readiness: facts::readiness(view, gpu_label, &TaintRules::default(), (young, now)),
         ..facts::of_cluster_node(view, gpu_label)
     }
 }

@@ -8,10 +8,13 @@ use super::parts::Parts;
 use super::serving::{Served, Serving};
 use super::stance::{News, Role, Stance};
 use super::{RunArgs, own_namespace};
-use anyhow::{Context as _, Result};
+use crate::node_autoscaling::ProviderArgs;
+use anyhow::{Context as _, Result, ensure};
 use jiff::SignedDuration;
 use kube::Config;
+use plimsoll_api::nodegroup::NodeProvider;
 use plimsoll_controllers::horizontal::{Horizontal, MemoryPlace, Options, STALENESS, Scope};
+use plimsoll_controllers::nodes::{self, NodeAutoscaler};
 use plimsoll_controllers::runtime::Reference;
 use plimsoll_controllers::supervisor::Context;
 use plimsoll_sources::metrics::kubelet::{ScrapeOptions, ScraperConfig, kubelet_client};
@@ -33,6 +36,8 @@ pub(super) struct Plan {
     serving: Option<Serving>,
     namespace: String,
     take_over: bool,
+    nodes: nodes::Options,
+    provider: ProviderArgs,
 }
 
 impl Plan {
@@ -40,6 +45,14 @@ impl Plan {
     pub(super) fn new(args: &RunArgs, connection: &Connection) -> Result<Self> {
         let namespace = own_namespace(args, connection);
         let everywhere = args.scope.namespaces().is_empty();
+        ensure!(
+            everywhere || !args.provider.is_given(),
+            "--cloud-provider: nodes are of the whole cluster; leave out --namespace"
+        );
+        args.provider.check()?;
+        let mut nodes = args.nodes.options()?;
+        nodes.observe_only = args.scope.dry_run;
+        args.nodes.warn();
         let scraping = args.metrics.scraping();
         let mut options = args.horizontal.options()?.gated(args.gates.gates);
         options.observe_only = args.scope.dry_run;
@@ -64,6 +77,8 @@ impl Plan {
             config: connection.config.clone(),
             namespace,
             take_over: args.scope.take_over,
+            nodes,
+            provider: args.provider.clone(),
         })
     }
 }
@@ -72,6 +87,11 @@ impl Plan {
     /// The namespaces in scope; none for all.
     pub(super) fn namespaces(&self) -> &[Arc<str>] {
         &self.options.scope.namespaces
+    }
+
+    /// Whether nodes are added and removed.
+    pub(super) fn autoscales_nodes(&self) -> bool {
+        self.provider.is_given()
     }
 }
 
@@ -82,6 +102,7 @@ pub(super) struct Duty<'a> {
     health: &'a Health,
     plan: &'a Plan,
     horizontal: Option<Horizontal>,
+    nodes: Option<(NodeAutoscaler, Arc<dyn NodeProvider>)>,
     stance: Stance,
     measuring: JoinSet<()>,
     served: Option<Served>,
@@ -103,12 +124,14 @@ impl<'a> Duty<'a> {
             Some(serving) => Some(serving.start(context, parts).await?),
             None => None,
         };
+        let nodes = Box::pin(autoscale_nodes(context, parts, plan)).await?;
         Ok(Self {
             context,
             parts,
             health,
             plan,
             horizontal: None,
+            nodes,
             stance: Stance::default(),
             measuring,
             served,
@@ -221,15 +244,46 @@ impl<'a> Duty<'a> {
 
     /// Takes no more work and finishes what is under way.
     pub(super) async fn stop(mut self) {
-        if let Some(horizontal) = self.horizontal.take() {
-            horizontal.stop().await;
-        }
+        let (horizontal, nodes) = (self.horizontal.take(), self.nodes.take());
+        let ending = async {
+            if let Some(horizontal) = horizontal {
+                horizontal.stop().await;
+            }
+        };
+        let leaving = async {
+            if let Some((autoscaler, provider)) = nodes {
+                autoscaler.stop().await;
+                provider.close().await;
+            }
+        };
+        tokio::join!(ending, leaving);
         if let Some(served) = self.served.take() {
             served.stop().await;
         }
         self.measuring.shutdown().await;
         builtin::tidy(&self.context.client, &self.plan.namespace).await;
     }
+}
+
+/// Begins to add and remove nodes, if a provider is named.
+async fn autoscale_nodes(
+    context: &Context,
+    parts: &Parts,
+    plan: &Plan,
+) -> Result<Option<(NodeAutoscaler, Arc<dyn NodeProvider>)>> {
+    let Some(provider) = plan.provider.provider(context.clock).await? else {
+        return Ok(None);
+    };
+    let signals = nodes::Signals {
+        explanations: parts.explanations.nodes.clone(),
+        metrics: nodes::Metrics::default(),
+    };
+    parts.expositions.add(Arc::new(signals.metrics.clone()));
+    tracing::info!(provider = provider.name(), "adding and removing nodes");
+    let machines = Arc::clone(&provider);
+    let started = NodeAutoscaler::start(context, machines, plan.nodes.clone(), signals);
+    parts.pulse.set(started.pulse().clone(), context.clock);
+    Ok(Some((started, provider)))
 }
 
 /// What `/readyz` says while it is not known who obeys HorizontalPodAutoscalers.

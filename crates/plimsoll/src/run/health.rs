@@ -1,6 +1,6 @@
 //! `/healthz`, `/livez`, `/readyz` and `/metrics` over plain HTTP.
 
-use super::parts::Expositions;
+use super::parts::{Expositions, NodePulse};
 use anyhow::{Context, Result};
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
@@ -80,6 +80,8 @@ pub(crate) struct Endpoints {
     pub(crate) health: Health,
     /// Asked at each scrape.
     pub(super) expositions: Expositions,
+    /// Whether node autoscaling goes on.
+    pub(super) pulse: NodePulse,
 }
 
 impl Endpoints {
@@ -91,6 +93,11 @@ impl Endpoints {
         match request.uri().path() {
             "/healthz" | "/livez" => plain(StatusCode::OK, "ok"),
             "/readyz" => self.readiness(verbose),
+            // Parity: whoever watches it restarts the process.
+            "/health-check" => match self.pulse.check() {
+                Ok(()) => plain(StatusCode::OK, "OK"),
+                Err(stuck) => plain(StatusCode::INTERNAL_SERVER_ERROR, stuck.to_string()),
+            },
             "/metrics" => {
                 let mut answer = plain(StatusCode::OK, self.expositions.page());
                 let kind = "text/plain; version=0.0.4; charset=utf-8";

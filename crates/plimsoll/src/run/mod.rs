@@ -23,6 +23,7 @@ pub(crate) use flags::{ConnectionArgs, HorizontalArgs, duration};
 
 use crate::gates::GateArgs;
 use crate::metric_sources::MetricSourceArgs;
+use crate::node_autoscaling::{NodeAutoscalingArgs, ProviderArgs};
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use duty::{Duty, Plan};
@@ -59,6 +60,10 @@ pub(crate) struct RunArgs {
     metrics: MetricsArgs,
     #[command(flatten)]
     metric_sources: MetricSourceArgs,
+    #[command(flatten)]
+    provider: ProviderArgs,
+    #[command(flatten)]
+    nodes: NodeAutoscalingArgs,
     #[command(flatten)]
     election: ElectionArgs,
     #[command(flatten)]
@@ -143,9 +148,12 @@ impl Process {
         greet(&connection.server, &connection.client).await?;
         tracing::info!(namespaces = ?args.scope.namespaces(), selector = %args.scope.selector, "in scope");
         health.not_yet("caches", "waiting for the first lists");
-        let namespaces = plan.namespaces();
-        let context =
-            Context::for_autoscalers(connection.client, Clock::system(), seed, namespaces);
+        let (client, clock) = (connection.client, Clock::system());
+        let context = if plan.autoscales_nodes() {
+            Context::for_node_autoscaling(client, clock, seed)
+        } else {
+            Context::for_autoscalers(client, clock, seed, plan.namespaces())
+        };
         Ok(Self {
             context,
             parts,
@@ -290,6 +298,7 @@ async fn serve(
     let endpoints = Arc::new(Endpoints {
         health: health.clone(),
         expositions: parts.expositions.clone(),
+        pulse: parts.pulse.clone(),
     });
     let args = &args.serving;
     let flags = [

@@ -2,8 +2,10 @@
 
 use parking_lot::Mutex;
 use plimsoll_api::exposition::{Exposition, Kind, Page};
+use plimsoll_clock::Clock;
 use plimsoll_controllers::explain::ExplainApi;
 use plimsoll_controllers::horizontal::{Metrics, Signals};
+use plimsoll_controllers::nodes;
 use plimsoll_sources::metrics::Pipeline;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,10 +19,31 @@ pub(super) struct Parts {
     pub(super) explanations: ExplainApi,
     /// What the autoscalers count.
     pub(super) metrics: Metrics,
+    /// Whether node autoscaling looks at its nodes.
+    pub(super) pulse: NodePulse,
     /// Whether this process leads.
     pub(super) leading: Arc<AtomicBool>,
     /// Everything that has series to show.
     pub(super) expositions: Expositions,
+}
+
+/// The pulse of node autoscaling, once it has begun. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct NodePulse(Arc<Mutex<Option<(nodes::Pulse, Clock)>>>);
+
+impl NodePulse {
+    /// Node autoscaling has begun.
+    pub(super) fn set(&self, pulse: nodes::Pulse, clock: Clock) {
+        *self.0.lock() = Some((pulse, clock));
+    }
+
+    /// What is wrong, if anything is.
+    pub(super) fn check(&self) -> Result<(), nodes::Stuck> {
+        match &*self.0.lock() {
+            Some((pulse, clock)) => pulse.check(clock.now()),
+            None => Ok(()),
+        }
+    }
 }
 
 /// Everything that has series to show. Clones share it.

@@ -10,6 +10,7 @@ use crate::cluster::{Running, Settings};
 use crate::gates::GateArgs;
 use crate::lifecycle::{self, Claim, RunFile};
 use crate::metric_sources::MetricSourceArgs;
+use crate::node_autoscaling::NodeAutoscalingArgs;
 use crate::output::say;
 use crate::run::HorizontalArgs;
 use anyhow::{Context, Result, bail};
@@ -22,10 +23,11 @@ use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Parts that `--without` can leave to other programs.
-pub(crate) const PARTS: [&str; 7] = [
+pub(crate) const PARTS: [&str; 8] = [
     "controllers",
     "scheduler",
     "horizontal",
+    "node-autoscaler",
     "nodes",
     "proxy",
     "dns",
@@ -54,8 +56,8 @@ pub(crate) struct UpArgs {
     pub(crate) nodes: NodeArgs,
     #[command(flatten)]
     node_groups: node_groups::NodeGroupArgs,
-    /// Parts to leave to other programs: controllers, scheduler, horizontal, nodes, proxy, dns,
-    /// metrics
+    /// Parts to leave to other programs: controllers, scheduler, horizontal, node-autoscaler, nodes,
+    /// proxy, dns, metrics
     #[arg(long, value_name = "PART,…", value_delimiter = ',', value_parser = PARTS)]
     without: Vec<String>,
     /// Log every request to FILE, one JSON object a line; put aside as FILE.1 and so on at 100 MiB
@@ -71,6 +73,8 @@ pub(crate) struct UpArgs {
     metric_sources: MetricSourceArgs,
     #[command(flatten)]
     horizontal: HorizontalArgs,
+    #[command(flatten)]
+    node_autoscaling: NodeAutoscalingArgs,
     /// Go on in the background; stop with `plimsoll down`
     #[arg(long)]
     detach: bool,
@@ -140,6 +144,7 @@ async fn stay(args: UpArgs, dir: &Path, claim: &Claim) -> Result<ExitCode> {
         gates: args.gates.gates,
         metric_sources: args.metric_sources.clone(),
         horizontal: args.horizontal.options()?,
+        node_autoscaling: args.node_autoscaling.options()?,
     };
     let running = Running::start(settings).await?;
     let kubeconfig = running.write_kubeconfig(args.kubeconfig.as_deref())?;

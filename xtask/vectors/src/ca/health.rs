@@ -5,7 +5,9 @@ use crate::differ::Outcome;
 use anyhow::{Context, Result};
 use jiff::SignedDuration;
 use plimsoll_controllers::facts;
-use plimsoll_engine::cluster::{ClusterNode, GroupFacts, HealthInput, HealthOptions, health};
+use plimsoll_engine::cluster::{
+    ClusterNode, GroupFacts, HealthInput, HealthOptions, TaintRules, health,
+};
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,7 +20,7 @@ pub(super) fn run(scenario: Scenario<'_>) -> Result<Outcome> {
         let node = raw.get("node").context("an entry without node")?;
         let view = wire::node_view(node, now)?;
         nodes.push(ClusterNode {
-            readiness: facts::readiness(&view, "", Some((startup, now))),
+            readiness: facts::readiness(&view, "", &TaintRules::default(), (startup, now)),
             ..wire::cluster_node(node, group, now)?
         });
     }

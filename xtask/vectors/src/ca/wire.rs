@@ -7,7 +7,8 @@ use plimsoll_controllers::facts;
 use plimsoll_controllers::pods::{NodeView, PodView};
 use plimsoll_controllers::runtime::Cached;
 use plimsoll_engine::cluster::{
-    ClusterNode, GroupFacts, GroupOptions, NodeTemplate, PendingPod, Readiness, TemplateSource,
+    ClusterNode, GroupFacts, GroupOptions, NodeTemplate, PendingPod, Readiness, TaintRules,
+    TemplateSource,
 };
 use plimsoll_engine::placement::{NodeFacts, PodFacts, Snapshot};
 use serde_json::{Value, json};
@@ -60,10 +61,10 @@ pub(crate) fn node(raw: &Value, now: Timestamp) -> Result<NodeFacts> {
 /// What node autoscaling knows of a Node of `group`.
 pub(crate) fn cluster_node(raw: &Value, group: &str, now: Timestamp) -> Result<ClusterNode> {
     let view = node_view(raw, now)?;
-    let young = Some((GroupOptions::default().max_node_startup_time, now));
+    let young = (GroupOptions::default().max_node_startup_time, now);
     Ok(ClusterNode {
         group: (!group.is_empty()).then(|| group.into()),
-        readiness: facts::readiness(&view, "", young),
+        readiness: facts::readiness(&view, "", &TaintRules::default(), young),
         ..facts::of_cluster_node(&view, "")
     })
 }

@@ -1,0 +1,291 @@
+//! More nodes: who is asked for how many, and what becomes of it.
+
+use super::actuation::Phase;
+use super::calls::{Ended, Manner};
+use super::registry::code;
+use super::told::Told;
+use super::work::Work;
+use crate::facts;
+use jiff::Timestamp;
+use plimsoll_api::nodegroup::{ErrorClass, ProviderError};
+use plimsoll_engine::cluster::{
+    ClusterHealth, GroupFacts, GroupId, GrowthInput, GrowthOutcome, GrowthPlan, Happened,
+    OwnerKind, PendingPod, PodVerdict, Residents, Resize, RunningPod, SkipReason, grow,
+};
+use rand::Rng;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How soon at least pods are looked at again that are too young now.
+const YOUNG: Duration = Duration::from_millis(100);
+
+/// Runs what takes long without holding up others, where that can be.
+pub(super) fn compute<T>(work: impl FnOnce() -> T) -> T {
+    use tokio::runtime::{Handle, RuntimeFlavor};
+    let flavor = Handle::try_current().map(|handle| handle.runtime_flavor());
+    if matches!(flavor, Ok(RuntimeFlavor::MultiThread)) {
+        tokio::task::block_in_place(work)
+    } else {
+        work()
+    }
+}
+
+impl Work {
+    /// Decides about pods without a node, and orders nodes for them.
+    pub(super) fn grow(
+        &mut self,
+        groups: &[GroupFacts],
+        health: &ClusterHealth,
+        now: Timestamp,
+    ) -> Arc<GrowthPlan> {
+        let began = Instant::now();
+        let pending = self.pending();
+        self.enforce_minima(groups, health, now);
+        let was_idle = self.counted.is_idle(pending.len());
+        if pending.is_empty() {
+            if !was_idle {
+                tracing::info!("No unschedulable pods");
+            }
+            return Arc::new(nothing());
+        }
+        self.active("scaleUp", now);
+        let skipped = self.skipped(groups, health, now);
+        let existing = self.world.listed();
+        let upcoming = health.upcoming();
+        let tie = self.rng.random();
+        let (expanders, trouble) = self.expanders.of(groups.iter().map(|group| &group.id));
+        if let Some(why) = trouble {
+            let reason = "PriorityConfigMapInvalid";
+            self.told
+                .trouble(reason, format!("Priorities of groups are not known: {why}"));
+        }
+        self.options.growth.expanders = expanders;
+        let (snapshot, options) = (&mut self.world.snapshot, &self.options.growth);
+        let plan = compute(|| {
+            grow(GrowthInput {
+                snapshot,
+                groups,
+                pending: &pending,
+                existing: &existing,
+                upcoming: &upcoming,
+                skipped: &skipped,
+                options,
+                now,
+                tie,
+            })
+        });
+        let plan = Arc::new(plan);
+        self.took("scaleUp", began);
+        Told::plan(&plan);
+        self.told.unhelped(&plan, now);
+        match plan.outcome {
+            GrowthOutcome::LimitedByMaxNodesTotal => self.is_full(health),
+            GrowthOutcome::Successful
+            | GrowthOutcome::NoOptionsAvailable
+            | GrowthOutcome::NotNeeded
+            | GrowthOutcome::NotTried
+            | GrowthOutcome::InCooldown => {}
+        }
+        self.wait_for_young(&plan, now);
+        self.order(&plan, now);
+        plan
+    }
+
+    /// Pods that are too young are looked at when they are not any more.
+    fn wait_for_young(&mut self, plan: &GrowthPlan, now: Timestamp) {
+        let due = plan.pods.values().filter_map(|verdict| {
+            if let PodVerdict::TooYoung { until } = verdict {
+                Some(*until)
+            } else {
+                None
+            }
+        });
+        if let Some(due) = due.min() {
+            let delay = Duration::try_from(due.duration_since(now));
+            self.look_within(delay.unwrap_or_default().max(YOUNG));
+        }
+    }
+
+    /// Pods without a node, and those that will lose theirs.
+    fn pending(&mut self) -> Vec<PendingPod> {
+        let mut pending: Vec<PendingPod> = self.world.pending.values().cloned().collect();
+        for running in self.actuator.running() {
+            if !running.drain || running.phase == Phase::Leaving {
+                continue;
+            }
+            let pods = self.world.pods.on(&running.node).into_iter();
+            let pods = pods.flat_map(Residents::pods);
+            for pod in pods.filter(|pod| comes_back(pod)) {
+                let (namespace, name) = (&pod.pod.namespace, &pod.pod.name);
+                if let Some(view) = self.context.caches.pods.find(namespace, name) {
+                    pending.push(facts::of_pending(&view, pod.pod.clone()));
+                }
+            }
+        }
+        if let Some(intended) = &self.options.intended {
+            pending.extend(self.world.intended(intended.limit));
+        }
+        pending
+    }
+
+    /// Groups that must not grow now.
+    fn skipped(
+        &self,
+        groups: &[GroupFacts],
+        health: &ClusterHealth,
+        now: Timestamp,
+    ) -> BTreeMap<GroupId, SkipReason> {
+        let mut skipped = BTreeMap::new();
+        for group in groups {
+            let is_healthy = health.groups.get(&group.id).is_none_or(|h| h.healthy);
+            let reason = self.registry.backoff.active(&group.id, now);
+            let reason = reason.or_else(|| (!is_healthy).then_some(SkipReason::NotReady));
+            if let Some(reason) = reason {
+                skipped.insert(Arc::clone(&group.id), reason);
+            }
+        }
+        skipped
+    }
+
+    fn is_full(&mut self, health: &ClusterHealth) {
+        let total = self.options.growth.max_nodes_total.unwrap_or(0);
+        let ready = health.counts.ready;
+        self.signals.metrics.add(
+            "skipped_scale_events_count",
+            &[("direction", "up"), ("reason", "MaxNodesTotalReached")],
+            1,
+        );
+        self.told.trouble(
+            "MaxNodesTotalReached",
+            format!(
+                "Max total nodes in cluster reached: {total}. Current number of ready nodes: {ready}"
+            ),
+        );
+    }
+
+    /// Orders what the plan says. A group whose last order is under way waits for its end: sizes
+    /// are set by difference.
+    fn order(&mut self, plan: &Arc<GrowthPlan>, now: Timestamp) {
+        let mut orders = Vec::new();
+        for resize in &plan.resizes {
+            if self.options.observe_only || self.calls.ordered(&resize.group).is_some() {
+                continue;
+            }
+            let manner = if plan.atomic.contains(&resize.group) {
+                Manner::AllOrNone
+            } else {
+                Manner::AsManyAsThereAre
+            };
+            self.told.sets(resize);
+            let count = resize.to.saturating_sub(resize.from);
+            let patience = self.provision_time(&resize.group);
+            self.registry.asked(&resize.group, count, now, patience);
+            orders.push((resize.clone(), manner));
+        }
+        let timeout = self.options.pace.provider_timeout;
+        self.calls
+            .begin(plan, orders, &self.provider, (timeout, now));
+    }
+
+    /// `--enforce-node-group-min-size`.
+    fn enforce_minima(&mut self, groups: &[GroupFacts], health: &ClusterHealth, now: Timestamp) {
+        if !self.options.repair.enforce_min_size {
+            return;
+        }
+        let skipped = self.skipped(groups, health, now);
+        let short = groups.iter().filter(|group| group.target < group.min);
+        let resizes = short.filter(|group| !skipped.contains_key(&group.id));
+        let resizes: Vec<Resize> = resizes
+            .map(|group| Resize {
+                group: Arc::clone(&group.id),
+                from: group.target,
+                to: group.min,
+                max: group.max,
+            })
+            .collect();
+        self.order_alone(resizes, now);
+    }
+
+    /// Orders nodes for which no pod waits.
+    pub(super) fn order_alone(&mut self, resizes: Vec<Resize>, now: Timestamp) {
+        if !resizes.is_empty() {
+            let plan = GrowthPlan {
+                outcome: GrowthOutcome::Successful,
+                resizes,
+                ..nothing()
+            };
+            self.order(&Arc::new(plan), now);
+        }
+    }
+
+    /// An order has ended.
+    pub(super) fn ordered(&mut self, ended: Ended) {
+        let now = self.context.clock.now();
+        let resize = &ended.resize;
+        let count = resize.to.saturating_sub(resize.from);
+        match &ended.result {
+            Ok(()) => {
+                self.told.set(resize);
+                self.planner.note(Happened::Added, &resize.group, now);
+                let metrics = &self.signals.metrics;
+                metrics.add("scaled_up_nodes_total", &[], count);
+                self.look_within(self.options.pace.calm);
+            }
+            Err(error) => self.refused(resize, error, now),
+        }
+        let told = ended.result.map_err(|error| error.to_string());
+        self.signals
+            .explanations
+            .resized(now, &ended.resize, "pods without a node", told);
+        if let Some((plan, taken)) = ended.finished {
+            self.told.triggered(&plan, &taken);
+        }
+    }
+
+    /// The group is left alone for a while, and others are tried at once.
+    fn refused(&mut self, resize: &Resize, error: &ProviderError, now: Timestamp) {
+        let group = &resize.group;
+        let count = resize.to.saturating_sub(resize.from);
+        self.told.not_set(group, error);
+        self.registry.gave_up(group, count);
+        let code = code(error.class, &error.code);
+        let options = &self.options.backoff;
+        let why = (&*code, &*error.message);
+        self.registry.backoff.fail(group, now, why, options);
+        let reason = match error.class {
+            ErrorClass::Unreachable => "timeout",
+            ErrorClass::OutOfResources | ErrorClass::QuotaExceeded => &*code,
+            ErrorClass::Throttled
+            | ErrorClass::Forbidden
+            | ErrorClass::NotFound
+            | ErrorClass::Invalid
+            | ErrorClass::Unsupported
+            | ErrorClass::Other => "cloudProviderError",
+        };
+        self.signals
+            .metrics
+            .add("failed_scale_ups_total", &[("reason", reason)], 1);
+        self.look_within(Duration::ZERO);
+    }
+}
+
+/// Whether something makes the pod anew when it is evicted.
+fn comes_back(pod: &RunningPod) -> bool {
+    let owner = pod.owner.as_ref().map(|owner| owner.kind);
+    !pod.mirror && !pod.terminal && owner.is_some_and(|kind| kind != OwnerKind::DaemonSet)
+}
+
+/// No pod waits.
+fn nothing() -> GrowthPlan {
+    GrowthPlan {
+        outcome: GrowthOutcome::NotNeeded,
+        resizes: Vec::new(),
+        atomic: BTreeSet::new(),
+        options: Vec::new(),
+        groups: BTreeMap::new(),
+        pods: BTreeMap::new(),
+        trace: Vec::new(),
+    }
+}

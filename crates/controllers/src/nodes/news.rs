@@ -1,0 +1,105 @@
+//! What happens in the cluster, gathered from the caches until the next look takes it in.
+
+use crate::daemonset::DaemonSetView;
+use crate::pods::{
+    BudgetView, Caches, ClaimView, ClassView, NamespaceView, NodeView, PodView, VolumeView,
+};
+use crate::runtime::{Cache, Cached, Change, Full};
+use k8s_openapi::api::storage::v1::CSINode;
+use std::sync::Arc;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+/// What a node's CSI drivers can do.
+pub(super) type CsiNode = Full<CSINode>;
+
+/// One change.
+#[derive(Debug)]
+pub(super) enum News {
+    /// Of a pod.
+    Pod(Change<PodView>),
+    /// Of a node.
+    Node(Change<NodeView>),
+    /// Of what can be attached to a node.
+    Attachable(Arc<str>),
+    /// Of a namespace's labels.
+    Namespace(Change<NamespaceView>),
+    /// Of a claim.
+    Claim(Change<ClaimView>),
+    /// Of a volume.
+    Volume(Change<VolumeView>),
+    /// Of a storage class.
+    Class(Change<ClassView>),
+    /// Of a disruption budget.
+    Budget(Change<BudgetView>),
+    /// Of what pods of this controller (its uid) are judged by.
+    Owner(Arc<str>),
+    /// Of a DaemonSet.
+    Daemons,
+}
+
+/// The kinds of which only node autoscaling keeps a cache.
+#[derive(Debug, Clone)]
+pub(super) struct OwnCaches {
+    pub(super) csi_nodes: Cache<CsiNode>,
+    pub(super) daemon_sets: Cache<DaemonSetView>,
+}
+
+/// Follows the caches from now on. What is there already comes as news, what pods are judged by
+/// before the pods.
+pub(super) fn follow(caches: &Caches, own: &OwnCaches) -> UnboundedReceiver<News> {
+    let (sender, receiver) = unbounded_channel();
+    tell(&caches.namespaces, &sender, |c| Some(News::Namespace(c)));
+    tell(&caches.storage_classes, &sender, |c| Some(News::Class(c)));
+    tell(&caches.volumes, &sender, |c| Some(News::Volume(c)));
+    tell(&caches.claims, &sender, |c| Some(News::Claim(c)));
+    tell(&caches.budgets, &sender, |c| Some(News::Budget(c)));
+    tell(&caches.nodes, &sender, |c| Some(News::Node(c)));
+    tell(&own.csi_nodes, &sender, |c| {
+        Some(News::Attachable(c.key.name))
+    });
+    tell(&own.daemon_sets, &sender, |c| {
+        let template = |set: &Option<Arc<DaemonSetView>>| {
+            set.as_deref().map(|set| set.template.get().to_owned())
+        };
+        (template(&c.old) != template(&c.new)).then_some(News::Daemons)
+    });
+    tell(&caches.pods, &sender, |c| Some(News::Pod(c)));
+    owners(caches, own, &sender);
+    receiver
+}
+
+fn owners(caches: &Caches, own: &OwnCaches, sender: &UnboundedSender<News>) {
+    tell(&caches.replica_sets, sender, |c| {
+        owner(&c, |set| i64::from(set.replicas))
+    });
+    tell(&caches.replication_controllers, sender, |c| {
+        owner(&c, |controller| i64::from(controller.0.replicas))
+    });
+    tell(&caches.stateful_sets, sender, |c| {
+        owner(&c, |set| i64::from(set.replicas))
+    });
+    tell(&caches.jobs.all, sender, |c| owner(&c, |_| 0));
+    tell(&own.daemon_sets, sender, |c| owner(&c, |_| 0));
+}
+
+/// A controller came, went, or wants another number of pods.
+fn owner<V: Cached>(change: &Change<V>, replicas: fn(&V) -> i64) -> Option<News> {
+    let figure = |object: &Option<Arc<V>>| object.as_deref().map(replicas);
+    let object = change.new.as_ref().or(change.old.as_ref())?;
+    let changed = figure(&change.old) != figure(&change.new);
+    changed.then(|| News::Owner(Arc::clone(&object.meta().uid)))
+}
+
+fn tell<V: Cached>(
+    cache: &Cache<V>,
+    sender: &UnboundedSender<News>,
+    news: fn(Change<V>) -> Option<News>,
+) {
+    let sender = sender.clone();
+    cache.on_change(move |change| {
+        if let Some(news) = news(change.clone()) {
+            // A receiver that is gone has lost interest.
+            drop(sender.send(news));
+        }
+    });
+}

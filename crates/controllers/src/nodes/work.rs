@@ -1,0 +1,375 @@
+//! The loop: waits until there is something to look at, and looks.
+
+use super::actuation::Actuator;
+use super::autoscaler::Signals;
+use super::calls::Calls;
+use super::config_map::ConfigMap;
+use super::expanders::Expanders;
+use super::memory::Memory;
+use super::news::{self, News, OwnCaches};
+use super::options::Options;
+use super::pulse::Pulse;
+use super::registry::Registry;
+use super::reporting::Counted;
+use super::status::{self, Status};
+use super::templates::Templates;
+use super::told::Told;
+use super::world::{Haste, World};
+use crate::pods::Caches;
+use crate::runtime::{Cache, Reference};
+use crate::supervisor::Context;
+use futures::FutureExt;
+use jiff::Timestamp;
+use plimsoll_api::nodegroup::{NodeGroup, NodeProvider};
+use plimsoll_engine::cluster::Planner;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
+
+/// Keeps the seeds of caches and ties apart from other uses.
+const SEED: u64 = 0x6e6f_6465;
+
+/// Everything the loop works with.
+#[derive(Debug)]
+pub(super) struct Work {
+    pub(super) context: Context,
+    pub(super) provider: Arc<dyn NodeProvider>,
+    pub(super) options: Options,
+    pub(super) signals: Signals,
+    pub(super) pulse: Pulse,
+    pub(super) own: OwnCaches,
+    pub(super) world: World,
+    pub(super) templates: Templates,
+    pub(super) registry: Registry,
+    pub(super) planner: Planner,
+    pub(super) actuator: Arc<Actuator>,
+    pub(super) calls: Calls,
+    pub(super) expanders: Expanders,
+    pub(super) told: Told,
+    pub(super) status: Status,
+    pub(super) memory: Memory,
+    pub(super) counted: Counted,
+    pub(super) rng: StdRng,
+    /// The groups as they were last told.
+    pub(super) groups: Vec<NodeGroup>,
+    /// Whether an open request is assumed for what groups lack: true at the first look.
+    pub(super) adopts: bool,
+    /// Soft taints being written.
+    pub(super) soft: Option<tokio::task::JoinHandle<()>>,
+    news: UnboundedReceiver<News>,
+    provider_changes: Option<watch::Receiver<u64>>,
+    removal_changes: watch::Receiver<u64>,
+    /// When to look next.
+    due: Due,
+}
+
+/// When to look next, and why.
+#[derive(Debug, Clone, Copy)]
+struct Due {
+    /// At the latest.
+    latest: Instant,
+    /// Since when a burst of urgent changes goes on, and when the last was.
+    burst: Option<(Instant, Instant)>,
+}
+
+/// The ConfigMaps of our own.
+struct Maps {
+    /// Where the status is written.
+    status: Option<ConfigMap>,
+    /// What events are about that concern no single object.
+    about: Reference,
+    memory: Memory,
+}
+
+impl Maps {
+    /// Says that the work begins, and reads what is remembered.
+    async fn open(context: &Context, options: &Options) -> Self {
+        let report = &options.report;
+        let map = |name: &String| ConfigMap::new(&context.client, &report.namespace, name);
+        let written = report.status.as_ref().filter(|_| !options.observe_only);
+        let status = written.map(map);
+        let about = status_reference(options);
+        let about = match &status {
+            Some(map) => status::announce(map, context.clock.now(), about).await,
+            None => about,
+        };
+        let kept = report.memory.as_ref().filter(|_| !options.observe_only);
+        let mut memory = Memory::new(kept.map(map));
+        memory.load().await;
+        Self {
+            status,
+            about,
+            memory,
+        }
+    }
+}
+
+/// Waits until the caches are complete that node autoscaling looks at.
+pub(super) async fn filled(caches: &Caches, own: &OwnCaches) {
+    caches.pods.ready().await;
+    caches.nodes.ready().await;
+    caches.namespaces.ready().await;
+    caches.claims.ready().await;
+    caches.volumes.ready().await;
+    caches.storage_classes.ready().await;
+    caches.budgets.ready().await;
+    caches.replica_sets.ready().await;
+    caches.replication_controllers.ready().await;
+    caches.stateful_sets.ready().await;
+    caches.jobs.all.ready().await;
+    own.csi_nodes.ready().await;
+    own.daemon_sets.ready().await;
+}
+
+impl Work {
+    /// Waits for the caches, recalls what an earlier life knew, and undoes what it left behind.
+    pub(super) async fn prepare(
+        context: Context,
+        provider: Arc<dyn NodeProvider>,
+        options: Options,
+        ears: (Signals, Pulse),
+    ) -> Self {
+        let (client, seed) = (&context.client, context.seed ^ SEED);
+        let own = OwnCaches {
+            csi_nodes: Cache::start(client.clone(), seed),
+            daemon_sets: Cache::start(client.clone(), seed ^ 1),
+        };
+        filled(&context.caches, &own).await;
+        let maps = Maps::open(&context, &options).await;
+        let mut work = Self::assemble(context, provider, options, ears, (own, maps));
+        work.recall_examples();
+        work.clean_up().await;
+        work
+    }
+
+    fn assemble(
+        context: Context,
+        provider: Arc<dyn NodeProvider>,
+        options: Options,
+        (signals, pulse): (Signals, Pulse),
+        (own, maps): (OwnCaches, Maps),
+    ) -> Self {
+        let (caches, seed) = (context.caches.clone(), context.seed ^ SEED);
+        let settings = options.actuation.clone();
+        let actuator = Arc::new(Actuator::new(&context, Arc::clone(&provider), settings));
+        actuator.tell_on(maps.about.clone());
+        let cutoff = options.growth.expendable_below;
+        let mut world = World::new(caches, own.clone(), provider.gpu_label(), cutoff);
+        let mut news = news::follow(&context.caches, &own);
+        while let Ok(news) = news.try_recv() {
+            world.apply(news);
+        }
+        let Maps {
+            status,
+            about,
+            memory,
+        } = maps;
+        let report = &options.report;
+        let repeats = report.duplicated_events;
+        let names = &options.expanders;
+        Self {
+            templates: Templates::new(options.templates.clone()),
+            registry: memory.get("requests").unwrap_or_default(),
+            planner: Planner::remembering(memory.get("timers").unwrap_or_default()),
+            calls: Calls::default(),
+            expanders: Expanders::start(&context.client, seed ^ 2, &report.namespace, names),
+            told: Told::new(&context.recorder, &context.caches, about, repeats),
+            status: Status::start(status),
+            counted: Counted::default(),
+            rng: StdRng::seed_from_u64(seed),
+            groups: Vec::new(),
+            adopts: true,
+            soft: None,
+            provider_changes: provider.changes(),
+            removal_changes: actuator.changes(),
+            due: Due {
+                latest: Instant::now(),
+                burst: None,
+            },
+            context,
+            provider,
+            options,
+            signals,
+            pulse,
+            own,
+            world,
+            actuator,
+            memory,
+            news,
+        }
+    }
+
+    /// Looks until told to stop.
+    pub(super) async fn run(mut self, mut stop: watch::Receiver<bool>) -> Self {
+        loop {
+            tokio::select! {
+                biased;
+                _ = stop.wait_for(|stop| *stop) => return self,
+                () = self.wait() => {}
+            }
+            let latest = Instant::now() + self.options.pace.scan_interval;
+            self.due = Due {
+                latest,
+                burst: None,
+            };
+            let looked = AssertUnwindSafe(Box::pin(self.look())).catch_unwind().await;
+            if looked.is_err() {
+                tracing::error!("a look at the nodes panicked; the next one begins anew");
+                self.planner = Planner::remembering(self.planner.memory().clone());
+            }
+        }
+    }
+
+    /// Somebody should look within `delay`.
+    pub(super) fn look_within(&mut self, delay: Duration) {
+        self.due.latest = self.due.latest.min(Instant::now() + delay);
+    }
+
+    /// Takes in what happens until it is time to look.
+    async fn wait(&mut self) {
+        loop {
+            let at = self.next_look();
+            if at <= Instant::now() {
+                // What has arrived belongs to this look.
+                while let Ok(news) = self.news.try_recv() {
+                    let haste = self.world.apply(news);
+                    self.hurry(haste);
+                }
+                if self.next_look() <= Instant::now() {
+                    return;
+                }
+                continue;
+            }
+            let haste = tokio::select! {
+                biased;
+                Some(news) = self.news.recv() => self.world.apply(news),
+                ended = self.calls.next() => {
+                    self.ordered(ended);
+                    continue;
+                }
+                () = changed(&mut self.provider_changes) => Haste::Urgent,
+                Ok(()) = self.removal_changes.changed() => Haste::Calm,
+                () = sleep_until(at) => Haste::None,
+            };
+            self.hurry(haste);
+        }
+    }
+
+    fn hurry(&mut self, haste: Haste) {
+        let now = Instant::now();
+        match haste {
+            Haste::None => {}
+            Haste::Calm => self.look_within(self.options.pace.calm),
+            Haste::Urgent => {
+                let began = self.due.burst.map_or(now, |(began, _)| began);
+                self.due.burst = Some((began, now));
+            }
+        }
+    }
+
+    fn next_look(&self) -> Instant {
+        let pace = &self.options.pace;
+        let burst = self.due.burst;
+        let burst = burst.map(|(began, last)| (last + pace.quiet).min(began + pace.burst));
+        burst.map_or(self.due.latest, |burst| burst.min(self.due.latest))
+    }
+
+    /// Looks at groups, nodes and pods once, and acts.
+    async fn look(&mut self) {
+        let (began, now) = (Instant::now(), self.context.clock.now());
+        self.pulse.active(now);
+        self.active("main", now);
+        if let Err(error) = self.read_groups().await {
+            tracing::warn!(%error, "nothing is decided: the provider's groups cannot be read");
+            self.signals
+                .metrics
+                .add("errors_total", &[("type", "cloudProviderError")], 1);
+            return;
+        }
+        self.took("cloudProviderRefresh", began);
+        self.assign().await;
+        let facts = self.group_facts(now).await;
+        let failed = self.observe(now);
+        let health = self.judge(&facts, now);
+        self.took("updateClusterState", began);
+        self.settle(&health, now);
+        let repaired = self.repair(&facts, &health, failed).await;
+        if repaired {
+            // What is there now is known a little later.
+            self.look_within(self.options.pace.calm);
+        }
+        let outcome = if health.healthy {
+            let growth = (!repaired).then(|| self.grow(&facts, &health, now));
+            let shrink = self.shrink(&facts, now);
+            (growth, shrink)
+        } else {
+            self.unhealthy();
+            (None, None)
+        };
+        self.report(&facts, &health, outcome, now);
+        self.remember();
+        self.memory.save().await;
+        self.world.sweep();
+        self.pulse.succeeded(self.context.clock.now());
+        self.took("main", began);
+    }
+
+    pub(super) fn took(&self, function: &str, since: Instant) {
+        self.signals.metrics.took(function, since.elapsed());
+    }
+
+    /// Ends in order: what is being removed is finished or undone, and what is known is saved.
+    pub(super) async fn end(mut self) {
+        if let Some(soft) = self.soft.take() {
+            soft.abort();
+        }
+        self.actuator.stop().await;
+        self.remember();
+        self.memory.save().await;
+        if let Some(name) = &self.options.report.status
+            && !self.options.observe_only
+        {
+            let namespace = &self.options.report.namespace;
+            let map = ConfigMap::new(&self.context.client, namespace, name);
+            if let Err(error) = map.delete().await {
+                tracing::debug!(%error, "the status is left behind");
+            }
+        }
+    }
+}
+
+/// Waits until the provider says that something changed; for ever where it does not say.
+async fn changed(changes: &mut Option<watch::Receiver<u64>>) {
+    if let Some(receiver) = changes {
+        if receiver.changed().await.is_ok() {
+            return;
+        }
+        *changes = None;
+    }
+    std::future::pending::<()>().await;
+}
+
+/// What events are about that concern no single object.
+fn status_reference(options: &Options) -> Reference {
+    let report = &options.report;
+    let name = report.status.as_deref();
+    Reference {
+        api_version: "v1".into(),
+        kind: "ConfigMap".into(),
+        namespace: report.namespace.as_str().into(),
+        name: name.unwrap_or("cluster-autoscaler-status").into(),
+        uid: "".into(),
+        revision: 0,
+        field_path: "".into(),
+    }
+}
+
+/// A moment as seconds since 1970, as series show it.
+pub(super) fn epoch_seconds(at: Timestamp) -> f64 {
+    at.as_duration().as_secs_f64()
+}
