@@ -62,7 +62,11 @@ impl Work {
             let group = node.group.as_ref()?;
             Some((Arc::clone(&node.name), Arc::clone(group)))
         });
-        self.signals.explanations.tell(Look {
+        let removal = self.options.shrink.as_ref();
+        let drain = removal.map(|options| options.drain).unwrap_or_default();
+        let explanations = &self.signals.explanations;
+        explanations.configure(&drain, &self.options.growth);
+        explanations.tell(Look {
             now,
             groups: groups.into(),
             standing: standing(health),

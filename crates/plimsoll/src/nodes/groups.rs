@@ -5,7 +5,8 @@ use plimsoll_controllers::facts;
 use plimsoll_controllers::pods::NodeView;
 use plimsoll_controllers::runtime::Cached;
 use plimsoll_engine::cluster::{
-    DrainOptions, GroupFacts, GroupOptions, NodeTemplate, TemplateSource,
+    DrainOptions, Expander, GroupFacts, GroupOptions, GrowthOptions, NodeTemplate, PodPrices,
+    Similarity, TemplateSource,
 };
 use plimsoll_engine::placement::{PodFacts, PodSpec, Resources};
 use plimsoll_quantity::Quantity;
@@ -128,7 +129,7 @@ fn daemon(wire: &DaemonWire) -> PodFacts {
 
 /// The flags about pods that keep nodes, as an explanation of a group tells them.
 pub(super) fn drain_options(explanation: &Value) -> Option<DrainOptions> {
-    let told = explanation.get("removal")?;
+    let told = explanation.get("removal").filter(|told| told.is_object())?;
     let default = DrainOptions::default();
     let flag = |name: &str, otherwise: bool| {
         let found = told.get(name).and_then(Value::as_bool);
@@ -151,6 +152,48 @@ pub(super) fn drain_options(explanation: &Value) -> Option<DrainOptions> {
     })
 }
 
+/// The flags about growth, as an explanation of a group tells them.
+pub(super) fn growth_options(explanation: &Value) -> Option<GrowthOptions> {
+    let told = explanation.get("growth").filter(|told| told.is_object())?;
+    let count = |name: &str| {
+        let found = told.get(name).and_then(Value::as_u64);
+        found.and_then(|count| usize::try_from(count).ok())
+    };
+    let names = told.get("expander").and_then(Value::as_array);
+    let names = names.into_iter().flatten().filter_map(Value::as_str);
+    let cutoff = told.get("expendablePodsPriorityCutoff");
+    let cutoff = cutoff.and_then(|cutoff| i32::try_from(cutoff.as_i64()?).ok());
+    let balances = told
+        .get("balanceSimilarNodeGroups")
+        .and_then(Value::as_bool);
+    let default = GrowthOptions::default();
+    Some(GrowthOptions {
+        expanders: names.filter_map(|name| expander(name, told)).collect(),
+        max_nodes_total: count("maxNodesTotal"),
+        max_nodes_per_scaleup: count("maxNodesPerScaleup"),
+        expendable_below: cutoff.unwrap_or(default.expendable_below),
+        balance: (balances == Some(true)).then(|| Similarity::default().on_aws()),
+        ..default
+    })
+}
+
+fn expander(name: &str, told: &Value) -> Option<Expander> {
+    match name {
+        "random" => Some(Expander::Random),
+        "most-pods" => Some(Expander::MostPods),
+        "least-nodes" => Some(Expander::LeastNodes),
+        "least-waste" => Some(Expander::LeastWaste),
+        "price" => Some(Expander::Price(PodPrices::default())),
+        "priority" => {
+            let levels = told.get("priorities")?.as_object()?.iter();
+            let levels = levels
+                .filter_map(|(group, level)| Some((Arc::from(group.as_str()), level.as_i64()?)));
+            Some(Expander::Priority(levels.collect()))
+        }
+        _ => None,
+    }
+}
+
 /// Labels by which clouds and tools name the group of a node.
 const LABELS: [&str; 7] = [
     "plimsoll.dev/node-group",
@@ -170,7 +213,7 @@ pub(super) fn of_labels(node: &NodeView) -> Option<Arc<str>> {
 
 #[cfg(test)]
 mod tests {
-    use super::{drain_options, of_explanation};
+    use super::{drain_options, growth_options, of_explanation};
     use jiff::SignedDuration;
     use plimsoll_engine::cluster::TemplateSource;
     use serde_json::json;
@@ -234,5 +277,21 @@ mod tests {
         let options = drain_options(&told).unwrap();
         assert!(!options.skip_system_pods && options.skip_local_storage);
         assert_eq!(options.min_replicas, 2);
+    }
+
+    #[test]
+    fn what_ifs_choose_as_the_autoscaler_does() {
+        assert_eq!(growth_options(&json!({"growth": null})), None);
+        let told = json!({"growth": {"expander": ["priority", "least-nodes"],
+            "priorities": {"spot": 50}, "maxNodesTotal": 9, "maxNodesPerScaleup": null,
+            "expendablePodsPriorityCutoff": -5, "balanceSimilarNodeGroups": true}});
+        let options = growth_options(&told).unwrap();
+        let names: Vec<&str> = options.expanders.iter().map(|e| e.name()).collect();
+        assert_eq!(names, ["priority", "least-nodes"]);
+        assert_eq!(
+            (options.max_nodes_total, options.expendable_below),
+            (Some(9), -5)
+        );
+        assert!(options.balance.is_some() && options.max_nodes_per_scaleup.is_none());
     }
 }

@@ -11,7 +11,8 @@ use plimsoll_controllers::pods::{NodeView, PodView};
 use plimsoll_controllers::runtime::{Cached, Full};
 use plimsoll_controllers::scheduler::explanation::{Lists, snapshot};
 use plimsoll_engine::cluster::{
-    ClusterNode, GroupFacts, GroupId, GroupOptions, PodsOnNodes, ShrinkOptions, TaintRules,
+    ClusterNode, GroupFacts, GroupId, GroupOptions, GrowthOptions, PodsOnNodes, ShrinkOptions,
+    TaintRules,
 };
 use plimsoll_engine::placement::{BudgetFacts, Snapshot};
 use serde_json::Value;
@@ -36,14 +37,19 @@ pub(crate) struct Picture {
     /// Node groups, where somebody tells them.
     pub(crate) groups: BTreeMap<GroupId, GroupFacts>,
     /// What the node autoscaler thinks of each node.
-    pub(crate) told: BTreeMap<String, Value>,
+    pub(crate) told: Told,
     /// What it tells of each group.
-    pub(crate) told_groups: BTreeMap<String, Value>,
+    pub(crate) told_groups: Told,
     /// Its flags, as far as they are told; else upstream's defaults.
     pub(crate) options: ShrinkOptions,
+    /// The same about growth.
+    pub(crate) growth: GrowthOptions,
     /// When.
     pub(crate) now: Timestamp,
 }
+
+/// Explanations by name.
+type Told = BTreeMap<String, Value>;
 
 /// What owns pods, beside what [`Lists`] have; `None` where it could not be read.
 #[derive(Debug, Default)]
@@ -60,10 +66,14 @@ impl Picture {
             jobs: names::<Job>(cluster, "/apis/batch/v1/jobs").await,
             daemon_sets: names::<DaemonSet>(cluster, "/apis/apps/v1/daemonsets").await,
         };
-        let told = told(cluster, "nodes").await?;
-        let told_groups = told_of(told_list(cluster, "nodegroups").await?);
         let mut picture = Self::of(lists, &owners, now);
-        picture.take_in(told, told_groups);
+        match told(cluster).await {
+            Ok((nodes, groups)) => picture.take_in(nodes, groups),
+            Err(_) => {
+                picture.take_in(Told::new(), Told::new());
+                picture.lists.unread.push("explanations".to_owned());
+            }
+        }
         Ok(picture)
     }
 
@@ -82,19 +92,23 @@ impl Picture {
             nodes,
             lists,
             groups: BTreeMap::new(),
-            told: BTreeMap::new(),
-            told_groups: BTreeMap::new(),
+            told: Told::new(),
+            told_groups: Told::new(),
             options: ShrinkOptions::default(),
+            growth: GrowthOptions::default(),
             now,
         }
     }
 
     /// Takes in what the node autoscaler tells.
-    fn take_in(&mut self, told: BTreeMap<String, Value>, groups: BTreeMap<String, Value>) {
+    fn take_in(&mut self, told: Told, groups: Told) {
         let known = groups.values().filter_map(groups::of_explanation);
         self.groups = known.map(|group| (Arc::clone(&group.id), group)).collect();
         if let Some(options) = groups.values().find_map(groups::drain_options) {
             self.options.drain = options;
+        }
+        if let Some(options) = groups.values().find_map(groups::growth_options) {
+            self.growth = options;
         }
         for view in &self.lists.nodes {
             let Some(node) = self.nodes.get_mut(view.meta.name()) else {
@@ -218,7 +232,7 @@ async fn told_list(cluster: &Cluster, plural: &str) -> anyhow::Result<Vec<Value>
     })
 }
 
-fn told_of(items: Vec<Value>) -> BTreeMap<String, Value> {
+fn told_of(items: Vec<Value>) -> Told {
     let named = items.into_iter().filter_map(|item| {
         let name = item.pointer("/metadata/name")?.as_str()?.to_owned();
         Some((name, item))
@@ -226,8 +240,11 @@ fn told_of(items: Vec<Value>) -> BTreeMap<String, Value> {
     named.collect()
 }
 
-async fn told(cluster: &Cluster, plural: &str) -> anyhow::Result<BTreeMap<String, Value>> {
-    Ok(told_of(told_list(cluster, plural).await?))
+/// What the node autoscaler tells of nodes and of groups.
+async fn told(cluster: &Cluster) -> anyhow::Result<(Told, Told)> {
+    let nodes = told_list(cluster, "nodes").await?;
+    let groups = told_list(cluster, "nodegroups").await?;
+    Ok((told_of(nodes), told_of(groups)))
 }
 
 #[cfg(test)]
@@ -235,7 +252,7 @@ impl Picture {
     /// A cluster of these objects in which nobody tells anything.
     pub(super) fn of_lists(lists: Lists, now: Timestamp) -> Self {
         let mut picture = Self::of(lists, &Owners::default(), now);
-        picture.take_in(BTreeMap::new(), BTreeMap::new());
+        picture.take_in(Told::new(), Told::new());
         picture
     }
 

@@ -1,14 +1,15 @@
 //! `plimsoll top nodes`: requests, usage, price and age of each node, and why it is kept.
 
+mod text;
+
 use super::judge::{NodeReport, judge};
+use super::money;
 use super::picture::Picture;
-use super::{money, text};
 use crate::explain::Format;
-use crate::output::say;
+use crate::output::{complain, say};
 use crate::reach::{Cluster, Reach};
 use clap::{Args, Subcommand, ValueEnum};
 use jiff::Timestamp;
-use plimsoll_api::print::duration;
 use plimsoll_api::selector::LabelSelector;
 use plimsoll_clock::Clock;
 use plimsoll_engine::cluster::Residents;
@@ -18,9 +19,17 @@ use serde::Serialize;
 use serde_json::Value;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use std::io::IsTerminal;
+use std::time::Duration;
+use text::{Style, lines};
 
 /// Measurements of nodes, where somebody serves them.
 const USAGE: &str = "/apis/metrics.k8s.io/v1beta1/nodes";
+
+/// Between two pictures of `--watch`.
+const PAUSE: Duration = Duration::from_secs(2);
+/// Begins a terminal's screen anew.
+const CLEAR: &str = "\x1b[H\x1b[2J";
 
 /// What to look at.
 #[derive(Debug, Clone, Subcommand)]
@@ -45,6 +54,9 @@ pub(crate) struct NodesArgs {
     /// Print the whole record instead of a table
     #[arg(short, long, value_enum)]
     output: Option<Format>,
+    /// Print it anew every two seconds, until Ctrl-C
+    #[arg(short, long)]
+    watch: bool,
     #[command(flatten)]
     reach: Reach,
 }
@@ -106,8 +118,37 @@ pub(crate) async fn run(what: Top) -> anyhow::Result<()> {
     let selector = LabelSelector::parse(&args.selector)
         .map_err(|error| anyhow::anyhow!("--selector: {}", error.message))?;
     let cluster = args.reach.cluster().await?;
-    let picture = Picture::read(&cluster, Clock::system().now()).await?;
-    let used = usage(&cluster).await;
+    if !args.watch {
+        return show(&args, &selector, &cluster).await;
+    }
+    tokio::select! {
+        biased;
+        interrupted = tokio::signal::ctrl_c() => Ok(interrupted?),
+        ended = repeat(&args, &selector, &cluster) => ended,
+    }
+}
+
+/// Shows it again and again; a server that does not answer once is asked again.
+async fn repeat(
+    args: &NodesArgs,
+    selector: &LabelSelector,
+    cluster: &Cluster,
+) -> anyhow::Result<()> {
+    show(args, selector, cluster).await?;
+    loop {
+        tokio::time::sleep(PAUSE).await;
+        if std::io::stdout().is_terminal() {
+            say(CLEAR);
+        }
+        if let Err(error) = show(args, selector, cluster).await {
+            complain(format!("{error:#}"));
+        }
+    }
+}
+
+async fn show(args: &NodesArgs, selector: &LabelSelector, cluster: &Cluster) -> anyhow::Result<()> {
+    let picture = Picture::read(cluster, Clock::system().now()).await?;
+    let used = usage(cluster).await;
     let mut table = table(&picture, &used);
     table.nodes.retain(|row| {
         let view = picture.view(&row.name);
@@ -116,10 +157,12 @@ pub(crate) async fn run(what: Top) -> anyhow::Result<()> {
     let prices = table.nodes.iter().filter_map(|row| row.price_per_hour);
     table.price_per_hour = prices.reduce(|sum, price| sum + price);
     sort(&mut table.nodes, args.sort_by);
+    let style = Style {
+        heads: !args.no_headers,
+        bars: std::io::stdout().is_terminal(),
+    };
     match args.output {
-        None => lines(&table, picture.now, !args.no_headers)
-            .iter()
-            .for_each(say),
+        None => lines(&table, picture.now, style).iter().for_each(say),
         Some(Format::Json) => say(serde_json::to_string_pretty(&table)?),
         Some(Format::Yaml) => say(serde_saphyr::to_string(&table)?.trim_end()),
     }
@@ -210,14 +253,14 @@ fn why(report: &NodeReport) -> String {
 }
 
 fn sort(rows: &mut [Row], order: Order) {
-    let share = |part: i64, whole: i64| part.saturating_mul(10_000) / whole.max(1);
+    let rank = |part: i64, whole: i64| part.saturating_mul(10_000) / whole.max(1);
     match order {
         Order::Name => rows.sort_by(|a, b| a.name.cmp(&b.name)),
         Order::Group => rows.sort_by(|a, b| (&a.group, &a.name).cmp(&(&b.group, &b.name))),
         Order::Cpu => rows
-            .sort_by_key(|row| Reverse(share(row.cpu_requested_milli, row.cpu_allocatable_milli))),
+            .sort_by_key(|row| Reverse(rank(row.cpu_requested_milli, row.cpu_allocatable_milli))),
         Order::Memory => rows.sort_by_key(|row| {
-            Reverse(share(
+            Reverse(rank(
                 row.memory_requested_bytes,
                 row.memory_allocatable_bytes,
             ))
@@ -231,90 +274,13 @@ fn sort(rows: &mut [Row], order: Order) {
     }
 }
 
-const HEAD: [&str; 11] = [
-    "NAME", "GROUP", "CPU(REQ)", "CPU%", "MEM(REQ)", "MEM%", "USED", "PODS", "PRICE", "AGE",
-    "WHY KEPT",
-];
-
-fn lines(table: &Table, now: Timestamp, heads: bool) -> Vec<String> {
-    let cells = table.nodes.iter().map(|row| cells(row, now));
-    let head = heads.then(|| HEAD.map(str::to_owned));
-    let rows: Vec<[String; 11]> = head.into_iter().chain(cells).collect();
-    let mut lines = text::columns(&rows);
-    if heads {
-        lines.push(total(table));
-    }
-    lines
-}
-
-fn cells(row: &Row, now: Timestamp) -> [String; 11] {
-    let dash = || "-".to_owned();
-    let used = row.cpu_used_milli.zip(row.memory_used_bytes);
-    let used = used.map(|(cpu, memory)| {
-        format!(
-            "{}/{}",
-            percent(cpu, row.cpu_allocatable_milli),
-            percent(memory, row.memory_allocatable_bytes)
-        )
-    });
-    let age = row
-        .created
-        .map(|then| duration(now.duration_since(then).as_secs()));
-    let ready = if row.ready { "" } else { " (not ready)" };
-    [
-        format!("{}{ready}", row.name),
-        row.group.clone().unwrap_or_else(dash),
-        Quantity::from_milli(row.cpu_requested_milli).to_string(),
-        percent(row.cpu_requested_milli, row.cpu_allocatable_milli),
-        format!("{}Mi", row.memory_requested_bytes >> 20),
-        percent(row.memory_requested_bytes, row.memory_allocatable_bytes),
-        used.unwrap_or_else(dash),
-        row.pods.to_string(),
-        money::hourly(row.price_per_hour),
-        age.unwrap_or_else(dash),
-        row.why.clone(),
-    ]
-}
-
-fn percent(part: i64, whole: i64) -> String {
-    if whole <= 0 {
-        return "-".to_owned();
-    }
-    format!("{}%", part.saturating_mul(100) / whole)
-}
-
-fn total(table: &Table) -> String {
-    let sum = |of: fn(&Row) -> i64| table.nodes.iter().map(of).fold(0, i64::saturating_add);
-    let (cpu, has_cpu) = (
-        sum(|r| r.cpu_requested_milli),
-        sum(|r| r.cpu_allocatable_milli),
-    );
-    let memory = sum(|r| r.memory_requested_bytes);
-    let has_memory = sum(|r| r.memory_allocatable_bytes);
-    let pods: usize = table.nodes.iter().map(|row| row.pods).sum();
-    let price = table.price_per_hour.map(money::both);
-    let price = price.map_or_else(String::new, |price| format!(", {price}"));
-    let plural = if table.nodes.len() == 1 { "" } else { "s" };
-    format!(
-        "{} node{plural}: cpu {}/{} ({}), memory {}Mi/{}Mi ({}), {pods} pods ({} pending){price}",
-        table.nodes.len(),
-        Quantity::from_milli(cpu),
-        Quantity::from_milli(has_cpu),
-        percent(cpu, has_cpu),
-        memory >> 20,
-        has_memory >> 20,
-        percent(memory, has_memory),
-        table.pending_pods,
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::nodes::judge::tests::{node, picture, pod};
     use serde_json::json;
 
-    fn sample() -> (Table, Timestamp) {
+    pub(super) fn sample() -> (Table, Timestamp) {
         let nodes = vec![node("a", &json!({})), node("b", &json!({}))];
         let bare = json!({"metadata": {"ownerReferences": null}});
         let pods = vec![
@@ -324,23 +290,6 @@ mod tests {
         let picture = picture(nodes, pods);
         let used = [("a".to_owned(), (500, 1 << 30))].into();
         (table(&picture, &used), picture.now)
-    }
-
-    #[test]
-    fn each_node_says_why_it_is_kept() {
-        let (table, now) = sample();
-        assert_eq!(
-            lines(&table, now, true),
-            [
-                "NAME  GROUP  CPU(REQ)  CPU%  MEM(REQ)  MEM%  USED     PODS  PRICE  AGE  WHY KEPT",
-                "a     ng1    1500m     75%   0Mi       0%    25%/25%  1     -      -    its pods \
-                 request 75.0 % of its cpu, more than 50.0 %",
-                "b     ng1    100m      5%    0Mi       0%    -        1     -      -    pod \
-                 default/db has no controller that would replace it",
-                "2 nodes: cpu 1600m/4 (40%), memory 0Mi/8192Mi (0%), 2 pods (0 pending)",
-            ]
-        );
-        assert_eq!(lines(&table, now, false).len(), 2);
     }
 
     #[test]

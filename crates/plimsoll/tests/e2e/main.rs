@@ -6,6 +6,7 @@
 //! test (the one cargo built for the tests otherwise). One at a time: clusters share the host's
 //! routes.
 
+mod asking;
 mod bad_input;
 mod cluster;
 mod controller;
@@ -89,6 +90,8 @@ const EACH_KUBECTL: &[(&str, WithKubectl)] = &[
     ("streams", streams::all),
     ("bad_input", bad_input::all),
     ("explain", explain::all),
+    ("asking::about_nodes_of_any_cluster", asking::anywhere),
+    ("asking::about_node_groups", asking::groups),
     ("jobs", jobs::whole),
     ("podlife", podlife::whole),
     ("lifecycle::objects_survive_a_restart", lifecycle::durable),

@@ -6,6 +6,7 @@
 
 mod api;
 mod journal;
+mod settings;
 mod show;
 mod template;
 
@@ -14,7 +15,8 @@ use jiff::Timestamp;
 use journal::{Entry, Journal, Span};
 use parking_lot::RwLock;
 use plimsoll_engine::cluster::{
-    DrainOptions, GroupFacts, GroupId, GroupVerdict, GrowthPlan, NodeVerdict, Resize, ShrinkPlan,
+    DrainOptions, GroupFacts, GroupId, GroupVerdict, GrowthOptions, GrowthPlan, NodeVerdict,
+    Resize, ShrinkPlan,
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -103,6 +105,8 @@ struct Inner {
     newest: u64,
     /// The flags about pods that keep nodes.
     drain: Option<DrainOptions>,
+    /// The flags about growth.
+    growth: Option<GrowthOptions>,
 }
 
 impl Default for Explanations {
@@ -128,9 +132,13 @@ impl Explanations {
         }
     }
 
-    /// Notes the flags about pods that keep nodes, so that what-ifs judge alike.
-    pub fn configure(&self, drain: DrainOptions) {
-        self.0.inner.write().drain = Some(drain);
+    /// Notes the settings, so that what-ifs decide alike. To be told again when they change.
+    pub fn configure(&self, drain: &DrainOptions, growth: &GrowthOptions) {
+        let mut inner = self.0.inner.write();
+        inner.drain = Some(*drain);
+        if inner.growth.as_ref() != Some(growth) {
+            inner.growth = Some(growth.clone());
+        }
     }
 
     /// Notes that a group's size was set, or that this failed, and the steps that led to it.

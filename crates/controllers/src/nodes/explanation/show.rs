@@ -1,12 +1,12 @@
 //! Explanations of nodes, groups and pods as JSON.
 
-use super::template;
 use super::{GroupStanding, Inner, Look};
+use super::{settings, template};
 use crate::explain::query::API_VERSION;
 use jiff::Timestamp;
 use plimsoll_engine::cluster::{
-    DrainOptions, ExpansionOption, GroupFacts, GroupOptions, GroupVerdict, GrowthPlan, NodeVerdict,
-    PodVerdict, Removal,
+    ExpansionOption, GroupFacts, GroupOptions, GroupVerdict, GrowthPlan, NodeVerdict, PodVerdict,
+    Removal,
 };
 use plimsoll_engine::placement::PodKey;
 use serde_json::{Map, Value, json};
@@ -154,17 +154,6 @@ fn group_decision(verdict: &GroupVerdict) -> Value {
         None
     };
     json!({ "verdict": verdict.name(), "skipped": skipped })
-}
-
-/// By the names of the flags.
-fn drain_flags(options: &DrainOptions) -> Value {
-    json!({
-        "skipNodesWithSystemPods": options.skip_system_pods,
-        "skipNodesWithLocalStorage": options.skip_local_storage,
-        "skipNodesWithCustomControllerPods": options.skip_custom_controllers,
-        "minReplicaCount": options.min_replicas,
-        "blockingSystemPodDisruptionTimeout": options.system_pod_timeout,
-    })
 }
 
 fn removal_of(removal: &Removal) -> Value {

@@ -4,7 +4,7 @@ use super::*;
 use jiff::SignedDuration;
 use plimsoll_api::local::LocalRequest;
 use plimsoll_engine::cluster::{
-    GroupOptions, GrowthOutcome, KeepReason, NoHelp, NodeTemplate, PodVerdict, Removal,
+    Expander, GroupOptions, GrowthOutcome, KeepReason, NoHelp, NodeTemplate, PodVerdict, Removal,
     RemovalCause, SkipReason, TemplateSource,
 };
 use plimsoll_engine::placement::{NodeFacts, PodKey, Refusal, Resources};
@@ -276,4 +276,36 @@ async fn a_node_that_goes_says_where_its_pods_would_fit() {
     let node = read(&told, "nodes", "n1").await;
     assert_eq!(node["removal"]["moves"][0]["pod"], "default/web");
     assert_eq!(node["removal"]["moves"][0]["node"], "n2");
+}
+
+#[tokio::test]
+async fn settings_are_told_with_each_group() {
+    let told = Explanations::default();
+    told.tell(look(10, &[]));
+    let group = read(&told, "nodegroups", "ng1").await;
+    assert_eq!(
+        (&group["removal"], &group["growth"]),
+        (&Value::Null, &Value::Null)
+    );
+    let drain = DrainOptions {
+        skip_system_pods: false,
+        ..DrainOptions::default()
+    };
+    let growth = GrowthOptions {
+        expanders: vec![
+            Expander::Priority([("ng1".into(), 50)].into()),
+            Expander::LeastNodes,
+        ],
+        max_nodes_total: Some(9),
+        ..GrowthOptions::default()
+    };
+    told.configure(&drain, &growth);
+    let group = read(&told, "nodegroups", "ng1").await;
+    assert_eq!(group["removal"]["skipNodesWithSystemPods"], false);
+    assert_eq!(
+        group["growth"]["expander"],
+        serde_json::json!(["priority", "least-nodes"])
+    );
+    assert_eq!(group["growth"]["priorities"]["ng1"], 50);
+    assert_eq!(group["growth"]["maxNodesTotal"], 9);
 }

@@ -7,8 +7,8 @@ use plimsoll_clock::Clock;
 use plimsoll_controllers::facts;
 use plimsoll_controllers::pods::PodView;
 use plimsoll_engine::cluster::{
-    ClusterNode, GroupFacts, GroupId, GrowthInput, GrowthOptions, GrowthPlan, PendingPod,
-    PodVerdict, Resize, SkipReason, grow,
+    ClusterNode, GroupFacts, GroupId, GrowthInput, GrowthPlan, PendingPod, PodVerdict, Resize,
+    SkipReason, grow,
 };
 use plimsoll_engine::placement::{Decision, PodFacts, Snapshot, decide};
 use serde::Serialize;
@@ -134,7 +134,7 @@ fn growth(picture: &Picture, snapshot: &mut Snapshot, pending: &[PendingPod]) ->
         existing: &existing,
         upcoming: &BTreeMap::new(),
         skipped: &skipped,
-        options: &GrowthOptions::default(),
+        options: &picture.growth,
         now: picture.now,
         tie: 0,
     })
