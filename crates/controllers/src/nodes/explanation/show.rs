@@ -79,7 +79,11 @@ impl Inner {
         shown.insert("decision".into(), group_decision(verdict));
         shown.insert(
             "removal".into(),
-            json!(self.drain.as_ref().map(drain_flags)),
+            json!(self.drain.as_ref().map(settings::drain)),
+        );
+        shown.insert(
+            "growth".into(),
+            json!(self.growth.as_ref().map(settings::growth)),
         );
         shown.insert("summary".into(), json!(summary(facts, &answer.reason)));
         shown.insert("lift".into(), json!(answer.lift));
