@@ -19,7 +19,7 @@ mod tests;
 
 pub use group::{GroupConfig, provider_id};
 pub use paper::PaperNodes;
-pub use shape::{GROUP_LABEL, Shape};
+pub use shape::{GPU_LABEL, GROUP_LABEL, Shape};
 
 use async_trait::async_trait;
 use group::Group;

@@ -1,5 +1,6 @@
 //! What the nodes of a group are.
 
+use crate::nodes::catalog;
 use k8s_openapi::api::core::v1::Taint;
 use plimsoll_quantity::Quantity;
 use serde_json::{Map, Value, json};
@@ -7,6 +8,11 @@ use std::collections::BTreeMap;
 
 /// The label that says which group a node is of.
 pub const GROUP_LABEL: &str = "plimsoll.dev/node-group";
+
+/// The label of nodes with GPUs, with the GPU's model or maker.
+pub const GPU_LABEL: &str = "plimsoll.dev/accelerator";
+/// The label of a node's machine type.
+const TYPE_LABEL: &str = "node.kubernetes.io/instance-type";
 
 /// What the nodes of a group are. A node of the embedded cluster keeps nothing back, so allocatable
 /// is capacity.
@@ -47,6 +53,32 @@ impl Default for Shape {
 }
 
 impl Shape {
+    /// A machine of this type, with all of its memory for pods; `None` if the catalogue does not
+    /// have it.
+    pub fn of_type(name: &str) -> Option<Self> {
+        let found = catalog::lookup(name)?;
+        let mut shape = Self {
+            cpu_milli: u64::from(found.vcpus) * 1000,
+            memory_bytes: found.memory_mib << 20,
+            pods: found.max_pods,
+            price_per_hour: Some(found.price_per_hour),
+            ..Self::default()
+        };
+        shape.labels.insert(TYPE_LABEL.into(), found.name.into());
+        if let Some(resource) = found.gpu_resource {
+            shape = shape.with_gpus(resource, found.gpus.into(), found.gpu_model);
+        }
+        Some(shape)
+    }
+
+    /// The same with GPUs: the extended resource, how many, and the value of [`GPU_LABEL`].
+    #[must_use]
+    pub fn with_gpus(mut self, resource: &str, count: u64, model: &str) -> Self {
+        self.extended.insert(resource.to_owned(), count);
+        self.labels.insert(GPU_LABEL.to_owned(), model.to_owned());
+        self
+    }
+
     /// The Node object that a machine of this shape registers.
     pub(super) fn node(&self, name: &str) -> Value {
         let resources = self.resources();

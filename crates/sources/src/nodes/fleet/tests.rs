@@ -263,3 +263,17 @@ async fn every_step_is_a_change_to_those_who_follow() {
     sleep(BOOT * 2).await;
     assert!(changes.has_changed().unwrap());
 }
+
+#[test]
+fn a_machine_of_the_catalogue_has_its_size_and_price() {
+    let shape = Shape::of_type("m5.large").unwrap();
+    assert_eq!((shape.cpu_milli, shape.memory_bytes), (2000, 8 << 30));
+    assert!(shape.price_per_hour.is_some_and(|price| price > 0.0));
+    let node = shape.node("n");
+    let label = &node["metadata"]["labels"]["node.kubernetes.io/instance-type"];
+    assert_eq!(label, "m5.large");
+    let gpus = Shape::of_type("g4dn.xlarge").unwrap();
+    assert_eq!(gpus.extended.get("nvidia.com/gpu"), Some(&1));
+    assert_eq!(gpus.labels.get(GPU_LABEL).map(String::as_str), Some("T4"));
+    assert_eq!(Shape::of_type("m5.tiny"), None);
+}

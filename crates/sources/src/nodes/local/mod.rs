@@ -1,6 +1,6 @@
 //! Nodes of the embedded cluster, in groups.
 
-use super::fleet::{Conduct, Fate, Fleet, Floor, GroupConfig, MachineError, Machines};
+use super::fleet::{Conduct, Fate, Fleet, Floor, GPU_LABEL, GroupConfig, MachineError, Machines};
 use async_trait::async_trait;
 use plimsoll_api::nodegroup::{NodeGroup, NodeProvider, NodeRef, ProviderError, ProviderTemplate};
 use serde_json::Value;
@@ -75,6 +75,10 @@ impl NodeProvider for Local {
 
     async fn decrease_target(&self, group: &str, delta: usize) -> Result<(), ProviderError> {
         self.fleet.decrease_target(group, delta)
+    }
+
+    fn gpu_label(&self) -> &'static str {
+        GPU_LABEL
     }
 
     fn price(&self, node: &Value) -> Option<f64> {

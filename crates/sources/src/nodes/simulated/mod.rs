@@ -11,7 +11,9 @@ mod tests;
 pub use faults::{Faults, Shortage};
 pub use offer::{CAPACITY_LABEL, SPOT, spot};
 
-use super::fleet::{Conduct, Fate, Fleet, Floor, GroupConfig, MachineError, Machines, provider_id};
+use super::fleet::{
+    Conduct, Fate, Fleet, Floor, GPU_LABEL, GroupConfig, MachineError, Machines, provider_id,
+};
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use plimsoll_api::nodegroup::{
@@ -264,7 +266,7 @@ impl NodeProvider for Simulated {
     }
 
     fn gpu_label(&self) -> &'static str {
-        offer::GPU_LABEL
+        GPU_LABEL
     }
 
     fn price(&self, node: &Value) -> Option<f64> {

@@ -6,8 +6,6 @@ use crate::nodes::fleet::Shape;
 pub const CAPACITY_LABEL: &str = "plimsoll.dev/capacity-type";
 /// Its value for machines that may be taken away at any time.
 pub const SPOT: &str = "spot";
-/// The label of nodes with GPUs.
-pub(super) const GPU_LABEL: &str = "plimsoll.dev/accelerator";
 
 /// The same machine as spot: cheaper, and now and then not to be had. `price` is its share of the
 /// regular price.
