@@ -78,8 +78,8 @@ impl Doors {
 #[derive(Clone)]
 pub(super) struct Doorkeeper {
     server: ApiServer,
-    pki: Pki,
-    stop: CancellationToken,
+    pub(super) pki: Pki,
+    pub(super) stop: CancellationToken,
     open: Arc<Mutex<BTreeMap<String, CancellationToken>>>,
 }
 

@@ -3,6 +3,7 @@
 use super::doors::Doorkeeper;
 use super::machine::Machine as Host;
 use super::nodes;
+use super::plugin::Plugin;
 use super::running::Settings;
 use anyhow::{Context, Result};
 use async_trait::async_trait;
@@ -46,10 +47,20 @@ pub(super) async fn start(
         .collect();
     let names = groups.iter().map(|group| Arc::clone(&group.name)).collect();
     let existing = existing(client, &names, &embedded).await?;
+    let served = settings.node_groups_grpc.zip(embedded.doors.clone());
     let local = Local::new(groups, Arc::new(embedded));
     let nodes = local.start(&existing).await.context("node groups")?;
+    let provider: Arc<dyn NodeProvider> = Arc::new(local);
+    if let Some((address, doors)) = served {
+        let plugin = Plugin {
+            provider: Arc::clone(&provider),
+            pki: &doors.pki,
+            dir: settings.dir.join("node-groups"),
+        };
+        tokio::spawn(plugin.listen(address, doors.stop.clone()).await?);
+    }
     Ok(Began {
-        provider: Arc::new(local),
+        provider,
         nodes: nodes.iter().map(ToString::to_string).collect(),
     })
 }
@@ -241,35 +252,4 @@ impl Ranges {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::Ranges;
-
-    #[test]
-    fn ranges_are_never_shared_and_rest_before_they_are_used_again() {
-        let mut ranges = Ranges::default();
-        assert_eq!(ranges.take("a").as_deref(), Some("10.248.0.0/24"));
-        assert_eq!(ranges.take("b").as_deref(), Some("10.248.1.0/24"));
-        assert_eq!(ranges.take("a").as_deref(), Some("10.248.0.0/24"));
-        ranges.taken.remove("a");
-        assert_eq!(ranges.take("c").as_deref(), Some("10.248.2.0/24"));
-        for number in 3..2048 {
-            assert!(ranges.take(&format!("n{number}")).is_some(), "{number}");
-        }
-        assert_eq!(ranges.take("d").as_deref(), Some("10.248.0.0/24"));
-        assert_eq!(ranges.take("e"), None);
-    }
-
-    #[test]
-    fn a_node_of_an_earlier_life_keeps_its_range() {
-        let mut ranges = Ranges::default();
-        ranges.reserve("old", "10.248.0.0/24");
-        ranges.reserve("twin", "10.248.0.0/24");
-        for odd in ["", "10.244.3.0/24", "10.4000000.1.0/24", "nonsense", "10.1"] {
-            ranges.reserve("odd", odd);
-        }
-        assert_eq!(ranges.take("new").as_deref(), Some("10.248.1.0/24"));
-        assert_eq!(ranges.take("old").as_deref(), Some("10.248.0.0/24"));
-        assert_eq!(ranges.take("twin").as_deref(), Some("10.248.2.0/24"));
-        assert_eq!(ranges.taken.get("odd"), None);
-    }
-}
+mod tests;

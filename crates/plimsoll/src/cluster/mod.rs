@@ -6,6 +6,7 @@ pub(crate) mod health;
 mod kubeconfig;
 mod machine;
 mod nodes;
+mod plugin;
 mod reach;
 mod running;
 

@@ -70,6 +70,8 @@ pub(crate) struct Settings {
     pub(crate) nodes: NodeArgs,
     /// Groups of nodes that can be resized.
     pub(crate) node_groups: Vec<NodeGroupArg>,
+    /// Where to serve them to other autoscalers.
+    pub(crate) node_groups_grpc: Option<SocketAddr>,
     /// Parts left out.
     pub(crate) without: BTreeSet<String>,
     /// Root of all seeds.

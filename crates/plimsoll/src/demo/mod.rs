@@ -83,6 +83,7 @@ async fn show(args: DemoArgs, dir: &Path) -> Result<ExitCode> {
         address: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0),
         nodes: args.nodes.clone(),
         node_groups: Vec::new(),
+        node_groups_grpc: None,
         without: BTreeSet::new(),
         seed: crate::cluster::fresh_seed(),
         audit: None,

@@ -138,6 +138,7 @@ async fn stay(args: UpArgs, dir: &Path, claim: &Claim) -> Result<ExitCode> {
         address: SocketAddr::new(args.bind, args.port),
         nodes: args.nodes.clone(),
         node_groups: args.node_groups.checked()?,
+        node_groups_grpc: args.node_groups.served_at(),
         without: args.without.iter().cloned().collect(),
         seed: crate::cluster::fresh_seed(),
         audit: args.audit()?,

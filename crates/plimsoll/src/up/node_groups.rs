@@ -9,6 +9,7 @@ use plimsoll_api::nodegroup::OptionOverrides;
 use plimsoll_quantity::Quantity;
 use plimsoll_sources::nodes::fleet::{GroupConfig, Shape};
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -23,15 +24,25 @@ const MOST_NODES: usize = 2000;
 pub(crate) struct NodeGroupArgs {
     /// A group of nodes that the node autoscaler may resize, from MIN to MAX; may be given several
     /// times. Options: cpu=1, memory=1Gi (as --node-cpu and --node-memory otherwise), pods=110,
-    /// gpu=1, boot=20s (from order to node; at once by default), label=KEY=VALUE,
+    /// gpu=1, type=m5.large (size and price of that machine type), boot=20s (from order to node; at once by default), label=KEY=VALUE,
     /// taint=KEY=VALUE:EFFECT, price=0.05 (US dollars an hour), runtime=simulated, atomic (all
     /// nodes or none), utilization-threshold=0.5, unneeded-time=10m, unready-time=20m,
     /// provision-time=15m, startup-time=15m
     #[arg(long = "node-group", value_name = "NAME:MIN:MAX[:OPTION,…]")]
     groups: Vec<NodeGroupArg>,
+    /// Let another autoscaler resize the node groups: serve them at ADDRESS:PORT by Cluster
+    /// Autoscaler's external gRPC protocol. The cloud configuration for it is written to
+    /// node-groups/cloud-config.yaml in the data directory
+    #[arg(long, value_name = "ADDRESS:PORT", requires = "groups")]
+    node_groups_grpc: Option<SocketAddr>,
 }
 
 impl NodeGroupArgs {
+    /// Where to serve the groups to others.
+    pub(super) fn served_at(&self) -> Option<SocketAddr> {
+        self.node_groups_grpc
+    }
+
     /// The groups, if no two have the same name.
     pub(super) fn checked(&self) -> Result<Vec<NodeGroupArg>> {
         let mut names = BTreeSet::new();
@@ -82,12 +93,13 @@ impl NodeGroupArg {
 
     fn set(&mut self, key: &str, value: &str) -> Result<(), String> {
         match key {
+            "type" => self.of_type(value)?,
             "cpu" => self.cpu_milli = Some(positive(quantity(value)?.milli())?),
             "memory" => self.memory_bytes = Some(positive(quantity(value)?.value())?),
             "pods" => self.shape.pods = number(value)?,
             "gpu" => {
-                let gpus = number(value)?;
-                self.shape.extended.insert("nvidia.com/gpu".into(), gpus);
+                let shape = std::mem::take(&mut self.shape);
+                self.shape = shape.with_gpus("nvidia.com/gpu", number(value)?, "nvidia");
             }
             "boot" => self.boot = duration(value)?,
             "label" | "labels" => self.labels(value)?,
@@ -96,6 +108,25 @@ impl NodeGroupArg {
             "runtime" => self.shape.simulated = simulated(value)?,
             _ => return self.option(key, value),
         }
+        Ok(())
+    }
+
+    /// Everything that the catalogue says of a type; what was said before stays where it can.
+    fn of_type(&mut self, name: &str) -> Result<(), String> {
+        let found = Shape::of_type(name);
+        let found = found.ok_or_else(|| "is no machine type in the table".to_owned())?;
+        self.cpu_milli.get_or_insert(found.cpu_milli);
+        self.memory_bytes.get_or_insert(found.memory_bytes);
+        let said = std::mem::take(&mut self.shape);
+        let mut shape = Shape {
+            taints: said.taints,
+            simulated: said.simulated,
+            price_per_hour: said.price_per_hour.or(found.price_per_hour),
+            ..found
+        };
+        shape.labels.extend(said.labels);
+        shape.extended.extend(said.extended);
+        self.shape = shape;
         Ok(())
     }
 
@@ -291,7 +322,19 @@ mod tests {
         assert_eq!((config.boot, config.shape.pods), (Duration::ZERO, 110));
     }
 
+    #[test]
+    fn a_machine_type_gives_what_is_not_said() {
+        let group: NodeGroupArg = "w:0:1:cpu=1,type=m5.large,price=9".parse().unwrap();
+        let shape = group.config((8000, 77)).shape;
+        assert_eq!((shape.cpu_milli, shape.memory_bytes), (1000, 8 << 30));
+        assert_eq!((shape.price_per_hour, shape.pods), (Some(9.0), 29));
+    }
+
     #[rstest]
+    #[case::no_type(
+        "w:0:1:type=m5.tiny",
+        "\"type=m5.tiny\": is no machine type in the table"
+    )]
     #[case::no_sizes("workers", "is not NAME:MIN:MAX")]
     #[case::reversed("w:3:1", "the minimum 3 is above the maximum 1")]
     #[case::negative("w:-1:1", "\"-1\" is no number")]

@@ -3,6 +3,7 @@
 
 pub mod aws;
 pub mod catalog;
+pub mod externalgrpc;
 pub mod fleet;
 pub mod local;
 pub mod simulated;
