@@ -3,6 +3,7 @@
 
 pub mod aws;
 pub mod catalog;
+pub mod clusterapi;
 pub mod externalgrpc;
 pub mod fleet;
 pub mod local;

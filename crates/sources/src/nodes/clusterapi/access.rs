@@ -1,0 +1,217 @@
+//! Reading and writing the objects.
+
+use super::machine::Machine;
+use super::scalable::Source;
+use super::template::Reference;
+use super::{Absent, Settings};
+use http::{Method, Request};
+use jiff::Timestamp;
+use kube::{Client, Error};
+use plimsoll_api::nodegroup::{ErrorClass, ProviderError};
+use serde_json::{Value, json};
+use tokio::sync::OnceCell;
+
+/// Objects of one answer.
+const PAGE: usize = 500;
+/// How often a change of a scale that somebody else changed meanwhile is tried.
+const ATTEMPTS: usize = 5;
+
+/// The management cluster.
+pub(super) struct Access {
+    client: Client,
+    group: String,
+    wanted: Option<String>,
+    /// `/apis/GROUP/VERSION`.
+    root: OnceCell<String>,
+    absent: Absent,
+}
+
+impl std::fmt::Debug for Access {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Access")
+            .field("group", &self.group)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Access {
+    pub(super) fn new(client: Client, settings: &Settings) -> Self {
+        Self {
+            client,
+            group: settings.group.clone(),
+            wanted: settings.version.clone(),
+            root: OnceCell::new(),
+            absent: Absent::default(),
+        }
+    }
+
+    async fn root(&self) -> Result<&str, ProviderError> {
+        let find = async || match &self.wanted {
+            Some(version) => Ok(format!("/apis/{}/{version}", self.group)),
+            None => self.preferred(&self.group).await,
+        };
+        self.root.get_or_try_init(find).await.map(String::as_str)
+    }
+
+    async fn preferred(&self, group: &str) -> Result<String, ProviderError> {
+        let about = self.get(&format!("/apis/{group}")).await?;
+        let version = about.pointer("/preferredVersion/version");
+        let version = version.and_then(Value::as_str).unwrap_or("v1beta1");
+        Ok(format!("/apis/{group}/{version}"))
+    }
+
+    async fn get(&self, path: &str) -> Result<Value, ProviderError> {
+        self.send(Method::GET, path, None).await
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<(&str, &Value)>,
+    ) -> Result<Value, ProviderError> {
+        let mut request = Request::builder().method(method).uri(path);
+        let mut bytes = Vec::new();
+        if let Some((media, body)) = body {
+            request = request.header("Content-Type", media);
+            bytes = body.to_string().into_bytes();
+        }
+        let request = request
+            .body(bytes)
+            .map_err(|error| ProviderError::new(ErrorClass::Invalid, format!("{path}: {error}")))?;
+        let answer = self.client.request(request).await;
+        answer.map_err(|error| failure(path, &error))
+    }
+
+    /// Every object of a kind. A kind that is not served has none.
+    pub(super) async fn list(&self, plural: &str) -> Result<Vec<Value>, ProviderError> {
+        let root = self.root().await?;
+        let mut objects = Vec::new();
+        let mut next = String::new();
+        loop {
+            let path = format!("{root}/{plural}?limit={PAGE}{next}");
+            let mut page = match self.get(&path).await {
+                Ok(page) => page,
+                Err(error) if error.class == ErrorClass::NotFound => {
+                    if self.absent.lock().insert(plural.to_owned()) {
+                        tracing::info!(plural, "the management cluster has no such kind");
+                    }
+                    return Ok(Vec::new());
+                }
+                Err(error) => return Err(error),
+            };
+            if let Some(items) = page.get_mut("items").and_then(Value::as_array_mut) {
+                objects.append(items);
+            }
+            match page.pointer("/metadata/continue").and_then(Value::as_str) {
+                Some(token) if !token.is_empty() => next = format!("&continue={token}"),
+                _ => return Ok(objects),
+            }
+        }
+    }
+
+    /// Changes a scale from what it is to what `resize` makes of it, or leaves it with its error.
+    pub(super) async fn rescale(
+        &self,
+        source: &Source,
+        resize: impl Fn(usize) -> Result<usize, ProviderError> + Send,
+    ) -> Result<(), ProviderError> {
+        let (plural, namespace, name) = (source.kind.plural(), &source.namespace, &source.name);
+        let root = self.root().await?;
+        let path = format!("{root}/namespaces/{namespace}/{plural}/{name}/scale");
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            let mut scale = self.get(&path).await?;
+            let size = scale.pointer("/spec/replicas").and_then(Value::as_u64);
+            let size = usize::try_from(size.unwrap_or(0)).unwrap_or(usize::MAX);
+            let wanted = resize(size)?;
+            if wanted == size {
+                return Ok(());
+            }
+            if let Some(map) = scale.as_object_mut() {
+                map.insert("spec".to_owned(), json!({"replicas": wanted}));
+            }
+            let body = Some(("application/json", &scale));
+            match self.send(Method::PUT, &path, body).await {
+                Ok(_) => return Ok(()),
+                Err(error) if error.code == "409" && attempts < ATTEMPTS => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Marks a machine for deletion, or takes the mark off.
+    pub(super) async fn mark(
+        &self,
+        machine: &Machine,
+        since: Option<Timestamp>,
+    ) -> Result<(), ProviderError> {
+        let key = format!("{}/delete-machine", self.group);
+        let value = since.map(|since| since.to_string());
+        let change = json!({"metadata": {"annotations": {key: value}}});
+        let (namespace, name) = (&machine.namespace, &machine.name);
+        let root = self.root().await?;
+        let path = format!("{root}/namespaces/{namespace}/machines/{name}");
+        let body = Some(("application/merge-patch+json", &change));
+        self.send(Method::PATCH, &path, body).await.map(drop)
+    }
+
+    /// The status of an infrastructure's template: what its machines have. `None` where the
+    /// template is not there or may not be read: annotations may still say it.
+    pub(super) async fn capacity(
+        &self,
+        source: &Source,
+        reference: &Reference,
+    ) -> Result<Option<Value>, ProviderError> {
+        let Reference {
+            group,
+            version,
+            kind,
+            name,
+        } = reference;
+        let root = match version {
+            Some(version) => Ok(format!("/apis/{group}/{version}")),
+            None => self.preferred(group).await,
+        };
+        let plural = format!("{}s", kind.to_ascii_lowercase());
+        let found = match root {
+            Ok(root) => {
+                let namespace = &source.namespace;
+                self.get(&format!("{root}/namespaces/{namespace}/{plural}/{name}"))
+                    .await
+            }
+            Err(error) => Err(error),
+        };
+        match found {
+            Ok(mut object) => Ok(object.get_mut("status").map(Value::take)),
+            Err(error) if [ErrorClass::NotFound, ErrorClass::Forbidden].contains(&error.class) => {
+                if self.absent.lock().insert(format!("{plural}/{name}")) {
+                    tracing::info!(%error, "sizes of new nodes come from annotations only");
+                }
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn failure(path: &str, error: &Error) -> ProviderError {
+    let Error::Api(status) = error else {
+        let message = format!("{path}: {error}");
+        return ProviderError::new(ErrorClass::Unreachable, message);
+    };
+    let class = match status.code {
+        401 | 403 => ErrorClass::Forbidden,
+        404 => ErrorClass::NotFound,
+        400 | 422 => ErrorClass::Invalid,
+        429 => ErrorClass::Throttled,
+        503 | 504 => ErrorClass::Unreachable,
+        _ => ErrorClass::Other,
+    };
+    ProviderError {
+        class,
+        code: status.code.to_string(),
+        message: status.message.clone(),
+    }
+}
