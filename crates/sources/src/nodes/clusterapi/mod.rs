@@ -319,7 +319,7 @@ impl NodeProvider for ClusterApi {
             );
             return Err(ProviderError::new(ErrorClass::Invalid, message));
         }
-        // Machines without a node go first, so that the owner does not take one with.
+        // Departs: upstream lowers the number only; the owner might take a machine with a node then.
         let absent = seen.of(group).filter(|m| !m.is_there() && !m.is_going());
         let absent: Vec<&Machine> = absent.take(delta).collect();
         let unborn = delta - absent.len();

@@ -215,6 +215,7 @@ impl NodeProvider for ExternalGrpc {
     }
 
     async fn group_of(&self, node: &NodeRef) -> Result<Option<Arc<str>>, ProviderError> {
+        // Departs: upstream asks about every node; the instances of the groups say it already.
         {
             let known = self.known.lock();
             let group = known.instances.get(&node.provider_id).map(Arc::clone);
