@@ -2,9 +2,13 @@
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::{ArgAction, Args};
-use plimsoll_api::nodegroup::NodeProvider;
+use kube::Client;
+use plimsoll_api::nodegroup::{NodeProvider, OptionOverrides};
 use plimsoll_clock::Clock;
+use plimsoll_engine::cluster::GroupOptions;
 use plimsoll_sources::nodes::aws::{self, AwsProvider, CloudConfig, NamedGroup, TagQuery};
+use plimsoll_sources::nodes::clusterapi::{self, ClusterApi, Discovery};
+use plimsoll_sources::nodes::externalgrpc::{self, ExternalGrpc};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -12,10 +16,12 @@ use std::sync::Arc;
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Node autoscaling")]
 pub(crate) struct ProviderArgs {
-    /// Who has the machines: aws. Without it, nodes are left alone
+    /// Who has the machines: aws, clusterapi, or externalgrpc for a plug-in. Without it, nodes are
+    /// left alone
     #[arg(long, value_name = "NAME")]
     cloud_provider: Option<String>,
-    /// How the provider is reached, in the provider's own form
+    /// How the provider is reached, in the provider's own form; for clusterapi the kubeconfig of
+    /// the management cluster, where that is another
     #[arg(long, value_name = "FILE", requires = "cloud_provider")]
     cloud_config: Option<PathBuf>,
     /// A node group with its smallest and its largest size; may be given several times
@@ -45,7 +51,12 @@ impl ProviderArgs {
         match self.cloud_provider.as_deref() {
             None => Ok(()),
             Some("aws") => self.aws().map(drop),
-            Some(other) => bail!("--cloud-provider: {other:?} is not known; there is aws"),
+            Some("externalgrpc") => self.plugin().map(drop),
+            Some("clusterapi") => self.cluster_api().map(drop),
+            Some(other) => bail!(
+                "--cloud-provider: {other:?} is not known; there are aws, clusterapi and \
+                 externalgrpc"
+            ),
         }
     }
 
@@ -53,13 +64,69 @@ impl ProviderArgs {
     ///
     /// # Errors
     /// The flags make no sense, or nothing says how to reach it.
-    pub(crate) async fn provider(&self, clock: Clock) -> Result<Option<Arc<dyn NodeProvider>>> {
+    pub(crate) async fn provider(
+        &self,
+        client: &Client,
+        usual: &GroupOptions,
+        clock: Clock,
+    ) -> Result<Option<Arc<dyn NodeProvider>>> {
         self.check()?;
-        if !self.is_given() {
-            return Ok(None);
-        }
-        let provider = AwsProvider::new(self.aws()?, clock).await;
-        Ok(Some(Arc::new(provider.context("--cloud-provider=aws")?)))
+        Ok(match self.cloud_provider.as_deref() {
+            None => None,
+            Some("externalgrpc") => {
+                let settings = self.plugin()?;
+                let plugin = ExternalGrpc::connect(&settings, every(usual), clock).await;
+                Some(Arc::new(plugin.context("--cloud-provider=externalgrpc")?))
+            }
+            Some("clusterapi") => {
+                let client = match &self.cloud_config {
+                    Some(kubeconfig) => crate::cluster::health::client(kubeconfig).await?,
+                    None => client.clone(),
+                };
+                Some(Arc::new(ClusterApi::new(
+                    client,
+                    clock,
+                    self.cluster_api()?,
+                )))
+            }
+            Some(_) => {
+                let provider = AwsProvider::new(self.aws()?, clock).await;
+                Some(Arc::new(provider.context("--cloud-provider=aws")?))
+            }
+        })
+    }
+
+    fn plugin(&self) -> Result<externalgrpc::Settings> {
+        ensure!(
+            self.nodes.is_empty() && self.node_group_auto_discovery.is_empty(),
+            "--cloud-provider=externalgrpc: the plug-in says which groups there are; leave out \
+             --nodes and --node-group-auto-discovery"
+        );
+        let file = self.cloud_config.as_deref();
+        let file = file.context("--cloud-provider=externalgrpc needs --cloud-config")?;
+        externalgrpc::Settings::read(file)
+            .with_context(|| format!("--cloud-config {}", file.display()))
+    }
+
+    /// Group, version and architecture come from the environment, as upstream.
+    fn cluster_api(&self) -> Result<clusterapi::Settings> {
+        ensure!(
+            self.nodes.is_empty(),
+            "--cloud-provider=clusterapi: sizes come from annotations; leave out --nodes"
+        );
+        let said = |name: &str| {
+            let text = std::env::var_os(name).and_then(|text| text.into_string().ok());
+            text.filter(|text| !text.is_empty())
+        };
+        let discovery = self.node_group_auto_discovery.iter();
+        let discovery: Result<Vec<Discovery>, _> = discovery.map(|text| text.parse()).collect();
+        let usual = clusterapi::Settings::default();
+        Ok(clusterapi::Settings {
+            group: said("CAPI_GROUP").unwrap_or(usual.group),
+            version: said("CAPI_VERSION"),
+            discovery: discovery.context("--node-group-auto-discovery")?,
+            architecture: said("CAPI_SCALE_ZERO_DEFAULT_ARCH").unwrap_or(usual.architecture),
+        })
     }
 
     fn aws(&self) -> Result<aws::Options> {
@@ -90,6 +157,20 @@ impl ProviderArgs {
     }
 }
 
+/// The flags' values, for a plug-in to overlay.
+fn every(usual: &GroupOptions) -> OptionOverrides {
+    OptionOverrides {
+        scale_down_utilization_threshold: Some(usual.scale_down_utilization_threshold),
+        scale_down_gpu_utilization_threshold: Some(usual.scale_down_gpu_utilization_threshold),
+        scale_down_unneeded_time: Some(usual.scale_down_unneeded_time),
+        scale_down_unready_time: Some(usual.scale_down_unready_time),
+        max_node_provision_time: Some(usual.max_node_provision_time),
+        max_node_startup_time: Some(usual.max_node_startup_time),
+        zero_or_max_node_scaling: Some(usual.zero_or_max_node_scaling),
+        ignore_daemonsets_utilization: Some(usual.ignore_daemonsets_utilization),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::ProviderArgs;
@@ -107,6 +188,10 @@ mod tests {
     #[case::named("--cloud-provider=aws --nodes=3:6:workers --nodes=0:2:spot")]
     #[case::found("--cloud-provider aws --node-group-auto-discovery=asg:tag=a,b=c")]
     #[case::with_a_table("--cloud-provider=aws --nodes=3:6:w --aws-use-static-instance-list")]
+    #[case::cluster_api("--cloud-provider=clusterapi")]
+    #[case::some_of_it(
+        "--cloud-provider clusterapi --node-group-auto-discovery=clusterapi:namespace=a,b=c"
+    )]
     fn upstreams_command_lines_are_understood(#[case] flags: &str) {
         checked(flags).unwrap();
     }
@@ -118,6 +203,9 @@ mod tests {
     #[case::sizes("--cloud-provider=aws --nodes=2:1:a")]
     #[case::query("--cloud-provider=aws --node-group-auto-discovery=mig:name=a")]
     #[case::no_file("--cloud-provider=aws --nodes=1:2:a --cloud-config=/nowhere/at/all")]
+    #[case::sizes_twice("--cloud-provider=clusterapi --nodes=1:2:a")]
+    #[case::anothers("--cloud-provider=clusterapi --node-group-auto-discovery=asg:tag=a")]
+    #[case::where_is_it("--cloud-provider=externalgrpc")]
     fn others_are_refused(#[case] flags: &str) {
         assert!(checked(flags).is_err());
     }

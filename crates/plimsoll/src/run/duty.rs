@@ -271,7 +271,11 @@ async fn autoscale_nodes(
     parts: &Parts,
     plan: &Plan,
 ) -> Result<Option<(NodeAutoscaler, Arc<dyn NodeProvider>)>> {
-    let Some(provider) = plan.provider.provider(context.clock).await? else {
+    let usual = &plan.nodes.group;
+    let provider = plan
+        .provider
+        .provider(&context.client, usual, context.clock);
+    let Some(provider) = provider.await? else {
         return Ok(None);
     };
     let signals = nodes::Signals {
