@@ -65,15 +65,30 @@ pub(super) async fn start(
     })
 }
 
-/// Nodes of these groups that an earlier life of the cluster had. Those of groups that are no more
-/// are deleted: nobody would run them.
+/// Deletes the nodes that groups left, when there are none any more.
+pub(super) async fn forget(client: &Client) -> Result<()> {
+    leave(client, &BTreeSet::new()).await.map(drop)
+}
+
+/// Nodes of these groups that an earlier life of the cluster had.
 async fn existing(
     client: &Client,
     groups: &BTreeSet<Arc<str>>,
     embedded: &Embedded,
 ) -> Result<Vec<Arc<str>>> {
-    let api: Api<Node> = Api::all(client.clone());
     let mut found = Vec::new();
+    for (name, pod_cidr) in leave(client, groups).await? {
+        embedded.reserve(&name, &pod_cidr);
+        found.push(name.into());
+    }
+    Ok(found)
+}
+
+/// Deletes nodes of other groups than these: nobody would run them. Returns those that are left,
+/// with their address ranges.
+async fn leave(client: &Client, groups: &BTreeSet<Arc<str>>) -> Result<Vec<(String, String)>> {
+    let api: Api<Node> = Api::all(client.clone());
+    let mut left = Vec::new();
     for node in api.list(&ListParams::default()).await?.items {
         let (Some(name), Some(spec)) = (node.metadata.name, node.spec) else {
             continue;
@@ -86,8 +101,7 @@ async fn existing(
         match group {
             None => {}
             Some(group) if groups.contains(group) => {
-                embedded.reserve(&name, spec.pod_cidr.as_deref().unwrap_or_default());
-                found.push(name.into());
+                left.push((name, spec.pod_cidr.unwrap_or_default()));
             }
             Some(group) => {
                 tracing::info!(node = name, group, "deleted with its group");
@@ -95,7 +109,7 @@ async fn existing(
             }
         }
     }
-    Ok(found)
+    Ok(left)
 }
 
 /// Nodes of this process.

@@ -5,6 +5,7 @@ use futures::future::BoxFuture;
 use plimsoll_api::nodegroup::NodeProvider;
 use plimsoll_apiserver::pki::Pki;
 use plimsoll_sources::nodes::externalgrpc::{Tls, serve};
+use serde_json::json;
 use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -41,11 +42,13 @@ impl Plugin<'_> {
         write(&file("ca.crt"), self.pki.ca())?;
         write(&file("client.crt"), &asker.cert)?;
         write(&file("client.key"), &asker.key)?;
+        // A JSON string is one of YAML, too.
+        let quoted = |name: &str| json!(file(name).display().to_string());
         let config = format!(
-            "address: \"{address}\"\ncacert: {:?}\ncert: {:?}\nkey: {:?}\n",
-            file("ca.crt"),
-            file("client.crt"),
-            file("client.key")
+            "address: \"{address}\"\ncacert: {}\ncert: {}\nkey: {}\n",
+            quoted("ca.crt"),
+            quoted("client.crt"),
+            quoted("client.key")
         );
         write(&file("cloud-config.yaml"), &config)?;
         tracing::info!(%address, config = %file("cloud-config.yaml").display(), "node groups are served");

@@ -194,9 +194,8 @@ impl Running {
     ) -> Result<()> {
         let runs = |part: &str| part.is_empty() || !settings.without.contains(part);
         let services = Directory::start(self.client.clone());
-        let groups = &settings.node_groups;
         let mut specs = nodes::specs(settings, Machine::here(), &runtime);
-        self.nodes = nodes::summary(&specs, groups);
+        self.nodes = nodes::summary(&specs, &settings.node_groups);
         if runs("proxy") {
             self.routing.0 = Some(self.start_proxy(&services, settings.seed, address));
         }
@@ -227,8 +226,10 @@ impl Running {
         self.plane.server.set_nodes(Arc::new(agents.clone()));
         self.plane.keep(pump(measured, self.plane.pipeline.clone()));
         doors.serve(&mut self.plane, &self.pki, &self.stop)?;
-        if !groups.is_empty() {
-            names.extend(self.start_groups(settings, &agents, runtime).await?);
+        if !settings.node_groups.is_empty() {
+            names.extend(Box::pin(self.start_groups(settings, &agents, runtime)).await?);
+        } else if !settings.ephemeral {
+            groups::forget(&self.client).await?;
         }
         self.agents = Some(agents);
         let ready = names.iter().map(|name| node_ready(&self.client, name));

@@ -164,7 +164,8 @@ async fn a_machine_that_goes_takes_its_node_along() {
         labels: Vec::new(),
         annotations: Vec::new(),
     };
-    let ((), deleted) = tokio::join!(rig.gone("w-2"), local.delete("w", &[node]));
+    let going = [node];
+    let ((), deleted) = tokio::join!(rig.gone("w-2"), local.delete("w", &going));
     deleted.unwrap();
     assert!(!embedded.ranges.lock().taken.contains_key("w-2"));
 }

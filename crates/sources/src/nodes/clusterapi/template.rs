@@ -114,7 +114,7 @@ fn labels(
             let parent = domain.strip_suffix(*prefix);
             parent.is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
         };
-        if key.contains('/') && PROPAGATED.iter().any(|prefix| below(prefix)) {
+        if key.contains('/') && PROPAGATED.iter().any(below) {
             labels.insert(key.clone(), value.clone());
         }
     }

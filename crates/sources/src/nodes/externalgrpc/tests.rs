@@ -159,12 +159,12 @@ async fn certificates_are_asked_for_and_checked() {
     let pki = Pki::ephemeral(&[]).unwrap();
     let dir = tempfile::tempdir().unwrap();
     let path = |name: &str| dir.path().join(name);
-    let (server, asker) = (pki.serving().unwrap(), pki.client("ca", &[]).unwrap());
+    let (own, asker) = (pki.serving().unwrap(), pki.client("ca", &[]).unwrap());
     std::fs::write(path("ca.crt"), pki.ca()).unwrap();
     std::fs::write(path("tls.crt"), &asker.cert).unwrap();
     std::fs::write(path("tls.key"), &asker.key).unwrap();
     let tls = Tls {
-        identity: (server.cert.into(), server.key.into()),
+        identity: (own.cert.into(), own.key.into()),
         clients: Some(pki.ca().into()),
     };
     let served = served(Some(tls)).await;
