@@ -2,6 +2,7 @@
 
 use super::marker::EditError;
 use super::outcome::{Failure, Outcome, Phase, Reason};
+use super::signal::within;
 use super::{Shared, taint};
 use crate::pods::NodeView;
 use futures::future::{join, join_all, try_join_all};
@@ -168,7 +169,7 @@ impl Shared {
     /// Waits until a node is gone whose machine is being removed.
     pub(super) async fn wait_for_end(&self, name: &Arc<str>, uid: &Arc<str>) {
         let limit = self.settings.leave_timeout;
-        let end = Instant::now() + limit;
+        let end = within(limit);
         let mut listener = self.signal.listen();
         loop {
             let node = self.context.caches.nodes.find("", name);
@@ -211,7 +212,7 @@ impl Shared {
 
     /// Watches a released node for a while: a write that got no answer may come late.
     async fn linger(&self, name: &str, uid: &Arc<str>) {
-        let end = Instant::now() + LATE;
+        let end = within(LATE);
         let mut listener = self.signal.listen();
         loop {
             let left = end.saturating_duration_since(Instant::now());

@@ -3,7 +3,7 @@
 use super::evict::grace;
 use super::outcome::{Failure, Phase};
 use super::recheck::{Judge, Kind, Residents};
-use super::signal::Listener;
+use super::signal::{Listener, within};
 use super::{Course, Shared, priorities};
 use crate::pods::PodView;
 use crate::runtime::ObjectKey;
@@ -83,14 +83,18 @@ impl Shared {
         listener: &mut Listener,
     ) -> Result<(), Failure> {
         let settings = &self.settings.evictions;
-        let end = Instant::now() + settings.max_time;
+        let end = within(settings.max_time);
         let answers = self.evict_each(pods, limit, end).await;
         if !answers.is_empty() {
             self.say_refused(pods, &answers);
             return Err(Failure::Evict(answers));
         }
         let longest = pods.iter().map(|pod| grace(pod, limit)).max();
-        let end = Instant::now() + longest.unwrap_or_default() + settings.headroom;
+        let end = within(
+            longest
+                .unwrap_or_default()
+                .saturating_add(settings.headroom),
+        );
         let remaining = self.wait_until_gone(pods, node, end, listener).await;
         if remaining.is_empty() {
             Ok(())
@@ -117,7 +121,7 @@ impl Shared {
         listener: &mut Listener,
     ) {
         let limit = limit.min(SPARE);
-        let end = Instant::now() + limit;
+        let end = within(limit);
         let refused = self.evict_each(pods, limit, Instant::now()).await;
         let is_refused = |pod: &Arc<PodView>| refused.iter().any(|(key, _)| *key == pod.meta.key);
         let gone: Vec<_> = pods
@@ -201,7 +205,7 @@ impl Shared {
 
     /// Waits while annotations hold the deletion back, but not for ever.
     async fn wait_for_delays(&self, node: &str, listener: &mut Listener) {
-        let end = Instant::now() + self.settings.delay_timeout;
+        let end = within(self.settings.delay_timeout);
         loop {
             let held = self.context.caches.nodes.find("", node);
             let held = held.is_some_and(|node| {

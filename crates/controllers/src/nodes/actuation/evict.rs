@@ -1,6 +1,7 @@
 //! Evicts pods through the eviction API, which asks their disruption budgets each time.
 
 use super::Shared;
+use super::signal::within;
 use crate::pods::{PodView, PodWire};
 use serde_json::json;
 use std::sync::Arc;
@@ -45,7 +46,7 @@ impl Shared {
                 }
                 Err(why) => why,
             };
-            if Instant::now() + pause > end {
+            if within(pause) > end {
                 return Err(why);
             }
             tokio::time::sleep(pause).await;

@@ -7,9 +7,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 /// How long one removal sleeps at most, should it miss a change.
 const LONGEST: Duration = Duration::from_secs(30);
+
+/// A time that no timer reaches.
+const FAR: Duration = Duration::from_secs(30 * 365 * 86_400);
+
+/// The end of a wait that begins now, however long people set it.
+pub(super) fn within(wait: Duration) -> Instant {
+    Instant::now() + wait.min(FAR)
+}
 
 /// Counts changes that removals may wait for. While no removal runs, a change costs one load.
 #[derive(Debug)]
@@ -81,5 +90,16 @@ impl Listener {
 impl Drop for Listener {
     fn drop(&mut self) {
         self.signal.running.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::within;
+    use std::time::Duration;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wait_may_be_as_long_as_anybody_likes() {
+        assert!(within(Duration::MAX) > within(Duration::from_secs(86_400)));
     }
 }

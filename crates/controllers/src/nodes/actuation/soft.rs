@@ -2,6 +2,7 @@
 
 use super::Shared;
 use super::marker::EditError;
+use super::signal::within;
 use super::taint;
 use crate::pods::NodeView;
 use jiff::Timestamp;
@@ -41,7 +42,7 @@ impl Shared {
         if settings.soft_count == 0 {
             return done;
         }
-        let end = Instant::now() + settings.soft_time;
+        let end = within(settings.soft_time);
         let mut steps = self.steps(unneeded, is_ours).into_iter();
         let mut count = settings.soft_count;
         for step in steps.by_ref() {

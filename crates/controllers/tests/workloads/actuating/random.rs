@@ -149,11 +149,11 @@ impl Storm {
 #[rstest]
 #[tokio::test(start_paused = true)]
 async fn after_the_storm_nothing_is_left(
-    #[values(1, 2, 3, 4, 5, 6, 7, 8)] seed: u64,
+    #[values(1, 2, 3, 4)] seed: u64,
     #[values(false, true)] ends_with_a_crash: bool,
 ) {
     let mut storm = Storm::new(seed).await;
-    for _ in 0..150 {
+    for _ in 0..100 {
         storm.step().await;
         let alive = storm.count_alive().await;
         assert!(alive >= KEPT, "seed {seed}: {alive} pods");
