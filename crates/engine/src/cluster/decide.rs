@@ -6,7 +6,7 @@ use super::drain;
 use super::eligibility::{is_being_deleted, is_ready};
 use super::floors::FloorsLeft;
 use super::group::{GroupFacts, GroupId};
-use super::planner::{Planner, Scene, Unneeded};
+use super::planner::{Planner, Scene, Standing, Unneeded};
 use super::removable::removable_at;
 use super::removal::{KeepReason, NodeVerdict, Removal, RemovalCause, ShrinkPlan};
 use super::running::ClusterNode;
@@ -47,11 +47,15 @@ impl Planner {
         }
         let going = self.whole_groups(scene, going, plan);
         if let Some(cooldown) = plan.cooldown.clone() {
-            for node in going {
+            // Growth for a replacement must not hold the replacement back.
+            let (replaced, waiting): (Vec<_>, Vec<_>) = going
+                .into_iter()
+                .partition(|node| node.candidate.standing == Standing::Replaced && !scene.held);
+            for node in waiting {
                 let why = KeepReason::NotUnneededOtherReason(cooldown.clone());
                 self.keep(scene, &node, why, plan);
             }
-            return;
+            return self.within_budget(scene, replaced, plan);
         }
         self.within_budget(scene, going, plan);
     }
@@ -65,10 +69,10 @@ impl Planner {
             let risky = node.moved.evictable == Evictable::InWaves;
             (drains, risky, self.since(name, scene.now), Arc::clone(name))
         });
-        if scene.options.balance {
-            return super::even::from_largest(scene, unneeded);
+        match &scene.options.balance {
+            Some(alike) => super::even::from_largest(scene, alike, unneeded),
+            None => unneeded,
         }
-        unneeded
     }
 
     fn may_go(
@@ -80,6 +84,9 @@ impl Planner {
         let candidate = &node.candidate;
         let since = self.since(&candidate.node.name, scene.now);
         let group = candidate.group;
+        if candidate.standing == Standing::Replaced {
+            return Ok(());
+        }
         if let Some(cooldown) = self.cooldown_of(&group.id, scene) {
             return Err(KeepReason::NotUnneededOtherReason(cooldown));
         }
@@ -174,8 +181,9 @@ impl Planner {
             for node in bucket.nodes {
                 let removal = self.removal(scene, node, bucket.atomic.is_some());
                 let lasted = scene.now.duration_since(removal.since);
+                let lasted = format!("{lasted:#}").replace(' ', "");
                 plan.trace
-                    .push(format!("{} was unneeded for {lasted:#}", removal.node));
+                    .push(format!("{} was unneeded for {lasted}", removal.node));
                 let (since, waiting) = (removal.since, None);
                 let name = Arc::clone(&removal.node);
                 plan.nodes
@@ -189,7 +197,9 @@ impl Planner {
     fn removal(&self, scene: Scene<'_>, node: Unneeded<'_>, atomic: bool) -> Removal {
         let candidate = node.candidate;
         let name = &candidate.node.name;
-        let cause = if !is_ready(candidate.node) {
+        let cause = if candidate.standing == Standing::Replaced {
+            RemovalCause::Replaced
+        } else if !is_ready(candidate.node) {
             RemovalCause::Unready
         } else if candidate.judged.moves.is_empty() {
             RemovalCause::Empty

@@ -1,5 +1,6 @@
 //! What is known of a node's pods, kept while nothing about them changes.
 
+use super::consolidate::disruption_of_pod;
 use super::disruption::RemainingBudgets;
 use super::drain::{DrainContext, Judgement, judge_all, old_at, overdue_at};
 use super::eligibility::ignored;
@@ -26,6 +27,8 @@ pub(super) struct Judged {
     pub(super) on_completion: Vec<PodKey>,
     /// The pod that keeps the node.
     pub(super) blocker: Option<Blocker>,
+    /// What moving its pods costs, see [`disruption_of_pod`].
+    pub(super) disruption: f64,
 }
 
 /// The pods that count: those above the cutoff.
@@ -174,6 +177,7 @@ impl Judged {
                 daemons: keys(&daemons),
                 on_completion: keys(&on_completion),
                 blocker: None,
+                disruption: moves.iter().map(|pod| disruption_of_pod(pod)).sum(),
             },
         }
     }

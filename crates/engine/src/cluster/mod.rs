@@ -6,6 +6,7 @@
 //! ```text
 //! grow:  pending ─▶ filter ─▶ equivalence ─▶ fits ─▶ estimate (bins | firstfit) ─▶ expander
 //!                                                      ─▶ balance ─▶ quota ─▶ GrowthPlan
+//! shrink: nodes ─▶ sift ─▶ drain rules ─▶ what-if ─▶ timers ─▶ floors, budgets ─▶ ShrinkPlan
 //! ```
 //!
 //! Facts: reference/cluster-autoscaler.md.
@@ -44,9 +45,11 @@ mod quota;
 mod remedy;
 mod removable;
 mod removal;
+mod replace;
 mod residents;
 mod running;
 mod shrink;
+mod sift;
 mod similar;
 mod simulate;
 mod template;
@@ -56,11 +59,14 @@ mod timers;
 mod upcoming;
 mod utilization;
 mod weigh;
+mod whatif;
 
 pub use backoff::{Backoff, BackoffOptions, BackoffWindow};
 pub use balance::{Share, balanced};
 pub use buffers::BufferFacts;
-pub use consolidate::{ConsolidationOptions, ConsolidationPolicy, Replacement};
+pub use consolidate::{
+    ConsolidationOptions, ConsolidationPolicy, Replacement, Stake, disruption_of_pod,
+};
 pub use cooldown::{Cooldowns, Happened};
 pub use deletion_budget::{Bucket, Going, Whole, buckets, crop};
 pub use disruption::{Evictable, Exhausted, RemainingBudgets};
@@ -99,6 +105,7 @@ pub use removable::removable_at;
 pub use removal::{
     Blocker, BlockerReason, KeepReason, NodeVerdict, Removal, RemovalCause, ShrinkPlan,
 };
+pub use replace::{Replacements, UnderWay};
 pub use residents::{PodsOnNodes, Residents};
 pub use running::{ClusterNode, OwnerKind, PodOwner, Readiness, RunningPod};
 pub use shrink::{

@@ -6,20 +6,21 @@
 //!
 //! What was found out about a node is kept until the node, its pods or the budgets change.
 
+use super::consolidate::Stake;
 use super::cooldown::{Cooldowns, Happened};
 use super::disruption::RemainingBudgets;
-use super::eligibility::{self, is_being_deleted};
 use super::group::{GroupFacts, GroupId};
-use super::judged::{Frame, Judged, NodeCache};
-use super::removal::{KeepReason, NodeVerdict, ShrinkPlan};
-use super::residents::{PodsOnNodes, Residents};
+use super::judged::{Judged, NodeCache};
+use super::removal::{KeepReason, ShrinkPlan};
+use super::replace::{self, Replacements, Search};
+use super::residents::PodsOnNodes;
 use super::running::ClusterNode;
 use super::shrink::{Deletions, ShrinkInput, ShrinkOptions};
-use super::simulate::{Hints, Moved, Simulation, Stuck};
+use super::simulate::{Hints, Moved, Simulation};
 use super::timers::Timers;
 use super::utilization::Utilization;
-use super::{Blocker, BlockerReason, remedy};
-use crate::placement::{BudgetFacts, PodFacts, PodKey, Snapshot};
+use super::whatif;
+use crate::placement::{BudgetFacts, Snapshot};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,8 +28,8 @@ use std::sync::Arc;
 
 /// How long timers hold though nobody looks (a restart).
 const UNWATCHED: SignedDuration = SignedDuration::from_mins(5);
-/// How long a node counts as without a place for its pods although room has been given back.
-const NO_PLACE: SignedDuration = SignedDuration::from_secs(30);
+/// How often replacements are looked for at most.
+const SEARCH_EVERY: SignedDuration = SignedDuration::from_secs(10);
 
 /// What a restart must not forget.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,31 +39,37 @@ pub struct PlannerMemory {
     pub timers: Timers,
     /// What makes removal wait.
     pub cooldowns: Cooldowns,
+    /// Nodes being replaced by cheaper ones.
+    pub replacements: Replacements,
 }
 
 /// Finds nodes to remove; kept between looks.
 #[derive(Debug, Clone, Default)]
 pub struct Planner {
-    memory: PlannerMemory,
-    marks: BTreeMap<Arc<str>, Mark>,
-    nodes: BTreeMap<Arc<str>, NodeCache>,
-    hints: Hints,
+    pub(super) memory: PlannerMemory,
+    /// Whether the memory is an earlier planner's, and nothing has been looked at since.
+    restored: bool,
+    pub(super) marks: BTreeMap<Arc<str>, Mark>,
+    pub(super) nodes: BTreeMap<Arc<str>, NodeCache>,
+    pub(super) hints: Hints,
     budgets: Vec<BudgetFacts>,
-    budgets_epoch: u64,
+    pub(super) budgets_epoch: u64,
     options: ShrinkOptions,
     /// Another number whenever room may have appeared.
-    room: u64,
+    pub(super) room: u64,
     departures: u64,
+    /// When a replacement was last looked for.
+    searched: Option<Timestamp>,
 }
 
 /// A judgement that is not made again for a while.
 #[derive(Debug, Clone)]
-struct Mark {
-    why: KeepReason,
-    made: Timestamp,
-    until: Timestamp,
-    pods: u64,
-    room: u64,
+pub(super) struct Mark {
+    pub(super) why: KeepReason,
+    pub(super) made: Timestamp,
+    pub(super) until: Timestamp,
+    pub(super) pods: u64,
+    pub(super) room: u64,
 }
 
 /// What one look is about, without the snapshot.
@@ -74,6 +81,8 @@ pub(super) struct Scene<'a> {
     pub(super) deletions: &'a Deletions,
     pub(super) options: &'a ShrinkOptions,
     pub(super) now: Timestamp,
+    /// Whether nothing may go whatever the reason.
+    pub(super) held: bool,
 }
 
 impl<'a> Scene<'a> {
@@ -97,6 +106,18 @@ pub(super) struct Candidate<'a> {
     pub(super) group: &'a GroupFacts,
     pub(super) used: Utilization,
     pub(super) judged: Arc<Judged>,
+    pub(super) standing: Standing,
+}
+
+/// Why a node is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// Its pods request little.
+    Underutilized,
+    /// It is worth more than what its removal disturbs (consolidation only).
+    Dear,
+    /// Something cheaper has taken its place (consolidation only).
+    Replaced,
 }
 
 /// A node that is unneeded.
@@ -110,6 +131,7 @@ impl Planner {
     pub fn remembering(memory: PlannerMemory) -> Self {
         Self {
             memory,
+            restored: true,
             ..Self::default()
         }
     }
@@ -144,18 +166,31 @@ impl Planner {
             deletions: input.in_progress,
             options: input.options,
             now: input.now,
+            held: input.cooldown.is_some(),
         };
         self.prepare(scene, input.budgets);
         let budgets = RemainingBudgets::new(input.budgets);
         let mut plan = ShrinkPlan::default();
-        let candidates = self.sift(scene, &budgets, &mut plan);
-        let unneeded = self.simulate(scene, (input.snapshot, budgets), candidates, &mut plan);
-        self.time(scene, &unneeded);
+        plan.trace.extend(self.memory.replacements.advance(scene));
+        let sifted = self.sift(scene, &budgets, &mut plan);
+        let world = (&mut *input.snapshot, budgets.clone());
+        let tried = self.try_without(scene, world, sifted.candidates, &mut plan);
+        self.time(scene, &tried.unneeded);
+        if tried.unneeded.is_empty() {
+            let mut nodes = sifted.well_used;
+            nodes.extend(tried.needed);
+            self.replace(
+                scene,
+                (input.snapshot, budgets),
+                (nodes, sifted.pool),
+                &mut plan,
+            );
+        }
         plan.cooldown = input.cooldown.or_else(|| {
             let delays = &scene.options.delays;
             self.memory.cooldowns.of_all(delays, scene.now)
         });
-        self.decide(scene, unneeded, &mut plan);
+        self.decide(scene, tried.unneeded, &mut plan);
         plan
     }
 
@@ -170,7 +205,9 @@ impl Planner {
             self.nodes.clear();
             self.marks.clear();
         }
-        self.memory.timers.expire(UNWATCHED, scene.now);
+        if std::mem::take(&mut self.restored) {
+            self.memory.timers.expire(UNWATCHED, scene.now);
+        }
         let known = |group: &str| scene.groups.contains_key(group);
         let delays = &scene.options.delays;
         self.memory.cooldowns.forget(known, delays, scene.now);
@@ -193,172 +230,6 @@ impl Planner {
         }
     }
 
-    /// The nodes that may be unneeded, in the order in which they are tried.
-    fn sift<'a>(
-        &mut self,
-        scene: Scene<'a>,
-        budgets: &RemainingBudgets,
-        plan: &mut ShrinkPlan,
-    ) -> Vec<Candidate<'a>> {
-        let frame = Frame {
-            options: scene.options,
-            budgets,
-            budgets_epoch: self.budgets_epoch,
-            now: scene.now,
-        };
-        let mut candidates = Vec::new();
-        for node in scene.nodes {
-            match self.admit(scene, node, frame, plan) {
-                Ok(candidate) => candidates.push(candidate),
-                Err(why) => {
-                    let name = Arc::clone(&node.name);
-                    plan.nodes.insert(name, NodeVerdict::Kept(why));
-                }
-            }
-        }
-        // Empty ones first, then those that were unneeded already.
-        candidates.sort_by_key(|candidate| {
-            let judged = &candidate.judged;
-            let known = self.memory.timers.since(&candidate.node.name).is_some();
-            (
-                !judged.moves.is_empty(),
-                !judged.on_completion.is_empty(),
-                !known,
-            )
-        });
-        candidates
-    }
-
-    /// Whether a node may be unneeded.
-    fn admit<'a>(
-        &mut self,
-        scene: Scene<'a>,
-        node: &'a ClusterNode,
-        frame: Frame<'_>,
-        plan: &mut ShrinkPlan,
-    ) -> Result<Candidate<'a>, KeepReason> {
-        if scene.deletions.nodes.contains_key(&node.name) {
-            return Err(KeepReason::CurrentlyBeingDeleted);
-        }
-        let group = scene.group_of(node).ok_or(KeepReason::NotAutoscaled)?;
-        let pods = scene.pods.on(&node.name);
-        let Some(cache) = self.nodes.get_mut(&node.name) else {
-            return Err(KeepReason::NoNodeInfo);
-        };
-        let mut used = None;
-        let admitted = eligibility::judge(node, (group, scene.options, scene.now), || {
-            let found = cache.utilization(node, group, pods, frame);
-            used = found.as_ref().ok().cloned();
-            found
-        });
-        if let Some(used) = used {
-            plan.utilization.insert(Arc::clone(&node.name), used);
-        }
-        if group.target <= group.min && admitted.is_ok() {
-            return Err(KeepReason::NodeGroupMinSizeReached { min: group.min });
-        }
-        let used = admitted?;
-        if let Some(mark) = self.mark_of(&node.name, pods, scene.now) {
-            return Err(KeepReason::RecentlyUnremovable {
-                why: Box::new(mark.why.clone()),
-                until: mark.until,
-            });
-        }
-        let judged = match self.nodes.get_mut(&node.name) {
-            Some(cache) => cache.judged(pods, frame),
-            None => return Err(KeepReason::NoNodeInfo),
-        };
-        if let Some(blocker) = &judged.blocker {
-            return Err(KeepReason::BlockedByPod(blocker.clone()));
-        }
-        Ok(Candidate {
-            node,
-            group,
-            used,
-            judged,
-        })
-    }
-
-    fn mark_of(&self, node: &str, pods: Option<&Residents>, now: Timestamp) -> Option<&Mark> {
-        let version = pods.map_or(0, Residents::version);
-        self.marks.get(node).filter(|mark| {
-            let fresh = mark
-                .made
-                .saturating_add(NO_PLACE)
-                .is_ok_and(|end| end > now);
-            mark.until > now && mark.pods == version && (mark.room == self.room || fresh)
-        })
-    }
-
-    fn mark(&mut self, scene: Scene<'_>, node: &Arc<str>, why: &KeepReason) {
-        let until = scene.now.saturating_add(scene.options.recheck);
-        let mark = Mark {
-            why: why.clone(),
-            made: scene.now,
-            until: until.unwrap_or(Timestamp::MAX),
-            pods: scene.pods.on(node).map_or(0, Residents::version),
-            room: self.room,
-        };
-        self.marks.insert(Arc::clone(node), mark);
-    }
-
-    /// Tries to do without each candidate; what is possible counts for the next.
-    fn simulate<'a>(
-        &mut self,
-        scene: Scene<'a>,
-        (snapshot, budgets): (&mut Snapshot, RemainingBudgets),
-        candidates: Vec<Candidate<'a>>,
-        plan: &mut ShrinkPlan,
-    ) -> Vec<Unneeded<'a>> {
-        if candidates.is_empty() {
-            self.hints.clear();
-            return Vec::new();
-        }
-        let hints = std::mem::take(&mut self.hints);
-        let tainted = scene
-            .nodes
-            .iter()
-            .filter(|node| is_being_deleted(node, scene.now));
-        let gone = scene.deletions.nodes.keys();
-        let gone = gone.chain(tainted.map(|node| &node.name));
-        let mut world = Simulation::begin(snapshot, budgets, &hints, gone);
-        for pod in world.expect_back(&scene.deletions.evicted) {
-            plan.trace.push(format!(
-                "no room for evicted pod {pod}, which will come back"
-            ));
-        }
-        let before = self.memory.timers.len();
-        let limit = scene.options.pace.map_or(usize::MAX, |pace| {
-            pace.limit(before, scene.options.parallelism.all)
-        });
-        let (mut unneeded, mut counted) = (Vec::new(), 0);
-        for candidate in candidates {
-            let name = Arc::clone(&candidate.node.name);
-            let tried = if counted >= limit {
-                Err(KeepReason::NotUnneededOtherReason(format!(
-                    "{counted} nodes are unneeded already, as many as can be removed in time"
-                )))
-            } else {
-                without(&mut world, &candidate)
-            };
-            match tried {
-                Ok(moved) => {
-                    counted += usize::from(!candidate.group.options.zero_or_max_node_scaling);
-                    self.marks.remove(&name);
-                    unneeded.push(Unneeded { candidate, moved });
-                }
-                Err(why) => {
-                    if matches!(why, KeepReason::NoPlaceToMovePods { .. }) {
-                        self.mark(scene, &name, &why);
-                    }
-                    plan.nodes.insert(name, NodeVerdict::Kept(why));
-                }
-            }
-        }
-        self.hints = world.end();
-        unneeded
-    }
-
     fn time(&mut self, scene: Scene<'_>, unneeded: &[Unneeded<'_>]) {
         let ttl = scene.options.candidate_ttl;
         let marked = |node: &ClusterNode| {
@@ -373,6 +244,53 @@ impl Planner {
         self.memory.timers.update(nodes, scene.now);
     }
 
+    /// The group of a replacement could not be grown: none is tried for a while.
+    pub fn replacement_failed(&mut self, group: &GroupId, until: Timestamp) {
+        self.memory.replacements.give_up(group, until);
+    }
+
+    /// Looks for a cheaper node in place of some of these.
+    fn replace(
+        &mut self,
+        scene: Scene<'_>,
+        (snapshot, budgets): (&mut Snapshot, RemainingBudgets),
+        (nodes, pool): (Vec<Candidate<'_>>, Stake),
+        plan: &mut ShrinkPlan,
+    ) {
+        let Some(options) = &scene.options.consolidation else {
+            return;
+        };
+        let again = self
+            .searched
+            .and_then(|last| last.saturating_add(SEARCH_EVERY).ok());
+        let busy = scene.held || !scene.deletions.nodes.is_empty();
+        if busy
+            || again.is_some_and(|again| again > scene.now)
+            || !self.memory.replacements.may_search(scene.now)
+        {
+            return;
+        }
+        self.searched = Some(scene.now);
+        let nodes = nodes.into_iter().filter(|candidate| {
+            replace::is_replaceable(candidate.node, candidate.group, scene.now)
+                && candidate.judged.on_completion.is_empty()
+        });
+        let nodes: Vec<Candidate<'_>> = nodes.collect();
+        let hints = Hints::new();
+        let mut world = Simulation::begin(snapshot, budgets, &hints, whatif::gone(scene));
+        let search = Search {
+            scene,
+            options,
+            pool,
+        };
+        let best = search.best(&mut world, nodes);
+        drop(world.end());
+        if let Some(found) = self.memory.replacements.begin(scene, options, best) {
+            plan.trace.push(found.note.clone());
+            plan.replacements.push(found);
+        }
+    }
+
     /// Since when a node is unneeded.
     pub(super) fn since(&self, node: &str, now: Timestamp) -> Timestamp {
         self.memory.timers.since(node).unwrap_or(now)
@@ -383,30 +301,4 @@ impl Planner {
         let delays = &scene.options.delays;
         self.memory.cooldowns.of_group(group, delays, scene.now)
     }
-}
-
-/// Tries to do without one node.
-fn without(world: &mut Simulation<'_>, candidate: &Candidate<'_>) -> Result<Moved, KeepReason> {
-    let judged = &candidate.judged;
-    // Departs: also of pods that are safe to evict, since no eviction passes an exhausted budget.
-    if let Err(exhausted) = world.budgets.evictable(&judged.moves) {
-        let pod = judged.moves.get(exhausted.pod).map(PodFacts::key);
-        let pod = pod.unwrap_or_else(|| PodKey::new("", ""));
-        return Err(KeepReason::BlockedByPod(Blocker {
-            remedy: remedy::of_budget(&pod, &exhausted.budget),
-            reason: BlockerReason::NotEnoughPdb,
-            pod,
-        }));
-    }
-    let stuck = match world.remove(&candidate.node.name, &judged.moves) {
-        Ok(moved) => return Ok(moved),
-        Err(stuck) => stuck,
-    };
-    Err(match stuck {
-        Stuck::Unknown => KeepReason::NoNodeInfo,
-        Stuck::NoPlace(pod, failure) => KeepReason::NoPlaceToMovePods {
-            pod,
-            why: failure.reasons(),
-        },
-    })
 }

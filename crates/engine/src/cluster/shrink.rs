@@ -4,6 +4,7 @@ use super::consolidate::ConsolidationOptions;
 use super::group::{GroupFacts, GroupId};
 use super::residents::PodsOnNodes;
 use super::running::{ClusterNode, RunningPod};
+use super::similar::Similarity;
 use crate::placement::{BudgetFacts, Snapshot};
 use jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeMap;
@@ -102,8 +103,8 @@ pub struct ShrinkOptions {
     ///
     /// Departs: upstream always limits itself, since its what-ifs are expensive.
     pub pace: Option<Pace>,
-    /// Take nodes from the largest of similar groups first (opt-in).
-    pub balance: bool,
+    /// Take nodes from the largest of groups alike first (opt-in).
+    pub balance: Option<Similarity>,
     /// Replace nodes by cheaper ones (opt-in).
     pub consolidation: Option<ConsolidationOptions>,
 }
@@ -121,7 +122,7 @@ impl Default for ShrinkOptions {
             drain: DrainOptions::default(),
             floors: Vec::new(),
             pace: None,
-            balance: false,
+            balance: None,
             consolidation: None,
         }
     }

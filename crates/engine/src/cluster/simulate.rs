@@ -5,13 +5,20 @@
 
 use super::disruption::{Evictable, RemainingBudgets};
 use super::drain;
+use super::group::NodeTemplate;
 use super::shrink::EvictedPod;
-use crate::placement::{Effect, Failure, Inclusion, PodFacts, PodKey, RoomSearch, Snapshot, Taint};
+use super::upcoming::is_upcoming;
+use crate::placement::{
+    Effect, Failure, Inclusion, NodeFacts, PodFacts, PodKey, RoomSearch, Snapshot, Taint,
+};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// The taint of nodes that are about to go.
 pub(super) const TO_BE_DELETED: &str = "ToBeDeletedByClusterAutoscaler";
+
+/// The name of a node that does not exist yet.
+const NEW_NODE: &str = "new-node-in-place-of-others";
 
 /// Where the pods of a node went in the last look: tried first in the next.
 pub(super) type Hints = BTreeMap<PodKey, Arc<str>>;
@@ -56,6 +63,12 @@ impl<'a> Simulation<'a> {
         snapshot.fork();
         let mut search = RoomSearch::default();
         for node in gone {
+            search.exclude(snapshot, node);
+        }
+        // Nodes that are on their way are no reason to do without one that stands.
+        let names = snapshot.nodes().map(|node| &node.facts.name);
+        let upcoming: Vec<String> = names.filter(|name| is_upcoming(name)).cloned().collect();
+        for node in &upcoming {
             search.exclude(snapshot, node);
         }
         Self {
@@ -193,6 +206,62 @@ impl<'a> Simulation<'a> {
             if let Some(guests) = self.guests.get_mut(&to) {
                 guests.pop();
             }
+        }
+    }
+
+    /// Whether these nodes could go if there were one more like the template. Nothing is changed.
+    pub(super) fn could_replace(
+        &mut self,
+        nodes: &[(&Arc<str>, &[PodFacts])],
+        template: &NodeTemplate,
+    ) -> bool {
+        let blocked = |pods: &[PodFacts]| self.budgets.evictable(pods).is_err();
+        if nodes.iter().any(|(_, pods)| blocked(pods)) {
+            return false;
+        }
+        self.snapshot.fork();
+        let mut pods: Vec<&PodFacts> = Vec::new();
+        for (node, own) in nodes {
+            self.search.exclude(self.snapshot, node);
+            for pod in *own {
+                self.snapshot.displace(&pod.namespace, &pod.name);
+            }
+            pods.extend(*own);
+        }
+        self.add_new(template);
+        pods.sort_by_cached_key(|pod| {
+            let wanted = &pod.spec.requests;
+            std::cmp::Reverse((wanted.cpu_milli, wanted.memory_bytes))
+        });
+        let fit = pods.into_iter().all(|pod| {
+            let found = self
+                .snapshot
+                .room_for(pod, &mut self.search, Some(NEW_NODE));
+            found.is_ok_and(|node| {
+                self.snapshot.place(&node, pod.clone());
+                true
+            })
+        });
+        self.snapshot.revert();
+        for (node, _) in nodes {
+            self.search.include(self.snapshot, node);
+        }
+        fit
+    }
+
+    /// One more node, with what comes with every node.
+    fn add_new(&mut self, template: &NodeTemplate) {
+        self.snapshot.set_node(NodeFacts {
+            name: NEW_NODE.to_owned(),
+            ..template.node.clone()
+        });
+        for daemon in &template.daemons {
+            let name = format!("{}-on-{NEW_NODE}", daemon.name);
+            let pod = PodFacts {
+                name: name.into(),
+                ..daemon.clone()
+            };
+            self.snapshot.place(NEW_NODE, pod);
         }
     }
 }

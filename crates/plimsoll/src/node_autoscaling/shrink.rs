@@ -8,7 +8,7 @@ use plimsoll_controllers::nodes::actuation::{
 };
 use plimsoll_engine::cluster::{
     ConsolidationOptions, ConsolidationPolicy, Delays, DrainOptions, GroupOptions, Parallelism,
-    ShrinkOptions,
+    ShrinkOptions, Similarity,
 };
 use std::time::Duration;
 
@@ -76,7 +76,8 @@ pub(super) struct ConsolidationArgs {
 
 impl ConsolidationArgs {
     pub(super) fn add_to(&self, options: &mut ShrinkOptions) {
-        options.balance = self.balance_scale_down;
+        let alike = || Similarity::default().on_aws();
+        options.balance = self.balance_scale_down.then(alike);
         let usual = ConsolidationOptions::default();
         let policy = match self.consolidation.as_str() {
             "balanced" => usual.policy,
