@@ -152,3 +152,7 @@ fn by_number(template: &NodeTemplate, of: (&Load<'_>, &[usize]), most: Option<us
         .collect();
     estimate
 }
+
+#[cfg(test)]
+#[path = "estimate_tests.rs"]
+mod tests;

@@ -35,7 +35,12 @@ pub(super) fn estimate(
         };
         let all = pods.pods.iter().filter_map(|at| load.pods.get(*at));
         let all: Vec<&PodFacts> = all.map(|pending| &pending.pod).collect();
-        let count = packing.pack(*class, &all, pods.company);
+        let count = match all.first() {
+            Some(pod) if pods.company == Company::Indifferent && !pods.minded => {
+                packing.pour(*class, pod, all.len())
+            }
+            _ => packing.pack(*class, &all, pods.company),
+        };
         if count > 0 {
             placed.push((*class, count));
         }
@@ -125,11 +130,12 @@ impl Packing<'_> {
 
     /// Tries every node: those that were there first.
     fn put_anywhere(&mut self, class: usize, pod: &PodFacts) -> bool {
-        let new: BTreeSet<&str> = self.nodes.iter().map(|name| &**name).collect();
-        let snapshot = &*self.snapshot;
         let there = self.everywhere.get_or_insert_with(|| {
-            let all = snapshot.nodes().map(|state| state.facts.name.as_str());
-            all.filter(|name| !new.contains(name))
+            let new: BTreeSet<&str> = self.nodes.iter().map(|name| &**name).collect();
+            let all = self.snapshot.nodes();
+            let names = all.map(|state| state.facts.name.as_str());
+            names
+                .filter(|name| !new.contains(name))
                 .map(Arc::from)
                 .collect()
         });
@@ -144,6 +150,47 @@ impl Packing<'_> {
         };
         self.put(class, pod, at);
         true
+    }
+
+    /// Packs pods that only take room, as many at a time as a node has room for.
+    fn pour(&mut self, class: usize, pod: &PodFacts, pods: usize) -> usize {
+        let mut left = pods;
+        for at in 0..self.nodes.len() {
+            left -= self.fill(class, pod, (at, left));
+        }
+        while left > 0 && !self.refused {
+            // The last node is empty and has no room, so another has none, either.
+            if self.loads.last().is_some_and(BTreeMap::is_empty) {
+                break;
+            }
+            if self.permits.take(1) == 0 {
+                self.refused = true;
+                break;
+            }
+            let at = self.add_node();
+            let filled = self.fill(class, pod, (at, left));
+            if filled == 0 {
+                break;
+            }
+            left -= filled;
+        }
+        pods - left
+    }
+
+    /// Puts as many of the pods on a node as it has room for. Returns how many.
+    fn fill(&mut self, class: usize, pod: &PodFacts, of: (usize, usize)) -> usize {
+        let (at, most) = of;
+        let Some(name) = self.nodes.get(at).map(Arc::clone) else {
+            return 0;
+        };
+        let count = self.snapshot.room_alone(&pod.spec, &name, most);
+        if count > 0 {
+            self.snapshot.place_many(&name, pod, count);
+            if let Some(load) = self.loads.get_mut(at) {
+                *load.entry(class).or_insert(0) += count;
+            }
+        }
+        count
     }
 
     fn put(&mut self, class: usize, pod: &PodFacts, at: usize) {

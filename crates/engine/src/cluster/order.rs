@@ -72,7 +72,7 @@ mod tests {
         let pod = |cpu| PodFacts::new("default", "p", spec(cpu, 0));
         let (small, large) = (pod(30), pod(90));
         assert_eq!(weightiest(&[(&small, 6), (&large, 1)], &on), Some(0));
-        assert_eq!(weightiest(&[(&small, 3), (&large, 1)], &on), Some(0));
+        assert_eq!(weightiest(&[(&small, 2), (&large, 1)], &on), Some(1));
         assert_eq!(weightiest(&[], &on), None);
     }
 }

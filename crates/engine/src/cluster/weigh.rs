@@ -136,7 +136,7 @@ impl Standing<'_> {
         let mut pods = 0;
         for (class, count) in &estimate.placed {
             if let Some(pod) = load.exemplar(*class) {
-                requests.add(&times(&pod.spec.requests, *count));
+                requests.add(&pod.spec.requests.times(*count));
             }
             pods += count;
         }
@@ -202,19 +202,5 @@ impl Standing<'_> {
             })
         };
         weighed.iter().filter_map(candidate).collect()
-    }
-}
-
-fn times(of: &Resources, count: usize) -> Resources {
-    let count = i64::try_from(count).unwrap_or(i64::MAX);
-    let scaled = |amount: i64| amount.saturating_mul(count);
-    let extended = of.extended.iter();
-    Resources {
-        cpu_milli: scaled(of.cpu_milli),
-        memory_bytes: scaled(of.memory_bytes),
-        ephemeral_bytes: scaled(of.ephemeral_bytes),
-        extended: extended
-            .map(|(name, amount)| (name.clone(), scaled(*amount)))
-            .collect(),
     }
 }

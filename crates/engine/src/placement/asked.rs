@@ -62,6 +62,39 @@ impl Snapshot {
             .map(|(at, _)| at)
     }
 
+    /// How many pods of a spec a node has room for, `most` at most, by resources and places alone.
+    pub fn room_alone(&self, spec: &PodSpec, node: &str, most: usize) -> usize {
+        let Some(state) = self.node(node) else {
+            return 0;
+        };
+        let places = state.facts.max_pods.saturating_sub(state.pod_count());
+        let rooms = spec.requests.requested().map(|(name, wanted)| {
+            let free = state.facts.allocatable.amount(name) - state.used.amount(name);
+            usize::try_from(free.max(0) / wanted).unwrap_or(usize::MAX)
+        });
+        rooms.chain([places, most]).min().unwrap_or(0)
+    }
+
+    /// Counts so many pods like this one on a node, as one that takes all their room. For what-ifs
+    /// about nodes that do not exist, and pods that nobody minds.
+    pub fn place_many(&mut self, node: &str, pod: &PodFacts, count: usize) {
+        let Some(mut facts) = self.node(node).map(|state| state.facts.clone()) else {
+            return;
+        };
+        // One pod stands for all of them, so the others' places go.
+        facts.max_pods = facts.max_pods.saturating_sub(count.saturating_sub(1));
+        self.set_node(facts);
+        let all = PodFacts {
+            name: format!("{}-{count}-on-{node}", pod.name).into(),
+            spec: Arc::new(PodSpec {
+                requests: pod.spec.requests.times(count),
+                ..PodSpec::default()
+            }),
+            ..pod.clone()
+        };
+        self.place(node, all);
+    }
+
     /// Whether a pod on some node must not be in one place with this pod, where the place is larger
     /// than a node.
     pub fn is_avoided_beyond_nodes(&mut self, pod: &PodFacts) -> bool {
@@ -189,6 +222,22 @@ mod tests {
             PodFacts::new("default", "far2", apart("far", "loud", "zone")),
         );
         assert!(snapshot.is_avoided_beyond_nodes(&loud));
+    }
+
+    #[test]
+    fn many_pods_take_the_room_of_each() {
+        let mut snapshot = Snapshot::default();
+        snapshot.set_node(node("n1", 1000));
+        let pod = PodFacts::new("default", "p", spec(90, "a"));
+        assert_eq!(snapshot.room_alone(&pod.spec, "n1", 99), 10);
+        snapshot.place_many("n1", &pod, 8);
+        assert_eq!(snapshot.room_alone(&pod.spec, "n1", 99), 2);
+        let tiny = PodFacts::new("default", "t", spec(1, "a"));
+        assert_eq!(snapshot.room_alone(&tiny.spec, "n1", 1), 1);
+        snapshot.place("n1", PodFacts::new("default", "x", spec(1, "a")));
+        snapshot.place("n1", PodFacts::new("default", "y", spec(1, "a")));
+        let refused = snapshot.refusal_on(&tiny, "n1").unwrap();
+        assert_eq!(refused.reasons, [Refusal::TooManyPods]);
     }
 
     #[test]

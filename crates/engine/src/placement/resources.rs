@@ -40,6 +40,22 @@ impl Resources {
         self.combine(other, i64::max);
     }
 
+    /// So many times as much.
+    #[must_use]
+    pub fn times(&self, count: usize) -> Self {
+        let count = i64::try_from(count).unwrap_or(i64::MAX);
+        let scaled = |amount: i64| amount.saturating_mul(count);
+        let extended = self.extended.iter();
+        Self {
+            cpu_milli: scaled(self.cpu_milli),
+            memory_bytes: scaled(self.memory_bytes),
+            ephemeral_bytes: scaled(self.ephemeral_bytes),
+            extended: extended
+                .map(|(name, amount)| (name.clone(), scaled(*amount)))
+                .collect(),
+        }
+    }
+
     fn combine(&mut self, other: &Self, with: fn(i64, i64) -> i64) {
         self.cpu_milli = with(self.cpu_milli, other.cpu_milli);
         self.memory_bytes = with(self.memory_bytes, other.memory_bytes);

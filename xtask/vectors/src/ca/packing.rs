@@ -111,9 +111,14 @@ pub(super) fn equivalence(scenario: Scenario<'_>) -> Result<Outcome> {
     let pods = wire::all_pending(scenario.list("pods"))?;
     let groups = by_controller(&pods).into_iter().map(|group| {
         let members = group.into_iter().filter_map(|at| pods.get(at));
-        wire::names(members.map(|pod| &*pod.pod.name))
+        let mut names: Vec<&str> = members.map(|pod| &*pod.pod.name).collect();
+        names.sort_unstable();
+        names
     });
-    let groups: Value = groups.collect();
+    // The scenarios sort groups and members by name.
+    let mut groups: Vec<Vec<&str>> = groups.collect();
+    groups.sort_unstable();
+    let groups = json!(groups);
     let mut outcome = Outcome::default();
     outcome.check_given("groups", groups, scenario.expect);
     Ok(outcome)

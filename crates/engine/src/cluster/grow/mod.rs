@@ -1,6 +1,8 @@
 //! How many nodes of which groups the pods that wait need.
 
 mod execute;
+#[cfg(test)]
+mod tests;
 mod verdicts;
 
 use super::equivalence::{Class, classes};
