@@ -85,10 +85,7 @@ pub(super) fn classes(
     let mut went: Vec<usize> = Vec::new();
     let each = by_spec.into_iter().zip(exemplars).zip(relations.minded);
     for ((mut class, pod), minded) in each {
-        class.company = pod.spec.company();
-        if class.company != Company::Bound && snapshot.is_avoided_beyond_nodes(pod) {
-            class.company = Company::Bound;
-        }
+        class.company = pod.spec.company().max(snapshot.avoidance(pod));
         class.minded = minded;
         let next = classes.len();
         let alike = class.company == Company::Indifferent && !minded;

@@ -39,6 +39,8 @@ pub fn asks_for_nothing(
 /// found none (in the order given) and the node of each that did.
 ///
 /// What is placed stays placed: fork the snapshot before.
+///
+/// Departs: upstream takes the first node that passes, in turn; this is where they will really go.
 pub fn place_on_existing(
     snapshot: &mut Snapshot,
     pending: &[&PendingPod],

@@ -5,7 +5,7 @@ use super::bins::Permits;
 use super::estimate::{Estimate, Load};
 use super::group::NodeTemplate;
 use super::template;
-use crate::placement::{Company, PodFacts, Refusal, Snapshot};
+use crate::placement::{Company, NodePlace, PodFacts, Refusal, Snapshot};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -23,9 +23,11 @@ pub(super) fn estimate(
         permits: Permits::new(most),
         refused: false,
         nodes: Vec::new(),
+        places: Vec::new(),
         loads: Vec::new(),
         others: BTreeSet::new(),
-        everywhere: None,
+        there: None,
+        full: 0,
     };
     packing.snapshot.fork();
     let mut placed = Vec::new();
@@ -64,23 +66,29 @@ struct Packing<'a> {
     template: &'a NodeTemplate,
     permits: Permits,
     refused: bool,
-    /// Names of the new nodes.
+    /// The new nodes: names, and places in the snapshot.
     nodes: Vec<Arc<str>>,
+    places: Vec<NodePlace>,
     /// Pods on each of them by class.
     loads: Vec<BTreeMap<usize, usize>>,
     /// Nodes that were there and took pods.
     others: BTreeSet<Arc<str>>,
-    /// Nodes that were there, once somebody asked.
-    everywhere: Option<Vec<Arc<str>>>,
+    /// Nodes that were there and may have room for the class that is packed, once somebody asked.
+    there: Option<Vec<(Arc<str>, NodePlace)>>,
+    /// New nodes before this one have no room for the class that is packed.
+    full: usize,
 }
 
 impl Packing<'_> {
     /// Packs pods of one class. Returns how many found room.
     fn pack(&mut self, class: usize, pods: &[&PodFacts], company: Company) -> usize {
+        (self.there, self.full) = (None, 0);
         let mut placed = 0;
         let mut from = 0;
         for pod in pods {
-            let Some(at) = self.snapshot.first_fit(pod, &self.nodes, from) else {
+            self.pass_full(pod);
+            from = from.max(self.full);
+            let Some(at) = self.snapshot.first_fit(pod, &self.places, from) else {
                 break;
             };
             self.put(class, pod, at);
@@ -97,6 +105,16 @@ impl Packing<'_> {
             placed += 1;
         }
         placed
+    }
+
+    /// Passes the new nodes that have no room for the pod and its like any more.
+    fn pass_full(&mut self, pod: &PodFacts) {
+        while let Some(place) = self.places.get(self.full) {
+            if !self.snapshot.refuses_alone(&pod.spec, *place) {
+                break;
+            }
+            self.full += 1;
+        }
     }
 
     /// Puts a pod on the last new node or on another one. Returns whether it has room.
@@ -130,26 +148,36 @@ impl Packing<'_> {
 
     /// Tries every node: those that were there first.
     fn put_anywhere(&mut self, class: usize, pod: &PodFacts) -> bool {
-        let there = self.everywhere.get_or_insert_with(|| {
-            let new: BTreeSet<&str> = self.nodes.iter().map(|name| &**name).collect();
-            let all = self.snapshot.nodes();
-            let names = all.map(|state| state.facts.name.as_str());
-            names
-                .filter(|name| !new.contains(name))
-                .map(Arc::from)
-                .collect()
-        });
-        if let Some(at) = self.snapshot.first_fit(pod, there, 0) {
-            let name = there.get(at).map(Arc::clone).unwrap_or_default();
+        let there = self.there.take().unwrap_or_else(|| self.with_room(pod));
+        let places: Vec<NodePlace> = there.iter().map(|(_, place)| *place).collect();
+        let found = self.snapshot.first_fit(pod, &places, 0);
+        let name = found
+            .and_then(|at| there.get(at))
+            .map(|(name, _)| Arc::clone(name));
+        self.there = Some(there);
+        if let Some(name) = name {
             self.snapshot.place(&name, pod.clone());
             self.others.insert(name);
             return true;
         }
-        let Some(at) = self.snapshot.first_fit(pod, &self.nodes, 0) else {
+        self.pass_full(pod);
+        let Some(at) = self.snapshot.first_fit(pod, &self.places, self.full) else {
             return false;
         };
         self.put(class, pod, at);
         true
+    }
+
+    /// The nodes that were there and have room for a pod by themselves.
+    fn with_room(&self, pod: &PodFacts) -> Vec<(Arc<str>, NodePlace)> {
+        let new: BTreeSet<&str> = self.nodes.iter().map(|name| &**name).collect();
+        let names = self.snapshot.nodes().map(|state| state.facts.name.as_str());
+        let old = names.filter(|name| !new.contains(name));
+        let known = old.filter_map(|name| Some((name, self.snapshot.place_of(name)?)));
+        known
+            .filter(|(_, place)| !self.snapshot.refuses_alone(&pod.spec, *place))
+            .map(|(name, place)| (name.into(), place))
+            .collect()
     }
 
     /// Packs pods that only take room, as many at a time as a node has room for.
@@ -207,6 +235,7 @@ impl Packing<'_> {
         let at = self.nodes.len();
         let name = format!("{}-{at}", self.template.node.name);
         template::put(self.snapshot, self.template, &name);
+        self.places.extend(self.snapshot.place_of(&name));
         self.nodes.push(name.into());
         self.loads.push(BTreeMap::new());
         at

@@ -29,7 +29,9 @@ pub struct GrowthOptions {
     /// `--cores-total`, `--memory-total`, `--gpu-total` and quotas of objects.
     pub quotas: Vec<Quota>,
     /// How many times an expander chooses in one look; each choice is for the pods that the ones
-    /// before left. Upstream chooses once and goes on in its next loop.
+    /// before left.
+    ///
+    /// Departs: upstream chooses once and goes on in its next loop; so does 1.
     pub rounds: usize,
     /// `--scale-up-from-zero`: whether a cluster without nodes grows.
     pub from_zero: bool,

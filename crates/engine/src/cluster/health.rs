@@ -213,7 +213,8 @@ fn group_health(
     let missing = acceptable_min.saturating_sub(there);
     let known = counts.ready + counts.unready + counts.not_started;
     let taken = there + counts.unready + counts.long_unregistered;
-    // Promised room that never comes would hide pods from other groups.
+    // Promised room that never comes would hide pods from other groups. Departs: nodes that have
+    // joined and are young count in any case, so that a restart does not ask for them again.
     let awaited = request.is_some() && !input.backed_off.contains(&group.id);
     let on_their_way = group.target.saturating_sub(taken);
     GroupHealth {

@@ -1,5 +1,6 @@
 //! Whether one node takes one pod: what node autoscaling asks of nodes that do not exist yet.
 
+use super::company::Company;
 use super::counter::Role;
 use super::explain::Obstacle;
 use super::filters::{self, Wanted};
@@ -12,6 +13,10 @@ use super::set::Slot;
 use super::snapshot::Snapshot;
 use super::spread::HOSTNAME;
 use std::sync::Arc;
+
+/// A node's place in a snapshot; looked up once where a node is asked many times.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NodePlace(Slot);
 
 /// The pods of one shape, asked for node by node.
 struct Asked {
@@ -51,15 +56,28 @@ impl Snapshot {
         }
     }
 
-    /// The first of these nodes that takes a pod that is not placed yet, by its place in the list;
-    /// the search begins at `from`. Names of nodes that do not exist are passed over.
-    pub fn first_fit(&mut self, pod: &PodFacts, nodes: &[Arc<str>], from: usize) -> Option<usize> {
+    /// Where a node is in this snapshot, as long as it is there.
+    pub fn place_of(&self, node: &str) -> Option<NodePlace> {
+        self.slot_of(node).map(NodePlace)
+    }
+
+    /// The first of these nodes that takes a pod that is not placed yet, by its position in the
+    /// list; the search begins at `from`. Nodes that are gone are passed over.
+    pub fn first_fit(&mut self, pod: &PodFacts, nodes: &[NodePlace], from: usize) -> Option<usize> {
+        if from >= nodes.len() {
+            return None;
+        }
         let asked = self.ask(pod).ok()?;
-        let rest = nodes.iter().enumerate().skip(from);
-        let mut known = rest.filter_map(|(at, name)| Some((at, self.slot_of(name)?)));
-        known
-            .find(|(_, slot)| self.answer(&asked, *slot).is_none())
+        let mut rest = nodes.iter().enumerate().skip(from);
+        rest.find(|(_, node)| self.state(node.0).is_some() && self.answer(&asked, node.0).is_none())
             .map(|(at, _)| at)
+    }
+
+    /// Whether a node refuses pods of a spec by itself: nothing that comes will change that.
+    /// Claims are left out.
+    pub fn refuses_alone(&self, spec: &Arc<PodSpec>, node: NodePlace) -> bool {
+        let state = self.state(node.0);
+        state.is_none_or(|state| self.refusal_alone(spec, state).is_some())
     }
 
     /// How many pods of a spec a node has room for, `most` at most, by resources and places alone.
@@ -95,18 +113,23 @@ impl Snapshot {
         self.place(node, all);
     }
 
-    /// Whether a pod on some node must not be in one place with this pod, where the place is larger
-    /// than a node.
-    pub fn is_avoided_beyond_nodes(&mut self, pod: &PodFacts) -> bool {
+    /// What pods on nodes ask of this pod: nothing, not to share a node with them, or not to be in
+    /// one place with them that is larger than a node.
+    pub fn avoidance(&mut self, pod: &PodFacts) -> Company {
         let shape = self.shape_of(pod);
         let by_node = self.neighbours.key(HOSTNAME);
         let facing = self.neighbours.acquainted(shape);
         let facing = facing.map(|shape| shape.facing.clone()).unwrap_or_default();
-        facing.into_iter().any(|id| {
-            self.neighbours.read(id).is_some_and(|counter| {
-                counter.role() == Some(Role::Apart) && counter.total > 0 && counter.key != by_node
+        let asked = facing.into_iter().filter_map(|id| {
+            let counter = self.neighbours.read(id)?;
+            let avoids = counter.role() == Some(Role::Apart) && counter.total > 0;
+            avoids.then_some(if counter.key == by_node {
+                Company::ApartByNode
+            } else {
+                Company::Bound
             })
-        })
+        });
+        asked.max().unwrap_or(Company::Indifferent)
     }
 
     fn ask(&mut self, pod: &PodFacts) -> Result<Asked, Refusal> {
@@ -184,16 +207,22 @@ mod tests {
     #[test]
     fn the_first_node_that_takes_a_pod_is_found_from_any_start() {
         let mut snapshot = Snapshot::default();
-        snapshot.set_node(node("small", 100));
-        snapshot.set_node(node("n1", 1000));
-        snapshot.set_node(node("n2", 1000));
-        let names: Vec<Arc<str>> = ["small", "gone", "n1", "n2"].map(Arc::from).into();
+        for (name, cpu) in [("small", 100), ("going", 1000), ("n1", 1000), ("n2", 1000)] {
+            snapshot.set_node(node(name, cpu));
+        }
+        let names = ["small", "going", "n1", "n2"];
+        let places = names.map(|name| snapshot.place_of(name).unwrap());
+        snapshot.remove_node("going");
         let pod = PodFacts::new("default", "p", spec(500, "a"));
-        assert_eq!(snapshot.first_fit(&pod, &names, 0), Some(2));
-        assert_eq!(snapshot.first_fit(&pod, &names, 3), Some(3));
+        assert_eq!(snapshot.first_fit(&pod, &places, 0), Some(2));
+        assert_eq!(snapshot.first_fit(&pod, &places, 3), Some(3));
+        assert_eq!(snapshot.first_fit(&pod, &places, 4), None);
+        let alone = places.map(|place| snapshot.refuses_alone(&pod.spec, place));
+        assert_eq!(alone, [true, true, false, false]);
         let refused = snapshot.refusal_on(&pod, "small").unwrap();
         assert_eq!(refused.reasons, [Refusal::Insufficient("cpu".into())]);
         assert_eq!(snapshot.refusal_on(&pod, "n1"), None);
+        assert_eq!(snapshot.place_of("going"), None);
     }
 
     #[test]
@@ -207,13 +236,13 @@ mod tests {
         let refused = snapshot.refusal_on(&loud, "n1").unwrap();
         assert_eq!(refused.reasons, [Refusal::AvoidedByPods]);
         assert_eq!(snapshot.refusal_on(&loud, "n2"), None);
-        assert!(!snapshot.is_avoided_beyond_nodes(&loud));
+        assert_eq!(snapshot.avoidance(&loud), Company::ApartByNode);
         snapshot.place(
             "n2",
             PodFacts::new("default", "far", apart("far", "loud", "zone")),
         );
         // No node has the label, so nobody is in such a place.
-        assert!(!snapshot.is_avoided_beyond_nodes(&loud));
+        assert_eq!(snapshot.avoidance(&loud), Company::ApartByNode);
         let mut zoned = node("n3", 1000);
         zoned.labels.insert("zone".into(), "a".into());
         snapshot.set_node(zoned);
@@ -221,7 +250,7 @@ mod tests {
             "n3",
             PodFacts::new("default", "far2", apart("far", "loud", "zone")),
         );
-        assert!(snapshot.is_avoided_beyond_nodes(&loud));
+        assert_eq!(snapshot.avoidance(&loud), Company::Bound);
     }
 
     #[test]

@@ -61,6 +61,7 @@ mod topology;
 mod volumes;
 
 pub use affinity::{NodeAffinity, NodeTerm, PreferredTerm};
+pub use asked::NodePlace;
 pub use company::{Company, Relations};
 pub use decision::{Choice, Decision, Failure, RefusedNodes, decide};
 pub use explain::{Explanation, NodeReport, Obstacle, Remedy, ScoreSheet, Shortage, explain};

@@ -110,7 +110,9 @@ pub fn price_score(price: &PriceInput, preference: &Preference) -> f64 {
     ratio * suppressed * penalty
 }
 
-/// Options with the smallest score. One without a price is left out, unless none has one.
+/// Options with the smallest score.
+///
+/// Departs: one without a price is left out, unless none has one; upstream chooses nothing then.
 pub(super) fn cheapest(
     options: &[Candidate<'_>],
     prices: &PodPrices,

@@ -123,7 +123,7 @@ impl Look<'_> {
 
     /// The pods that the nodes really asked for help.
     ///
-    /// Parity: with one round, a cut of the number of nodes leaves the option's pods as helped.
+    /// Departs: upstream counts all pods of the option as helped. Parity: with one round, a cut of the number of nodes leaves the option's pods as helped.
     fn helped(
         &self,
         snapshot: &mut Snapshot,
