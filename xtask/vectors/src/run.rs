@@ -192,6 +192,24 @@ mod tests {
         assert_eq!(report.failed(), 1);
     }
 
+    #[rstest]
+    #[case::as_recorded("balance", 2, 0)]
+    #[case::otherwise("balance", 3, 1)]
+    #[case::of_no_known_family("guess", 2, 1)]
+    fn scenarios_of_the_node_autoscaler_are_played(
+        #[case] family: &str,
+        #[case] size: usize,
+        #[case] failed: usize,
+    ) {
+        let given =
+            json!({ "groups": [{ "id": "ng1", "maxSize": 10, "target": 1 }], "newNodes": 1 });
+        let scenario =
+            json!({ "id": "b", "given": given, "expect": { "newSizes": { "ng1": size } } });
+        let content =
+            json!({ "format": "ca-scenarios/1", "family": family, "scenarios": [scenario] });
+        assert_eq!(run("ca", content).failed(), failed);
+    }
+
     #[test]
     fn folders_without_an_engine_are_skipped_once() {
         let file = |name: &str| File {

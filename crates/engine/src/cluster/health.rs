@@ -226,7 +226,7 @@ fn group_health(
             counts.not_started.min(on_their_way)
         },
         acceptable_min,
-        acceptable_max: group.target + deleting,
+        acceptable_max: group.target.saturating_add(deleting),
         long_unregistered,
         overstated_by: if request.is_some() {
             0

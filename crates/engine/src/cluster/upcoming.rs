@@ -6,6 +6,9 @@ use super::template;
 use crate::placement::Snapshot;
 use std::collections::BTreeMap;
 
+/// So many empty nodes of a group are enough for any rule about places.
+const ENOUGH: usize = 100;
+
 /// The name of the node that stands for one on its way.
 fn name(group: &str, at: usize) -> String {
     format!("upcoming-{group}-{at}")
@@ -17,12 +20,14 @@ pub fn is_upcoming(node: &str) -> bool {
 }
 
 /// Puts nodes on their way into the snapshot as they will be, in place of nodes that have not
-/// started. Returns how many were put. Fork the snapshot before.
+/// started; no more of a group than `pods` pods can use. Returns how many were put. Fork the snapshot
+/// before.
 pub fn put_upcoming(
     snapshot: &mut Snapshot,
     groups: &[GroupFacts],
     nodes: &[ClusterNode],
     upcoming: &BTreeMap<GroupId, usize>,
+    pods: usize,
 ) -> usize {
     if upcoming.is_empty() {
         return 0;
@@ -42,7 +47,8 @@ pub fn put_upcoming(
         let Some(template) = &group.template else {
             continue;
         };
-        for at in 0..count {
+        // A provider may promise more than anybody can use.
+        for at in 0..count.min(pods.max(ENOUGH)) {
             template::put(snapshot, template, &name(&group.id, at));
             put += 1;
         }
@@ -64,11 +70,22 @@ mod tests {
         let groups = [group("ng", (2, 5), of("t", 1000, 1 << 30))];
         let upcoming = BTreeMap::from([(GroupId::from("ng"), 2)]);
         snapshot.fork();
-        assert_eq!(put_upcoming(&mut snapshot, &groups, &[young], &upcoming), 2);
+        let nodes = [young];
+        assert_eq!(
+            put_upcoming(&mut snapshot, &groups, &nodes, &upcoming, 9),
+            2
+        );
         let names: Vec<&str> = snapshot.nodes().map(|n| n.facts.name.as_str()).collect();
         assert_eq!(names, ["upcoming-ng-0", "upcoming-ng-1"]);
         assert!(names.iter().all(|name| is_upcoming(name)));
         snapshot.revert();
         assert!(snapshot.node("young").is_some() && snapshot.node_count() == 1);
+        let promised = BTreeMap::from([(GroupId::from("ng"), usize::MAX)]);
+        snapshot.fork();
+        assert_eq!(
+            put_upcoming(&mut snapshot, &groups, &[], &promised, 9),
+            ENOUGH
+        );
+        snapshot.revert();
     }
 }

@@ -180,7 +180,10 @@ impl Standing<'_> {
             let max = self.groups.get(*at).map_or(0, |group| group.max);
             max.saturating_sub(self.target(*at))
         };
-        let room: usize = room(&at) + similar.iter().map(room).sum::<usize>();
+        let room = similar
+            .iter()
+            .map(room)
+            .fold(room(&at), usize::saturating_add);
         // Zero says "without limit" there, and means "none" here.
         let threshold = |nodes: usize| Threshold {
             nodes: i64::try_from(nodes).map_or(i64::MAX, |n| if n == 0 { -1 } else { n }),

@@ -87,7 +87,8 @@ impl Snapshot {
         };
         let places = state.facts.max_pods.saturating_sub(state.pod_count());
         let rooms = spec.requests.requested().map(|(name, wanted)| {
-            let free = state.facts.allocatable.amount(name) - state.used.amount(name);
+            let there = state.facts.allocatable.amount(name);
+            let free = there.saturating_sub(state.used.amount(name));
             usize::try_from(free.max(0) / wanted).unwrap_or(usize::MAX)
         });
         rooms.chain([places, most]).min().unwrap_or(0)

@@ -114,9 +114,9 @@ impl Look<'_> {
         if nodes == 0 {
             return;
         }
-        self.standing.nodes += nodes;
+        self.standing.nodes = self.standing.nodes.saturating_add(nodes);
         if let Some(target) = self.standing.targets.get_mut(group) {
-            *target += nodes;
+            *target = target.saturating_add(nodes);
         }
         *self.grown.entry(group).or_insert(0) += nodes;
     }

@@ -87,7 +87,8 @@ struct Look<'a> {
 impl<'a> Look<'a> {
     fn new(snapshot: &Snapshot, input: &Given<'a>) -> Self {
         let groups = input.groups;
-        let upcoming: usize = input.upcoming.values().sum();
+        let each = input.upcoming.values().copied();
+        let upcoming = each.fold(0, usize::saturating_add);
         let not_started = input.existing.iter().filter(|node| {
             let group = node.group.as_ref();
             node.readiness == Readiness::NotStarted
@@ -103,7 +104,10 @@ impl<'a> Look<'a> {
                 targets: groups.iter().map(|group| group.target).collect(),
                 skipped: skipped.collect(),
                 remaining: Remaining::of(&input.options.quotas, input.existing, snapshot),
-                nodes: input.existing.len() + upcoming - not_started.count().min(upcoming),
+                nodes: input
+                    .existing
+                    .len()
+                    .saturating_add(upcoming - not_started.count().min(upcoming)),
             },
             plan: GrowthPlan {
                 outcome: GrowthOutcome::NotNeeded,
@@ -130,7 +134,13 @@ impl<'a> Look<'a> {
                 None => asking.push(at),
             }
         }
-        let put = upcoming::put_upcoming(snapshot, input.groups, input.existing, input.upcoming);
+        let put = upcoming::put_upcoming(
+            snapshot,
+            input.groups,
+            input.existing,
+            input.upcoming,
+            asking.len(),
+        );
         if put > 0 {
             self.say(format!("{put} nodes on their way count as room"));
         }

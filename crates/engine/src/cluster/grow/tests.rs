@@ -267,6 +267,25 @@ fn all_or_nothing_is_not_half_done() {
 }
 
 #[test]
+fn a_provider_that_lies_about_sizes_breaks_nothing() {
+    let mut world = World::of(&[("a", 0, usize::MAX, 2000), ("b", 0, usize::MAX, 2000)]);
+    world.groups[1].target = usize::MAX - 1;
+    world.upcoming.insert("b".into(), usize::MAX);
+    world.options.balance = Some(Similarity::default());
+    let plan = world.grow(&pending("web", 300, spec(2000, 1)));
+    assert_eq!(
+        (plan.outcome, plan.resizes.len()),
+        (GrowthOutcome::NotNeeded, 0)
+    );
+    world.upcoming.clear();
+    let plan = world.grow(&pending("web", 300, spec(2000, 1)));
+    assert_eq!(
+        sizes(&plan),
+        [format!("{{a 0->300 (max: {})}}", usize::MAX)]
+    );
+}
+
+#[test]
 fn an_empty_cluster_grows_only_if_it_may() {
     let mut world = World::of(&[("ng1", 0, 2, 1000)]);
     world.options.from_zero = false;

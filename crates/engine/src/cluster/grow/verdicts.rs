@@ -134,7 +134,7 @@ impl Look<'_> {
                 let resize = Resize {
                     group: GroupId::clone(&group.id),
                     from: group.target,
-                    to: group.target + nodes,
+                    to: group.target.saturating_add(*nodes),
                     max: group.max,
                 };
                 self.plan.resizes.push(resize.clone());
