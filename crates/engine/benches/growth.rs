@@ -1,7 +1,5 @@
 //! How long a look at pending pods takes.
 
-#![expect(missing_docs, reason = "divan's macro makes public items")]
-
 use jiff::Timestamp;
 use plimsoll_engine::cluster::{
     ClusterNode, GroupFacts, GroupOptions, GrowthInput, GrowthOptions, GrowthPlan, NodeTemplate,

@@ -311,7 +311,7 @@ mod tests {
         let kinds = [(Readiness::Ready, 2), (Readiness::NotStarted, 1)];
         let open = requests(8);
         let got = judged(10, &kinds, |input| {
-            input.requests = Box::leak(Box::new(open))
+            input.requests = Box::leak(Box::new(open));
         });
         let group = &got.groups["ng"];
         assert_eq!((group.upcoming, group.healthy), (8, true));

@@ -186,8 +186,10 @@ mod tests {
         other.node.labels.insert("disk".into(), "ssd".into());
         let difference = Similarity::default().difference(&one, &other).unwrap();
         assert_eq!(difference, "label disk is no value and \"ssd\"");
-        let mut only = Similarity::default();
-        only.labels = vec!["pool".into()];
+        let only = Similarity {
+            labels: vec!["pool".into()],
+            ..Similarity::default()
+        };
         // A label that is compared has to be there.
         assert!(only.difference(&one, &one).is_some());
         other.capacity.extended.insert("example.com/gpu".into(), 1);

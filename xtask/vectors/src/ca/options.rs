@@ -71,8 +71,10 @@ pub(super) fn chain(family: &str, scenario: Scenario<'_>) -> Result<Outcome> {
         .collect();
     let (kept, notes) = kept_by(&expander, &options, ExpanderContext::default());
     let best = kept.into_iter().filter_map(|at| known.get(at));
-    let mut outcome = Outcome::default();
-    outcome.trace = notes;
+    let mut outcome = Outcome {
+        trace: notes,
+        ..Outcome::default()
+    };
     let best = wire::names(best.map(|option| &*option.group.id));
     outcome.check_given("best", best, scenario.expect);
     Ok(outcome)
@@ -122,11 +124,11 @@ pub(super) fn price(scenario: Scenario<'_>) -> Result<Outcome> {
         .iter()
         .filter(|(_, score)| least.is_some_and(|l| score.total_cmp(&l).is_eq()));
     let best: Vec<Value> = best.map(|(id, _)| json!(id)).collect();
-    let mut outcome = Outcome::default();
-    outcome.trace = scored
-        .iter()
-        .map(|(id, score)| format!("{id}: {score}"))
-        .collect();
+    let trace = scored.iter().map(|(id, score)| format!("{id}: {score}"));
+    let mut outcome = Outcome {
+        trace: trace.collect(),
+        ..Outcome::default()
+    };
     outcome.check_given("best", best, scenario.expect);
     Ok(outcome)
 }

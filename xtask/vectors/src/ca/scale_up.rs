@@ -129,13 +129,11 @@ fn options(scenario: Scenario<'_>) -> Result<GrowthOptions> {
 }
 
 fn quota(raw: &Value) -> Result<Quota> {
-    let values = |value: &Value| match value {
-        Value::Array(values) => values
-            .iter()
-            .filter_map(Value::as_str)
-            .map(str::to_owned)
-            .collect(),
-        value => value.as_str().map(str::to_owned).into_iter().collect(),
+    // One value, or a list of them.
+    let values = |value: &Value| {
+        let list = value.as_array().map(Vec::as_slice);
+        let each = list.unwrap_or(std::slice::from_ref(value)).iter();
+        each.filter_map(Value::as_str).map(str::to_owned).collect()
     };
     let selector = raw.get("selector").and_then(Value::as_object);
     let selector = selector.into_iter().flatten();
@@ -174,9 +172,11 @@ fn attempts(plan: &GrowthPlan, scenario: Scenario<'_>) -> usize {
 fn compare(outcome: &mut Outcome, plan: &GrowthPlan, scenario: Scenario<'_>) {
     let expect = scenario.expect;
     let fails = scenario.get("providerFails").is_string();
-    let result = match plan.outcome {
-        GrowthOutcome::Successful if fails => "Error".to_owned(),
-        outcome => format!("{outcome:?}"),
+    let grows = plan.outcome == GrowthOutcome::Successful;
+    let result = if grows && fails {
+        "Error".to_owned()
+    } else {
+        format!("{:?}", plan.outcome)
     };
     outcome.check_given("result", result, expect);
     let of = |is: fn(&PodVerdict) -> bool| {
@@ -219,10 +219,10 @@ fn compare(outcome: &mut Outcome, plan: &GrowthPlan, scenario: Scenario<'_>) {
             &json!(sorted("reasonPhrases")),
         );
     }
-    let events = match plan.outcome {
-        _ if fails => json!([]),
-        GrowthOutcome::Successful => json!(["TriggeredScaleUp"]),
-        _ => json!(["NotTriggerScaleUp"]),
+    let events = match (fails, grows) {
+        (true, _) => json!([]),
+        (false, true) => json!(["TriggeredScaleUp"]),
+        (false, false) => json!(["NotTriggerScaleUp"]),
     };
     outcome.check_given("podEventReasons", events, expect);
 }

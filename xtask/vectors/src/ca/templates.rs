@@ -2,11 +2,10 @@
 
 use super::{Scenario, wire};
 use crate::differ::Outcome;
-use anyhow::Result;
 use plimsoll_engine::cluster::TaintRules;
 use serde_json::Value;
 
-pub(super) fn run(scenario: Scenario<'_>) -> Result<Outcome> {
+pub(super) fn run(scenario: Scenario<'_>) -> Outcome {
     let texts = |key: &str| {
         let texts = scenario.list(key).iter().filter_map(Value::as_str);
         texts.map(str::to_owned).collect::<Vec<_>>()
@@ -22,5 +21,5 @@ pub(super) fn run(scenario: Scenario<'_>) -> Result<Outcome> {
     let mut outcome = Outcome::default();
     let kept = wire::names(kept.map(String::as_str));
     outcome.check_given("kept", kept, scenario.expect);
-    Ok(outcome)
+    outcome
 }
