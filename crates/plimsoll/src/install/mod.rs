@@ -72,8 +72,8 @@ struct NodeArgs {
     node_flag: Vec<String>,
 }
 
-/// Providers that a process in a cluster can use.
-const PROVIDERS: [&str; 3] = ["aws", "clusterapi", "externalgrpc"];
+/// Providers that need no file in the pod (plug-ins need one that says where they are).
+const PROVIDERS: [&str; 2] = ["aws", "clusterapi"];
 
 impl NodeArgs {
     /// The flags of `plimsoll run` that these stand for.

@@ -70,9 +70,10 @@ fn think(picture: &Picture, names: &[&str]) -> anyhow::Result<Outcome> {
 fn lines(outcome: &Outcome) -> Vec<String> {
     let mut lines = Vec::new();
     for node in &outcome.nodes {
-        let price = money::hourly(node.price_per_hour);
+        let price = node.price_per_hour.map(|price| money::hourly(Some(price)));
+        let price = price.map_or_else(String::new, |price| format!(" ({price})"));
         lines.push(format!(
-            "without node/{} ({price}): {}",
+            "without node/{}{price}: {}",
             node.node, node.summary
         ));
         for obstacle in &node.obstacles {
@@ -124,10 +125,10 @@ mod tests {
         assert_eq!(
             lines(&outcome),
             [
-                "without node/a (-): it could go: its one pod would fit elsewhere",
+                "without node/a: it could go: its one pod would fit elsewhere",
                 "pods:",
                 "  default/one  moves to c  nothing keeps it",
-                "without node/b (-): it could go: its one pod would fit elsewhere",
+                "without node/b: it could go: its one pod would fit elsewhere",
                 "pods:",
                 "  default/two  moves to c  nothing keeps it",
                 "what it saves is not known: no price of these nodes is",
