@@ -300,7 +300,13 @@ mod tests {
             .collect();
         assert_eq!(
             labels,
-            ["a=b", "c=d", "e=f", "plimsoll.dev/node-group=workers"]
+            [
+                "a=b",
+                "c=d",
+                "e=f",
+                "plimsoll.dev/accelerator=nvidia",
+                "plimsoll.dev/node-group=workers"
+            ]
         );
         assert_eq!(shape.taints[0].key, "x");
         assert_eq!(shape.extended.get("nvidia.com/gpu"), Some(&2));
