@@ -7,6 +7,7 @@ use plimsoll_engine::cluster::{
     CLUSTER_WIDE, ClusterNode, Expander, GroupFacts, GrowthInput, GrowthOptions, GrowthOutcome,
     GrowthPlan, NoHelp, PodVerdict, Quota, Similarity, grow,
 };
+use plimsoll_engine::placement::NodeFacts;
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,6 +17,14 @@ const GROUP_LABEL: &str = "ng";
 pub(super) fn run(scenario: Scenario<'_>) -> Result<Outcome> {
     let nodes = scenario.list("nodes");
     let mut snapshot = wire::snapshot(nodes, scenario.list("pods"))?;
+    // The scenarios begin after the pods were tried on the nodes there are.
+    let there: Vec<NodeFacts> = snapshot.nodes().map(|state| state.facts.clone()).collect();
+    for facts in there {
+        snapshot.set_node(NodeFacts {
+            unschedulable: true,
+            ..facts
+        });
+    }
     let groups = groups(scenario)?;
     let existing = existing(scenario)?;
     let pending = wire::all_pending(scenario.list("pendingPods"))?;
