@@ -155,7 +155,11 @@ impl Work {
         (own, maps): (OwnCaches, Maps),
     ) -> Self {
         let (caches, seed) = (context.caches.clone(), context.seed ^ SEED);
-        let settings = options.actuation.clone();
+        let mut settings = options.actuation.clone();
+        if let Some(shrink) = &options.shrink {
+            // A node is judged again by the rules by which it was chosen.
+            settings.evictions.rules = shrink.drain;
+        }
         let actuator = Arc::new(Actuator::new(&context, Arc::clone(&provider), settings));
         actuator.tell_on(maps.about.clone());
         let cutoff = options.growth.expendable_below;
@@ -292,6 +296,10 @@ impl Work {
             return;
         }
         self.took("cloudProviderRefresh", began);
+        if self.adopts {
+            // The provider may not have been readable when the work began.
+            self.clean_up().await;
+        }
         self.assign().await;
         let facts = self.group_facts(now).await;
         let failed = self.observe(now);
