@@ -7,6 +7,7 @@ use crate::runtime::chain;
 use jiff::Timestamp;
 use plimsoll_engine::cluster::{
     Deletion, Deletions, GroupFacts, Happened, NodeVerdict, Resize, ShrinkInput, ShrinkPlan,
+    in_words,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -62,7 +63,7 @@ impl Work {
             tracing::debug!("{step}");
         }
         if !self.options.observe_only {
-            self.log_ages(&plan, now);
+            Self::log_ages(&plan, now);
             self.replace(&plan, groups, now);
             self.actuator.start(&plan);
             self.mark(&plan, groups);
@@ -94,10 +95,10 @@ impl Work {
     }
 
     /// The line that people look for in the log.
-    fn log_ages(&self, plan: &ShrinkPlan, now: Timestamp) {
+    fn log_ages(plan: &ShrinkPlan, now: Timestamp) {
         for removal in plan.empty.iter().chain(&plan.drain) {
             let age = now.duration_since(removal.since);
-            tracing::info!("{} was unneeded for {age:#}", removal.node);
+            tracing::info!("{} was unneeded for {}", removal.node, in_words(age));
         }
     }
 
@@ -178,7 +179,7 @@ impl Work {
             };
             let why = format!("node {} is not needed", outcome.node);
             let told = outcome.result.as_ref().map_err(|error| chain(error));
-            let told = told.map(|()| ());
+            let told = told.copied();
             self.signals
                 .explanations
                 .resized(outcome.at, &resize, &why, told);

@@ -44,7 +44,7 @@ impl NodeVerdict {
                 since,
                 waiting: None,
             } => {
-                let long = span(now.duration_since(*since));
+                let long = in_words(now.duration_since(*since));
                 let reason = format!("it goes now: nobody has needed it for {long}");
                 Answer::new(reason, "")
             }
@@ -82,7 +82,7 @@ impl KeepReason {
             } => over(*utilization, *threshold, resource),
             Self::RecentlyUnremovable { why, until } => {
                 let Answer { reason, lift } = why.answer(node, now);
-                let left = span(until.duration_since(now));
+                let left = in_words(until.duration_since(now));
                 Answer::new(format!("{reason} (judged again in {left})"), lift)
             }
             Self::NoPlaceToMovePods { pod, why } => Answer::new(
@@ -200,9 +200,9 @@ fn waits(
     Answer::new(
         format!(
             "it has been {state} for {} of {}, {} are left",
-            span(past),
-            span(needed),
-            span(left)
+            in_words(past),
+            in_words(needed),
+            in_words(left)
         ),
         format!("a shorter {flag}"),
     )
@@ -226,10 +226,10 @@ fn percent(share: f64) -> String {
     format!("{:.1} %", share * 100.0)
 }
 
-/// A span of time in whole seconds.
-fn span(duration: SignedDuration) -> String {
+/// A span of time in whole seconds, as upstream's lines have it: `10m2s`.
+pub fn in_words(duration: SignedDuration) -> String {
     let whole = SignedDuration::from_secs(duration.as_secs().max(0));
-    format!("{whole:#}")
+    format!("{whole:#}").replace(' ', "")
 }
 
 impl SkipReason {

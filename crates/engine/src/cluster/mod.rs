@@ -82,7 +82,7 @@ pub use expander::{
     Candidate, Choice as ExpanderChoice, Context as ExpanderContext, Expander, PodPrices,
     Preference, PriceInput, Waste, choose, kept as kept_by, preferred_cpu, price_score, waste,
 };
-pub use explain::Answer;
+pub use explain::{Answer, in_words};
 pub use filter::{asks_for_nothing, place_on_existing};
 pub use floors::FloorsLeft;
 pub use group::{GroupFacts, GroupId, GroupOptions, NodeTemplate, TemplateSource};

@@ -157,7 +157,7 @@ impl Cluster {
 
     pub(crate) fn node(&mut self, name: &str) -> &mut ClusterNode {
         let node = self.nodes.iter_mut().find(|node| &*node.name == name);
-        node.unwrap()
+        node.expect("a node of the cluster")
     }
 
     pub(crate) fn look(&mut self, second: i64) -> ShrinkPlan {
@@ -176,7 +176,11 @@ impl Cluster {
 
     /// What is thought of a node at this second.
     pub(crate) fn verdict(&mut self, node: &str, second: i64) -> NodeVerdict {
-        self.look(second).nodes.get(node).cloned().unwrap()
+        self.look(second)
+            .nodes
+            .get(node)
+            .cloned()
+            .expect("a verdict")
     }
 }
 

@@ -25,7 +25,7 @@ fn dear_nodes(load: i64) -> Cluster {
 fn arrive(cluster: &mut Cluster) {
     cluster.add_node("c1", "cheap");
     cluster.node("c1").price_per_hour = Some(0.1);
-    cluster.groups[1].target = 1;
+    cluster.groups.get_mut(1).expect("two groups").target = 1;
 }
 
 #[test]

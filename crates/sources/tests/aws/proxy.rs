@@ -81,7 +81,7 @@ impl Proxy {
             let action = action.unwrap_or_default().to_owned();
             match self.fault_of(action) {
                 Some(Fault::Refuse(_, status, code, message)) => {
-                    refuse(client.get_mut(), status, code, message)?
+                    refuse(client.get_mut(), status, code, message)?;
                 }
                 Some(Fault::Hang(_)) => {
                     client.read_to_end(&mut Vec::new())?;
