@@ -174,7 +174,7 @@ impl Standing<'_> {
             .collect()
     }
 
-    /// How many nodes an estimate may add.
+    /// How many nodes an estimate may add. What the cluster has room for is cut from the answer.
     fn most(&self, at: usize, similar: &[usize]) -> Option<usize> {
         let room = |at: &usize| {
             let max = self.groups.get(*at).map_or(0, |group| group.max);
@@ -191,7 +191,6 @@ impl Standing<'_> {
         };
         let mut thresholds = vec![threshold(room)];
         thresholds.extend(self.options.max_nodes_per_scaleup.map(threshold));
-        thresholds.extend(self.room_in_cluster().map(threshold));
         EstimateLimit::of(&thresholds).nodes
     }
 

@@ -236,13 +236,19 @@ impl<'a> Look<'a> {
         };
         let mut awaiting: BTreeSet<usize> = BTreeSet::new();
         for round in 0..input.options.rounds.max(1) {
+            if self.standing.room_in_cluster() == Some(0) {
+                awaiting.clear();
+                break;
+            }
             self.standing.skip();
             let mut weighed = self.standing.weigh(snapshot, &fits, (pending, &classes));
             self.helpful
                 .extend(weighed.iter().map(|option| option.group));
             if input.options.all_or_nothing {
                 let all: usize = classes.iter().map(|class| class.pods.len()).sum();
-                weighed.retain(|option| option.pods == all);
+                let room = self.standing.room_in_cluster();
+                let whole = |nodes: usize| room.is_none_or(|room| nodes <= room);
+                weighed.retain(|option| option.pods == all && whole(option.nodes));
             }
             let choice = {
                 let candidates = self.standing.candidates(&weighed);

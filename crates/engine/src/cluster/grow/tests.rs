@@ -264,6 +264,12 @@ fn all_or_nothing_is_not_half_done() {
     );
     let plan = world.grow(&pending("web", 2, spec(1000, 1)));
     assert_eq!(sizes(&plan), ["{ng1 0->2 (max: 2)}"]);
+    world.options.max_nodes_total = Some(1);
+    let plan = world.grow(&pending("web", 2, spec(1000, 1)));
+    assert_eq!(
+        (plan.outcome, plan.resizes.len()),
+        (GrowthOutcome::NoOptionsAvailable, 0)
+    );
 }
 
 #[test]
