@@ -95,7 +95,7 @@ async fn show(args: DemoArgs, dir: &Path) -> Result<ExitCode> {
     if args.nodes.runtime == "simulated" {
         bail!("--runtime simulated runs no real pods, so there is nothing to load");
     }
-    let running = Running::start(settings).await?;
+    let running = Box::pin(Running::start(settings)).await?;
     say(format!(
         "A cluster of its own, ready in {:.2} s: {}",
         running.took, running.nodes

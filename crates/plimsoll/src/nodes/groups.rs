@@ -286,7 +286,11 @@ mod tests {
             "priorities": {"spot": 50}, "maxNodesTotal": 9, "maxNodesPerScaleup": null,
             "expendablePodsPriorityCutoff": -5, "balanceSimilarNodeGroups": true}});
         let options = growth_options(&told).unwrap();
-        let names: Vec<&str> = options.expanders.iter().map(|e| e.name()).collect();
+        let names: Vec<&str> = options
+            .expanders
+            .iter()
+            .map(plimsoll_engine::cluster::Expander::name)
+            .collect();
         assert_eq!(names, ["priority", "least-nodes"]);
         assert_eq!(
             (options.max_nodes_total, options.expendable_below),

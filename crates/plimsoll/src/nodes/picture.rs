@@ -67,12 +67,11 @@ impl Picture {
             daemon_sets: names::<DaemonSet>(cluster, "/apis/apps/v1/daemonsets").await,
         };
         let mut picture = Self::of(lists, &owners, now);
-        match told(cluster).await {
-            Ok((nodes, groups)) => picture.take_in(nodes, groups),
-            Err(_) => {
-                picture.take_in(Told::new(), Told::new());
-                picture.lists.unread.push("explanations".to_owned());
-            }
+        if let Ok((nodes, groups)) = told(cluster).await {
+            picture.take_in(nodes, groups);
+        } else {
+            picture.take_in(Told::new(), Told::new());
+            picture.lists.unread.push("explanations".to_owned());
         }
         Ok(picture)
     }

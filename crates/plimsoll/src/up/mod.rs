@@ -147,7 +147,7 @@ async fn stay(args: UpArgs, dir: &Path, claim: &Claim) -> Result<ExitCode> {
         horizontal: args.horizontal.options()?,
         node_autoscaling: args.node_autoscaling.options()?,
     };
-    let running = Running::start(settings).await?;
+    let running = Box::pin(Running::start(settings)).await?;
     let kubeconfig = running.write_kubeconfig(args.kubeconfig.as_deref())?;
     claim.announce(&RunFile {
         pid: nix::unistd::getpid().as_raw(),
