@@ -7,6 +7,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+/// How long a provider may go on telling a group's old size after it has taken an order.
+const LAG: Duration = Duration::from_secs(90);
 
 /// How an order ended.
 #[derive(Debug)]
@@ -38,6 +42,8 @@ pub(super) struct Calls {
     batches: BTreeMap<u64, Batch>,
     /// The size that each group has been ordered to have, and when.
     open: BTreeMap<GroupId, (usize, Timestamp)>,
+    /// The size that each group was last set to, and when.
+    taken: BTreeMap<GroupId, (usize, Instant)>,
     last: u64,
 }
 
@@ -45,6 +51,24 @@ impl Calls {
     /// The size a group has been ordered to have, while the order is under way.
     pub(super) fn ordered(&self, group: &str) -> Option<usize> {
         self.open.get(group).map(|(size, _)| *size)
+    }
+
+    /// The size of a group that is said to have `told`: a provider that has just taken an order may
+    /// take a while to say so, and must not be given it twice.
+    pub(super) fn believed(&mut self, group: &str, told: usize) -> usize {
+        match self.taken.get(group) {
+            Some((size, at)) if told < *size && at.elapsed() < LAG => *size,
+            Some(_) => {
+                self.taken.remove(group);
+                told
+            }
+            None => told,
+        }
+    }
+
+    /// The group was made smaller since.
+    pub(super) fn forget(&mut self, group: &str) {
+        self.taken.remove(group);
     }
 
     /// Begins the orders of a plan. None of the groups may have one under way.
@@ -96,6 +120,10 @@ impl Calls {
 
     fn end(&mut self, resize: Resize, number: u64, result: Result<(), ProviderError>) -> Ended {
         self.open.remove(&resize.group);
+        if result.is_ok() {
+            let taken = (resize.to, Instant::now());
+            self.taken.insert(Arc::clone(&resize.group), taken);
+        }
         let mut finished = None;
         if let Some(batch) = self.batches.get_mut(&number) {
             batch.open = batch.open.saturating_sub(1);
@@ -142,4 +170,45 @@ pub(super) fn late(timeout: Duration) -> ProviderError {
         timeout.as_secs()
     );
     ProviderError::new(ErrorClass::Unreachable, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    fn plan() -> Arc<GrowthPlan> {
+        Arc::new(GrowthPlan {
+            outcome: plimsoll_engine::cluster::GrowthOutcome::Successful,
+            resizes: Vec::new(),
+            atomic: BTreeSet::new(),
+            options: Vec::new(),
+            groups: BTreeMap::new(),
+            pods: BTreeMap::new(),
+            trace: Vec::new(),
+        })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_order_is_believed_before_the_provider_shows_it() {
+        let mut calls = Calls::default();
+        let resize = Resize {
+            group: "g".into(),
+            from: 1,
+            to: 4,
+            max: 9,
+        };
+        let batch = Batch {
+            plan: plan(),
+            open: 1,
+            taken: Vec::new(),
+        };
+        calls.batches.insert(1, batch);
+        let ended = calls.end(resize, 1, Ok(()));
+        assert_eq!(ended.finished.unwrap().1.len(), 1);
+        assert_eq!(calls.believed("g", 1), 4);
+        tokio::time::sleep(LAG).await;
+        assert_eq!(calls.believed("g", 1), 1, "it has had its time");
+        assert_eq!(calls.believed("g", 4), 4);
+    }
 }

@@ -7,6 +7,7 @@ use super::registry::Failed;
 use super::work::Work;
 use crate::facts;
 use crate::pods::NodeView;
+use futures::future::join_all;
 use jiff::{SignedDuration, Timestamp};
 use plimsoll_api::nodegroup::{NodeGroup, NodeRef, ProviderError};
 use plimsoll_engine::cluster::{
@@ -34,24 +35,37 @@ impl Work {
         Ok(())
     }
 
-    /// Finds the groups of nodes that are new or changed, and their prices.
+    /// Finds the groups of nodes that are new or changed, and their prices. All are asked for at
+    /// once: each may take the provider a call.
     pub(super) async fn assign(&mut self) {
-        for name in std::mem::take(&mut self.world.regrouped) {
-            let Some(view) = self.world.views.get(&name).map(Arc::clone) else {
-                continue;
-            };
-            let group = match self.provider.group_of(&node_ref(&view)).await {
-                Ok(group) => group,
+        let names = std::mem::take(&mut self.world.regrouped);
+        let views: Vec<Arc<NodeView>> = names
+            .iter()
+            .filter_map(|name| self.world.views.get(name).map(Arc::clone))
+            .collect();
+        let timeout = self.options.pace.provider_timeout;
+        let asked = views.into_iter().map(|view| {
+            let provider = Arc::clone(&self.provider);
+            async move {
+                let node = node_ref(&view);
+                let group = tokio::time::timeout(timeout, provider.group_of(&node)).await;
+                (view, group.unwrap_or_else(|_| Err(late(timeout))))
+            }
+        });
+        for (view, group) in join_all(asked).await {
+            let name = &view.meta.key.name;
+            match group {
+                Ok(group) => {
+                    let price = self.provider.price(&node_object(&view));
+                    if let Some(node) = self.world.nodes.get_mut(name) {
+                        node.group = group;
+                        node.price_per_hour = price;
+                    }
+                }
                 Err(error) => {
                     tracing::warn!(node = %name, %error, "the node's group is not known");
-                    self.world.regrouped.insert(name);
-                    continue;
+                    self.world.regrouped.insert(Arc::clone(name));
                 }
-            };
-            let price = self.provider.price(&node_object(&view));
-            if let Some(node) = self.world.nodes.get_mut(&name) {
-                node.group = group;
-                node.price_per_hour = price;
             }
         }
     }
@@ -74,13 +88,15 @@ impl Work {
         let provider = Arc::clone(&self.provider);
         let templates = self.templates.make(&ids, &self.world, &*provider, now);
         let mut templates = templates.await;
+        let calls = &mut self.calls;
         let groups = self.groups.iter().map(|group| {
-            let ordered = self.calls.ordered(&group.id).unwrap_or(0);
+            let ordered = calls.ordered(&group.id).unwrap_or(0);
+            let target = calls.believed(&group.id, group.target);
             GroupFacts {
                 id: Arc::clone(&group.id),
                 min: group.min,
                 max: group.max,
-                target: group.target.max(ordered),
+                target: target.max(ordered),
                 exists: true,
                 options: options.get(&group.id).cloned().unwrap_or_default(),
                 template: templates.remove(&group.id),

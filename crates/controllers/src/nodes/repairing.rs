@@ -13,8 +13,8 @@ use std::sync::Arc;
 
 impl Work {
     /// Closes requests that were kept, and those whose time is up.
-    pub(super) fn settle(&mut self, health: &ClusterHealth, now: Timestamp) {
-        for group in &self.groups {
+    pub(super) fn settle(&mut self, groups: &[GroupFacts], health: &ClusterHealth, now: Timestamp) {
+        for group in groups {
             let Some(health) = health.groups.get(&group.id) else {
                 continue;
             };
@@ -117,6 +117,7 @@ impl Work {
         let Some(group) = self.group(id) else {
             return 0;
         };
+        self.calls.forget(id);
         let timeout = self.options.pace.provider_timeout;
         let work = self.actuator.delete_instances(&group, ids, how);
         let gone = tokio::time::timeout(timeout, work).await;
@@ -156,6 +157,7 @@ impl Work {
     }
 
     async fn lower(&mut self, group: &NodeGroup, existing: usize) -> bool {
+        self.calls.forget(&group.id);
         let timeout = self.options.pace.provider_timeout;
         let work = self.actuator.revert_target(group, existing);
         let done = tokio::time::timeout(timeout, work).await;

@@ -160,6 +160,7 @@ impl Work {
             };
             self.planner.note(happened, &outcome.group, outcome.at);
             if outcome.result.is_ok() {
+                self.calls.forget(&outcome.group);
                 let reason = [("reason", outcome.reason.text())];
                 let metrics = &self.signals.metrics;
                 metrics.add("scaled_down_nodes_total", &reason, 1);

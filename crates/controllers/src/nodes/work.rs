@@ -305,7 +305,7 @@ impl Work {
         let failed = self.observe(now);
         let health = self.judge(&facts, now);
         self.took("updateClusterState", began);
-        self.settle(&health, now);
+        self.settle(&facts, &health, now);
         let repaired = self.repair(&facts, &health, failed).await;
         if repaired {
             // What is there now is known a little later.
