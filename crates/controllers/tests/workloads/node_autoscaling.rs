@@ -149,11 +149,9 @@ async fn nodes_that_are_not_needed_go_down_to_the_minimum() {
     let provider = provider(&rig, &[("workers", (1, 6), 1000)]).await;
     let (_autoscaler, _) = start(&rig, &provider, hasty());
     deploy(&rig, 9).await;
-    rig.until("all pods have nodes", async || {
-        rig.tend_pods().await;
-        bound(&rig).await == 9
-    })
-    .await;
+    // Nobody tends pods before they have a node: that would hide that they lack one.
+    rig.until("all pods have nodes", async || bound(&rig).await == 9)
+        .await;
     scale(&rig, 1).await;
     let nodes = rig.cluster("nodes", "Node");
     let begun = tokio::time::Instant::now();
