@@ -1,3 +1,5 @@
+//! Estimates against the worked examples, and the two ways of packing against each other.
+
 use super::*;
 use crate::cluster::testing::{node, pending, spec, template};
 use crate::placement::{HOSTNAME_LABEL, HostPort, LabelSelector, PodSpec, PodTerm, Requirement};

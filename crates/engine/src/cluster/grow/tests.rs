@@ -1,3 +1,5 @@
+//! Whole looks at pending pods: what is chosen, what each pod and group is told.
+
 use crate::cluster::testing::{existing, group, node, pending, spec, template};
 use crate::cluster::{
     CLUSTER_WIDE, ClusterNode, Expander, GroupFacts, GroupId, GroupVerdict, GrowthInput,
