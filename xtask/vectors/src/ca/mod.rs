@@ -5,6 +5,7 @@ mod health;
 mod options;
 mod packing;
 mod scale_up;
+mod shrink;
 mod similar;
 mod spread;
 mod templates;
@@ -65,6 +66,9 @@ pub(crate) fn run(family: &str, raw: &Value) -> Result<Outcome> {
         "scale-up" => scale_up::run(scenario),
         "similar" => similar::run(scenario),
         "template" => Ok(templates::run(scenario)),
-        other => bail!("nobody plays the family {other:?}"),
+        other => match shrink::run(other, raw) {
+            Some(outcome) => outcome,
+            None => bail!("nobody plays the family {other:?}"),
+        },
     }
 }
