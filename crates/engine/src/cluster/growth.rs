@@ -28,15 +28,29 @@ pub struct GrowthOptions {
     pub balance: Option<Similarity>,
     /// `--cores-total`, `--memory-total`, `--gpu-total` and quotas of objects.
     pub quotas: Vec<Quota>,
-    /// How many times an expander chooses in one look; each choice is for the pods that the ones
-    /// before left.
+    /// How many times an expander chooses in one look at most; each choice is for the pods that the
+    /// ones before left. `None` = as often as there are groups and once more, so that every group
+    /// gets its turn.
     ///
     /// Departs: upstream chooses once and goes on in its next loop; so does 1.
-    pub rounds: usize,
+    pub rounds: Option<usize>,
     /// `--scale-up-from-zero`: whether a cluster without nodes grows.
     pub from_zero: bool,
     /// All pods get nodes or none does (an all-or-nothing request).
     pub all_or_nothing: bool,
+}
+
+impl GrowthOptions {
+    /// How many choices there are at most among so many groups.
+    pub(super) fn choices(&self, groups: usize) -> usize {
+        let rounds = self.rounds.unwrap_or_else(|| groups.saturating_add(1));
+        rounds.max(1)
+    }
+
+    /// Whether what one choice leaves is looked at again.
+    pub(super) fn chooses_again(&self) -> bool {
+        self.rounds.is_none_or(|rounds| rounds > 1)
+    }
 }
 
 impl Default for GrowthOptions {
@@ -50,7 +64,7 @@ impl Default for GrowthOptions {
             new_pod_delay: SignedDuration::ZERO,
             balance: None,
             quotas: Vec::new(),
-            rounds: 16,
+            rounds: None,
             from_zero: true,
             all_or_nothing: false,
         }

@@ -174,6 +174,19 @@ impl Standing<'_> {
             .collect()
     }
 
+    /// How many nodes a group may still get in this look.
+    fn left_in_look(&self, at: usize) -> Option<usize> {
+        let before = self.groups.get(at).map_or(0, |group| group.target);
+        let grown = self.target(at).saturating_sub(before);
+        let most = self.options.max_nodes_per_scaleup?;
+        Some(most.saturating_sub(grown))
+    }
+
+    /// Whether a group that could grow further has to wait for the next look.
+    pub(super) fn waits_for_next_look(&self, at: usize) -> bool {
+        self.considered(at) && self.left_in_look(at) == Some(0)
+    }
+
     /// How many nodes an estimate may add. What the cluster has room for is cut from the answer.
     fn most(&self, at: usize, similar: &[usize]) -> Option<usize> {
         let room = |at: &usize| {
@@ -190,7 +203,7 @@ impl Standing<'_> {
             duration: SignedDuration::ZERO,
         };
         let mut thresholds = vec![threshold(room)];
-        thresholds.extend(self.options.max_nodes_per_scaleup.map(threshold));
+        thresholds.extend(self.left_in_look(at).map(threshold));
         EstimateLimit::of(&thresholds).nodes
     }
 

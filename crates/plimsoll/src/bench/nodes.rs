@@ -244,8 +244,6 @@ fn look(case: Growth, size: Size) -> Result<GrowthRun> {
     let options = GrowthOptions {
         // Upstream's own benchmark of two kinds of pods has no such limit.
         max_nodes_per_scaleup: None,
-        // All in one look, however many groups that takes.
-        rounds: size.groups + 1,
         ..GrowthOptions::default()
     };
     let now = world::START

@@ -131,7 +131,7 @@ fn options(scenario: Scenario<'_>) -> Result<GrowthOptions> {
         max_nodes_total: most.map(usize::try_from).transpose()?,
         quotas,
         balance,
-        rounds: 1,
+        rounds: Some(1),
         all_or_nothing: scenario.get("allOrNothing").as_bool().unwrap_or_default(),
         ..GrowthOptions::default()
     })

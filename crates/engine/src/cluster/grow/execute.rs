@@ -32,7 +32,7 @@ impl Look<'_> {
             if let Some(place) = self.standing.skipped.get_mut(option.group) {
                 *place = Some(SkipReason::MaxSize);
             }
-            return self.standing.options.rounds > 1;
+            return self.standing.options.chooses_again();
         }
         let estimate = self.helped(snapshot, option, (pending, classes), total);
         let groups = shares.iter().filter(|(_, nodes)| *nodes > 0);
@@ -136,7 +136,7 @@ impl Look<'_> {
             .groups
             .get(option.group)
             .and_then(|g| g.template.as_ref());
-        let cut = nodes < option.estimate.nodes && self.standing.options.rounds > 1;
+        let cut = nodes < option.estimate.nodes && self.standing.options.chooses_again();
         let Some(template) = template.filter(|_| cut) else {
             return option.estimate.clone();
         };

@@ -235,7 +235,7 @@ impl<'a> Look<'a> {
             cluster_size: input.existing.len(),
         };
         let mut awaiting: BTreeSet<usize> = BTreeSet::new();
-        for round in 0..input.options.rounds.max(1) {
+        for round in 0..input.options.choices(input.groups.len()) {
             if self.standing.room_in_cluster() == Some(0) {
                 awaiting.clear();
                 break;
@@ -256,7 +256,7 @@ impl<'a> Look<'a> {
             };
             self.note_options(round, (&weighed, &choice), (pending, &classes));
             let Some(best) = choice.best.and_then(|at| weighed.get(at)) else {
-                awaiting.clear();
+                awaiting = self.waiting_for_next_look(&fits, &classes);
                 break;
             };
             let help = self.execute(snapshot, best, (pending, &mut classes));
@@ -271,6 +271,18 @@ impl<'a> Look<'a> {
             self.plan.outcome = GrowthOutcome::Successful;
         }
         self.judge_rest(snapshot, (&fits, &specs, &awaiting), (pending, &classes));
+    }
+
+    /// Classes that fit groups which got as many nodes as one look may give.
+    fn waiting_for_next_look(&self, fits: &Fits, classes: &[Class]) -> BTreeSet<usize> {
+        let groups = (0..self.standing.groups.len())
+            .filter(|group| self.standing.waits_for_next_look(*group));
+        let groups: Vec<usize> = groups.collect();
+        let left = classes.iter().enumerate();
+        left.filter(|(_, class)| !class.pods.is_empty())
+            .map(|(class, _)| class)
+            .filter(|class| groups.iter().any(|group| fits.takes(*group, *class)))
+            .collect()
     }
 
     fn say(&mut self, sentence: String) {

@@ -131,7 +131,7 @@ fn what_one_group_cannot_take_another_gets_in_the_same_look() {
             .values()
             .all(|verdict| matches!(verdict, PodVerdict::Triggered(_)))
     );
-    world.options.rounds = 1;
+    world.options.rounds = Some(1);
     let plan = world.grow(&pods);
     assert_eq!(sizes(&plan), ["{small 0->2 (max: 2)}"]);
     assert_eq!(verdict(&plan, "large-0"), &PodVerdict::AwaitsEvaluation);
@@ -212,8 +212,25 @@ fn limits_of_the_cluster_hold() {
         .filter(|v| matches!(v, PodVerdict::Triggered(_)))
         .count();
     assert_eq!(got, 2, "only pods that get nodes are told so");
-    world.options.max_nodes_per_scaleup = Some(1);
-    assert_eq!(world.grow(&pods).options[0].nodes, 1);
+}
+
+#[test]
+fn a_group_gets_only_so_many_nodes_in_one_look() {
+    let mut world = World::of(&[("a", 1, 10, 2000), ("b", 0, 1, 2000)]);
+    world.options.max_nodes_per_scaleup = Some(2);
+    world.options.expanders = vec![Expander::Chosen(vec!["a".into()])];
+    let plan = world.grow(&pending("web", 5, spec(2000, 1)));
+    assert_eq!(sizes(&plan), ["{a 1->3 (max: 10)}", "{b 0->1 (max: 1)}"]);
+    assert_eq!(verdict(&plan, "web-4"), &PodVerdict::AwaitsEvaluation);
+}
+
+#[test]
+fn every_group_gets_its_turn_in_one_look() {
+    let names: Vec<String> = (0..20).map(|at| format!("g{at:02}")).collect();
+    let groups: Vec<_> = names.iter().map(|name| (&**name, 0, 1, 2000)).collect();
+    let mut world = World::of(&groups);
+    let plan = world.grow(&pending("web", 20, spec(2000, 1)));
+    assert_eq!(plan.resizes.len(), 20);
 }
 
 #[test]
