@@ -109,17 +109,19 @@ impl Planner {
         going: Vec<Unneeded<'a>>,
         plan: &mut ShrinkPlan,
     ) -> Vec<Unneeded<'a>> {
-        let mut counts: BTreeMap<GroupId, usize> = BTreeMap::new();
+        let mut counts: BTreeMap<&str, (&GroupFacts, usize)> = BTreeMap::new();
         for node in &going {
-            *counts
-                .entry(Arc::clone(&node.candidate.group.id))
-                .or_insert(0) += 1;
-        }
-        let (whole, part): (Vec<_>, Vec<_>) = going.into_iter().partition(|node| {
             let group = node.candidate.group;
-            let count = counts.get(&group.id).copied().unwrap_or(0);
-            whole_of(scene, group).is_none_or(|whole| whole.is(count))
+            counts.entry(&group.id).or_insert((group, 0)).1 += 1;
+        }
+        let in_part = counts.into_values().filter(|(group, count)| {
+            let whole = whole_of(scene, group);
+            whole.is_some_and(|whole| !whole.is(*count))
         });
+        let in_part: BTreeSet<&str> = in_part.map(|(group, _)| &*group.id).collect();
+        let (part, whole): (Vec<_>, Vec<_>) = going
+            .into_iter()
+            .partition(|node| in_part.contains(&*node.candidate.group.id));
         for node in part {
             self.keep(scene, &node, KeepReason::AtomicScaleDownFailed, plan);
         }
