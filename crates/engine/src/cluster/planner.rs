@@ -19,7 +19,7 @@ use super::shrink::{Deletions, ShrinkInput, ShrinkOptions};
 use super::simulate::{Hints, Moved, Simulation};
 use super::timers::Timers;
 use super::utilization::Utilization;
-use super::whatif;
+use super::whatif::{self, Trial};
 use crate::placement::{BudgetFacts, Snapshot};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -52,6 +52,8 @@ pub struct Planner {
     pub(super) marks: BTreeMap<Arc<str>, Mark>,
     pub(super) nodes: BTreeMap<Arc<str>, NodeCache>,
     pub(super) hints: Hints,
+    /// The last what-if, which need not be tried again while nothing changes.
+    pub(super) trial: Option<Trial>,
     budgets: Vec<BudgetFacts>,
     pub(super) budgets_epoch: u64,
     options: ShrinkOptions,
@@ -204,6 +206,7 @@ impl Planner {
             self.options = scene.options.clone();
             self.nodes.clear();
             self.marks.clear();
+            self.trial = None;
         }
         if std::mem::take(&mut self.restored) {
             self.memory.timers.expire(UNWATCHED, scene.now);

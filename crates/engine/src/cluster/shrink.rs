@@ -13,7 +13,8 @@ use std::sync::Arc;
 /// Everything one look is based on.
 #[derive(Debug)]
 pub struct ShrinkInput<'a> {
-    /// Nodes and pods as placement knows them; left as it was.
+    /// Nodes and pods as placement knows them; left as it was. One planner is given the same one in
+    /// every look, with what changed meanwhile.
     pub snapshot: &'a mut Snapshot,
     /// All nodes, in an order that stays.
     pub nodes: &'a [ClusterNode],

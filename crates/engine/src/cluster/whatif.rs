@@ -2,11 +2,13 @@
 
 use super::disruption::RemainingBudgets;
 use super::eligibility::is_being_deleted;
+use super::judged::Judged;
 use super::planner::{Candidate, Planner, Scene, Standing, Unneeded};
 use super::remedy;
 use super::removal::{Blocker, BlockerReason, KeepReason, NodeVerdict, ShrinkPlan};
+use super::shrink::EvictedPod;
 use super::simulate::{Moved, Simulation, Stuck};
-use crate::placement::{PodFacts, PodKey, Snapshot};
+use crate::placement::{PodFacts, PodKey, Snapshot, Version};
 use std::sync::Arc;
 
 /// What became of the candidates.
@@ -16,6 +18,58 @@ pub(super) struct Tried<'a> {
     pub(super) unneeded: Vec<Unneeded<'a>>,
     /// They do not.
     pub(super) needed: Vec<Candidate<'a>>,
+}
+
+/// What the answers for all candidates follow from, beside the snapshot.
+#[derive(Debug, Clone)]
+struct Question {
+    candidates: Vec<(Arc<str>, Arc<Judged>, bool)>,
+    gone: Vec<Arc<str>>,
+    evicted: Vec<EvictedPod>,
+    limit: usize,
+}
+
+impl Question {
+    fn of(scene: Scene<'_>, candidates: &[Candidate<'_>], limit: usize) -> Self {
+        let key = |candidate: &Candidate<'_>| {
+            let atomic = candidate.group.options.zero_or_max_node_scaling;
+            let judged = Arc::clone(&candidate.judged);
+            (Arc::clone(&candidate.node.name), judged, atomic)
+        };
+        Self {
+            candidates: candidates.iter().map(key).collect(),
+            gone: gone(scene).cloned().collect(),
+            evicted: scene.deletions.evicted.clone(),
+            limit,
+        }
+    }
+
+    /// Judgements are the same only if nobody judged again: budgets may have changed otherwise.
+    fn is(&self, other: &Self) -> bool {
+        let mut pairs = self.candidates.iter().zip(&other.candidates);
+        self.limit == other.limit
+            && self.gone == other.gone
+            && self.evicted == other.evicted
+            && self.candidates.len() == other.candidates.len()
+            && pairs
+                .all(|(one, two)| one.0 == two.0 && Arc::ptr_eq(&one.1, &two.1) && one.2 == two.2)
+    }
+}
+
+/// What came of a what-if; it holds as long as nothing that was asked about changes.
+#[derive(Debug, Clone)]
+pub(super) struct Trial {
+    question: Question,
+    /// The snapshot's when it was over.
+    version: Version,
+    homeless: Vec<PodKey>,
+    found: Vec<Result<Moved, KeepReason>>,
+}
+
+impl Trial {
+    fn answers(&self, question: &Question, version: Version) -> bool {
+        self.version == version && self.question.is(question)
+    }
 }
 
 impl Planner {
@@ -30,42 +84,71 @@ impl Planner {
         let mut tried = Tried::default();
         if candidates.is_empty() {
             self.hints.clear();
+            self.trial = None;
             return tried;
-        }
-        let hints = std::mem::take(&mut self.hints);
-        let mut world = Simulation::begin(snapshot, budgets, &hints, gone(scene));
-        for pod in world.expect_back(&scene.deletions.evicted) {
-            plan.trace.push(format!(
-                "no room for evicted pod {pod}, which will come back"
-            ));
         }
         let before = self.memory.timers.len();
         let limit = scene.options.pace.map_or(usize::MAX, |pace| {
             pace.limit(before, scene.options.parallelism.all)
         });
+        let question = Question::of(scene, &candidates, limit);
+        let version = snapshot.version();
+        let known = self.trial.take();
+        let trial = match known.filter(|trial| trial.answers(&question, version)) {
+            Some(trial) => trial,
+            None => self.try_anew(scene, (snapshot, budgets), (&candidates, question)),
+        };
+        let homeless = trial.homeless.iter();
+        plan.trace.extend(
+            homeless.map(|pod| format!("no room for evicted pod {pod}, which will come back")),
+        );
+        for (candidate, found) in candidates.into_iter().zip(&trial.found) {
+            match found {
+                Ok(moved) => {
+                    self.marks.remove(&candidate.node.name);
+                    let moved = moved.clone();
+                    tried.unneeded.push(Unneeded { candidate, moved });
+                }
+                Err(why) => {
+                    self.remember(scene, &candidate, why.clone(), plan);
+                    tried.needed.push(candidate);
+                }
+            }
+        }
+        self.trial = Some(trial);
+        tried
+    }
+
+    fn try_anew(
+        &mut self,
+        scene: Scene<'_>,
+        (snapshot, budgets): (&mut Snapshot, RemainingBudgets),
+        (candidates, question): (&[Candidate<'_>], Question),
+    ) -> Trial {
+        let hints = std::mem::take(&mut self.hints);
+        let mut world = Simulation::begin(snapshot, budgets, &hints, gone(scene));
+        let homeless = world.expect_back(&scene.deletions.evicted);
         let mut counted = 0;
+        let mut answers = Vec::new();
         for candidate in candidates {
-            let found = if counted < limit {
-                without(&mut world, &candidate)
+            let found = if counted < question.limit {
+                without(&mut world, candidate)
             } else {
                 Err(KeepReason::NotUnneededOtherReason(format!(
                     "{counted} nodes are unneeded already, as many as can be removed in time"
                 )))
             };
-            match found {
-                Ok(moved) => {
-                    counted += usize::from(!candidate.group.options.zero_or_max_node_scaling);
-                    self.marks.remove(&candidate.node.name);
-                    tried.unneeded.push(Unneeded { candidate, moved });
-                }
-                Err(why) => {
-                    self.remember(scene, &candidate, why, plan);
-                    tried.needed.push(candidate);
-                }
-            }
+            let atomic = candidate.group.options.zero_or_max_node_scaling;
+            counted += usize::from(found.is_ok() && !atomic);
+            answers.push(found);
         }
         self.hints = world.end();
-        tried
+        Trial {
+            question,
+            version: snapshot.version(),
+            homeless,
+            found: answers,
+        }
     }
 
     fn remember(

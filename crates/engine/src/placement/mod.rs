@@ -75,7 +75,7 @@ pub use refusal::{Refusal, Refused};
 pub use resources::Resources;
 pub use selector::{LabelSelector, Operator, Requirement};
 pub use set::NodeSet;
-pub use snapshot::Snapshot;
+pub use snapshot::{Snapshot, Version};
 pub use spread::{HOSTNAME as HOSTNAME_LABEL, Inclusion, SpreadConstraint, WhenUnsatisfiable};
 pub use taints::{Effect, Taint, Toleration, TolerationOperator};
 pub use volumes::{ClaimFacts, ClaimKey, ClaimPhase, ClassFacts, READ_WRITE_ONCE_POD, VolumeFacts};

@@ -35,6 +35,17 @@ pub struct Snapshot {
     pub(super) changes: Changes,
     pub(super) rankings: Rankings,
     pub(super) forks: Fork,
+    /// How often labels of namespaces changed.
+    relabelled: u64,
+}
+
+/// How far a snapshot has come: while it is the same, so is every answer of that snapshot. A what-if
+/// that was taken back counts as a change if anything was changed in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Version {
+    nodes: u64,
+    volumes: u64,
+    namespaces: u64,
 }
 
 /// On how many nodes each image is.
@@ -99,6 +110,15 @@ impl Snapshot {
         Self {
             profile,
             ..Self::default()
+        }
+    }
+
+    /// How far this snapshot has come.
+    pub fn version(&self) -> Version {
+        Version {
+            nodes: self.changes.now(),
+            volumes: self.volumes.epoch,
+            namespaces: self.relabelled,
         }
     }
 
@@ -312,7 +332,8 @@ impl Snapshot {
 
     /// Takes over a namespace's labels; `None` = it is gone. Not part of a fork.
     pub fn set_namespace(&mut self, name: &str, labels: Option<BTreeMap<String, String>>) {
-        let _ = self.neighbours.set_namespace(name, labels);
+        let changed = self.neighbours.set_namespace(name, labels);
+        self.relabelled += u64::from(changed);
     }
 
     /// Takes over a claim. Not part of a fork, like all facts of storage.

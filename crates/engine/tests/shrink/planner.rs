@@ -40,6 +40,30 @@ fn the_snapshot_is_left_as_it_was() {
 }
 
 #[test]
+fn while_nothing_changes_nothing_is_tried_again() {
+    let mut cluster = Cluster::of(3);
+    cluster.add([
+        pod("a", "n1", 700),
+        pod("b", "n2", 700),
+        pod("c", "n3", 200),
+    ]);
+    cluster.look(0);
+    let before = cluster.snapshot.version();
+    let second = cluster.look(10);
+    assert_eq!(before, cluster.snapshot.version());
+    assert!(is_unneeded(&second.nodes["n3"]));
+    assert_eq!(going(&cluster.look(601)).1, ["n3"]);
+    cluster.add([pod("d", "n1", 200), pod("e", "n2", 200)]);
+    let full = cluster.look(610);
+    assert_eq!(reason(&full.nodes["n3"]), "NoPlaceToMovePods");
+    cluster.remove("e");
+    // The mark of a node without a place holds for half a minute.
+    assert!(is_unneeded(&cluster.look(650).nodes["n3"]));
+    cluster.budgets = vec![budget(0)];
+    assert_eq!(reason(&cluster.look(660).nodes["n3"]), "BlockedByPod");
+}
+
+#[test]
 fn removals_of_one_look_see_each_other() {
     let mut cluster = Cluster::of(3);
     cluster.add([
