@@ -12,12 +12,12 @@ fn at(second: i64) -> Timestamp {
 #[rstest]
 #[case::timer(
     KeepReason::NotUnneededLongEnough { since: at(0), needed: SignedDuration::from_mins(10) },
-    "it has been unneeded for 3m 20s of 10m, 6m 40s are left",
+    "it has been unneeded for 3m20s of 10m, 6m40s are left",
     "a shorter --scale-down-unneeded-time"
 )]
 #[case::timer_that_ran_out(
     KeepReason::NotUnreadyLongEnough { since: at(0), needed: SignedDuration::from_secs(100) },
-    "it has been unready and unneeded for 3m 20s of 1m 40s, 0s are left",
+    "it has been unready and unneeded for 3m20s of 1m40s, 0s are left",
     "a shorter --scale-down-unready-time"
 )]
 #[case::minimum(
@@ -68,7 +68,7 @@ fn an_unneeded_node_says_whether_it_goes() {
     };
     assert_eq!(goes.name(), "Unneeded");
     let told = goes.answer("n1", at(602)).reason;
-    assert_eq!(told, "it goes now: nobody has needed it for 10m 2s");
+    assert_eq!(told, "it goes now: nobody has needed it for 10m2s");
     let waits = NodeVerdict::Unneeded {
         since: at(0),
         waiting: Some(KeepReason::NotUnneededOtherReason("a cooldown".into())),
