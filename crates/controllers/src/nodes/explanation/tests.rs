@@ -135,7 +135,7 @@ async fn equal_looks_are_one_decision_whatever_the_numbers() {
             2,
         ),
         (
-            "it is not needed, and waits: it has been unneeded for 10s of 10m, 9m 50s are left",
+            "it is not needed, and waits: it has been unneeded for 10s of 10m, 9m50s are left",
             2,
         ),
     ];
@@ -159,7 +159,7 @@ async fn a_look_that_asked_for_one_half_keeps_the_other() {
     assert_eq!(node["group"], "ng1");
     assert_eq!(
         node["summary"],
-        "it is not needed, and waits: it has been unneeded for 10s of 10m, 9m 50s are left"
+        "it is not needed, and waits: it has been unneeded for 10s of 10m, 9m50s are left"
     );
     let group = read(&told, "nodegroups", "ng1").await;
     assert_eq!(
