@@ -1,7 +1,7 @@
 //! `explain node`, `whatif` and `top nodes`, as a person types them.
 
 use crate::cluster::{Cluster, plimsoll};
-use crate::kubectl::Kubectl;
+use crate::kubectl::{Kubectl, wait};
 use crate::{Outcome, check};
 use libtest_mimic::Failed;
 use std::path::Path;
@@ -35,6 +35,15 @@ fn says(kubeconfig: &Path, line: &str, wanted: &[&str]) -> Outcome {
         check!(said.contains(wanted), "{line} without {wanted:?}:\n{said}");
     }
     Ok(())
+}
+
+/// Waits until it is said.
+fn until(kubeconfig: &Path, line: &str, wanted: &str) -> Outcome {
+    let has = || run(kubeconfig, line).is_ok_and(|said| said.contains(wanted));
+    wait(60, has).map_err(|()| {
+        let last = run(kubeconfig, line).unwrap_or_default();
+        format!("{line} never says {wanted:?}:\n{last}").into()
+    })
 }
 
 /// On a cluster where nobody adds or removes nodes.
@@ -110,4 +119,58 @@ fn refuses(config: &Path) -> Outcome {
         );
     }
     Ok(())
+}
+
+/// Where a group of simulated nodes grows to its maximum and cannot help everybody.
+pub(crate) fn groups(kubectl: &Kubectl) -> Outcome {
+    let group = "workers:2:3:cpu=2,memory=4Gi,price=0.1,runtime=simulated";
+    let mut arguments = vec![
+        "--nodes",
+        "0",
+        "--runtime",
+        "simulated",
+        "--node-group",
+        group,
+    ];
+    arguments.extend(["--scale-down-unneeded-time=20m", "--scan-interval=1s"]);
+    let cluster = Cluster::start(&arguments)?;
+    let config = cluster.kubeconfig();
+    let k = kubectl.on(&config);
+    until(&config, "explain ng", "workers  2 (2-3)")?;
+    let applied = k.feed("apply -f -", MANIFEST);
+    check!(applied.ok, "{applied:?}");
+    until(&config, "explain node", "its group is at its minimum of 2")?;
+    let line = "whatif add pods 9 --like deploy/nginx-to-scaleout";
+    says(&config, line, &["{workers 2->3 (max: 3)}, 0.1000 $/h"])?;
+    k.ok("scale --replicas=20 deploy/nginx-to-scaleout")?;
+    let log = "explain ng/workers --last 1h";
+    until(&config, log, "grown: {workers 2->3 (max: 3)}")?;
+    until(&config, "explain ng/workers", "max node group size reached")?;
+    let shown = ["a new node has 2 CPU", "0.1000 $/h", "2 -> 3"];
+    says(&config, "explain ng/workers", &shown)?;
+    until(&config, "top nodes", "3 nodes: cpu ")?;
+    let pending =
+        "get pods --field-selector=status.phase=Pending -o jsonpath={.items[0].metadata.name}";
+    let pod = k.until(pending, 30, |name| !name.is_empty())?;
+    let full = "node group workers: max node group size reached";
+    until(&config, &format!("explain pod/{pod}"), full)?;
+    let table = k.ok("get nodegroups.explain.plimsoll.dev")?;
+    check!(
+        table.contains("VERDICT") && table.contains("workers"),
+        "{table}"
+    );
+    k.ok("delete deploy nginx-to-scaleout")?;
+    let node = k.ok("get nodes -o jsonpath={.items[2].metadata.name}")?;
+    until(
+        &config,
+        &format!("explain node/{node}"),
+        "it is not needed, and waits",
+    )?;
+    let known = ["the node autoscaler at", "without it: 0.1000 $/h"];
+    says(&config, &format!("explain node/{node}"), &known)?;
+    says(
+        &config,
+        &format!("whatif remove node/{node}"),
+        &["saves 0.1000 $/h"],
+    )
 }

@@ -91,6 +91,7 @@ const EACH_KUBECTL: &[(&str, WithKubectl)] = &[
     ("bad_input", bad_input::all),
     ("explain", explain::all),
     ("asking::about_nodes_of_any_cluster", asking::anywhere),
+    ("asking::about_node_groups", asking::groups),
     ("jobs", jobs::whole),
     ("podlife", podlife::whole),
     ("lifecycle::objects_survive_a_restart", lifecycle::durable),
