@@ -7,6 +7,7 @@
 //! routes.
 
 mod asking;
+mod aws;
 mod bad_input;
 mod cluster;
 mod controller;
@@ -21,6 +22,8 @@ mod lab5_sets;
 mod lab5_storage;
 mod lifecycle;
 mod metrics;
+#[path = "../../../sources/tests/aws/moto.rs"]
+mod moto;
 mod names;
 mod podlife;
 mod run;
@@ -121,6 +124,7 @@ fn main() -> ExitCode {
             trials.push(trial.with_ignored_flag(ignored));
         }
         trials.push(metrics::trial(kubectl.as_ref().ok().cloned(), version));
+        trials.push(aws::trial(kubectl.as_ref().ok().cloned(), version));
         for (name, text) in TRANSCRIPTS {
             let found = kubectl.as_ref().ok().cloned();
             let ignored = found.is_none();
