@@ -50,7 +50,8 @@ impl Explanations {
                     _ => "",
                 })
         });
-        Ok(list("ExplanationList", &items, ""))
+        let listed = format!("{}List", explanation_kind(kind));
+        Ok(list(&listed, &items, ""))
     }
 
     /// The decisions asked for; with `after` and `timeoutSeconds`, waits until there is one.
@@ -61,6 +62,15 @@ impl Explanations {
         }
         let newest = self.0.newest.subscribe();
         Ok(until_news(wait(request)?, newest, || self.decisions(&wanted)).await)
+    }
+}
+
+/// The kind of explanations of such autoscalers: clients find a resource by its kind, so no two
+/// share one.
+pub(super) fn explanation_kind(kind: ScalerKind) -> &'static str {
+    match kind {
+        ScalerKind::Horizontal => "Explanation",
+        ScalerKind::Pod => "PodAutoscalerExplanation",
     }
 }
 
@@ -106,7 +116,7 @@ impl LocalGroup for Explanations {
         let explained = |kind| LocalResource {
             plural: plural(kind),
             singular: "",
-            kind: "Explanation",
+            kind: explanation_kind(kind),
             namespaced: true,
             verbs: &["get", "list"],
             columns: columns(&[

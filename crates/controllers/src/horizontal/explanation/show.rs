@@ -1,5 +1,6 @@
 //! Explanations and decisions as JSON. Sentences are made here, when somebody reads them.
 
+use super::api::explanation_kind;
 use super::journal::{Entry, Span};
 use super::{Record, Told};
 use crate::explain::query::API_VERSION;
@@ -24,6 +25,7 @@ pub(super) fn explanation(key: &ScalerKey, told: &Told) -> Value {
         decision,
     );
     if let Some(map) = shown.as_object_mut() {
+        map.insert("kind".into(), json!(explanation_kind(key.kind)));
         map.insert("involvedObject".into(), involved(key));
         map.insert("since".into(), json!(told.span.first));
         map.insert("passes".into(), json!(told.span.passes));

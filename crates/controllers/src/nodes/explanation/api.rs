@@ -23,10 +23,11 @@ pub fn explains(resource: &str) -> bool {
 impl Explanations {
     /// What is served, decisions aside.
     pub fn resources(&self) -> Vec<LocalResource> {
-        let explained = |plural, namespaced| LocalResource {
+        // Clients find a resource by its kind: no two may share one.
+        let explained = |plural, kind, namespaced| LocalResource {
             plural,
             singular: "",
-            kind: "Explanation",
+            kind,
             namespaced,
             verbs: &["get", "list"],
             columns: columns(&[
@@ -38,9 +39,9 @@ impl Explanations {
             cells,
         };
         vec![
-            explained(NODES, false),
-            explained(NODE_GROUPS, false),
-            explained(PODS, true),
+            explained(NODES, "NodeExplanation", false),
+            explained(NODE_GROUPS, "NodeGroupExplanation", false),
+            explained(PODS, "PodExplanation", true),
         ]
     }
 
@@ -82,7 +83,12 @@ impl Explanations {
                 _ => "",
             })
         });
-        Ok(list("ExplanationList", &items, ""))
+        let kind = match resource {
+            NODES => "NodeExplanationList",
+            NODE_GROUPS => "NodeGroupExplanationList",
+            _ => "PodExplanationList",
+        };
+        Ok(list(kind, &items, ""))
     }
 }
 

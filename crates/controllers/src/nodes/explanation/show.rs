@@ -28,7 +28,7 @@ fn head(kind: &str, (namespace, name): (&str, &str), now: Timestamp) -> Map<Stri
     }
     let created = now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
     metadata.insert("creationTimestamp".into(), json!(created));
-    shown.insert("kind".into(), json!("Explanation"));
+    shown.insert("kind".into(), json!(format!("{kind}Explanation")));
     shown.insert("apiVersion".into(), json!(API_VERSION));
     shown.insert("metadata".into(), metadata.into());
     shown.insert("involvedObject".into(), involved.into());

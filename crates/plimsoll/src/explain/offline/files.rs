@@ -63,7 +63,7 @@ impl Files {
             "PodMetrics" => &mut self.usages,
             "MetricValue" => &mut self.values,
             "ExternalMetricValue" => &mut self.series,
-            "Explanation" => &mut self.explanations,
+            "Explanation" | "PodAutoscalerExplanation" => &mut self.explanations,
             _ => &mut self.unused,
         };
         into.push(document);
