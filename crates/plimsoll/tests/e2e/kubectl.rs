@@ -196,6 +196,12 @@ impl Terminal {
             .map_err(|()| format!("no {wanted:?} within {seconds} s in:\n{}", self.text()).into())
     }
 
+    /// Ends a command that would never end by itself.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+
     /// Waits for the end; returns whether it was a success.
     pub(crate) fn end(mut self, seconds: u64) -> Result<bool, Failed> {
         let mut status = None;

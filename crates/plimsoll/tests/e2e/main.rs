@@ -18,6 +18,9 @@ mod jobs;
 mod kubectl;
 mod kubelets;
 mod lab1;
+mod lab4;
+mod lab4_kept;
+mod lab4_pods;
 mod lab5_sets;
 mod lab5_storage;
 mod lifecycle;
@@ -87,6 +90,9 @@ const TRANSCRIPTS: &[(&str, &str)] = &[
 /// Tests for every kubectl.
 const EACH_KUBECTL: &[(&str, WithKubectl)] = &[
     ("lab1", lab1::whole),
+    ("lab4", lab4::whole),
+    ("lab4::pods_and_nodes_together", lab4_pods::together),
+    ("lab4::what_keeps_a_node", lab4_kept::each),
     ("lab5::sets_with_and_without_order", lab5_sets::sets),
     ("lab5_storage", lab5_storage::whole),
     ("names", names::lab),
