@@ -92,6 +92,8 @@ fn whole(kubectl: &Kubectl) -> Outcome {
     let without = "--without=horizontal,metrics";
     let cluster = Cluster::start(&["--runtime=simulated", "--nodes=1", without])?;
     let on = kubectl.on(&cluster.kubeconfig());
+    // Where the lease is kept.
+    on.ok("create namespace plimsoll-system")?;
     let own = on.ok("get nodes -o jsonpath={.items[0].metadata.name}")?;
     on.ok(&format!("cordon {own}"))?;
     join(&on, &moto)?;
