@@ -122,6 +122,22 @@ async fn a_provider_that_cannot_be_read_is_not_acted_upon() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn stale_sizes_do_not_lead_to_more_and_more_machines() {
+    let site = Site::start().await;
+    site.yard.group("ng", (0, 100), "1").await;
+    let _autoscaler = start(&site);
+    site.pass(MINUTE).await;
+    site.yard.freeze();
+    site.deploy(6, "500m").await;
+    site.pass(14 * MINUTE).await;
+    assert_eq!(site.yard.target("ng"), 3, "{:?}", site.yard.calls());
+    site.yard.behave(|manner| manner.stale = None);
+    site.until_ready(6).await;
+    site.pass(5 * MINUTE).await;
+    assert_eq!(site.yard.most(), 3);
+}
+
+#[tokio::test(start_paused = true)]
 async fn machines_that_are_only_claimed_do_not_hide_pods_for_good() {
     let site = Site::start().await;
     site.yard.group("ng", (0, 10), "1").await;

@@ -167,3 +167,22 @@ async fn evictions_that_fail_give_the_node_back(#[case] fault: Fault) {
     faults.set(|_, _| None);
     is_at_rest(&site, 2, 4).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn taints_that_cannot_be_removed_at_once_are_removed_later() {
+    let site = half_empty(4).await;
+    let faults = Faults::none();
+    let refused = ProviderError::new(ErrorClass::Other, "the machine is locked");
+    site.yard
+        .behave(|manner| manner.refuses = Some(("delete", refused)));
+    let _autoscaler = start_with(&site, faults.client(site.rig.client.clone()));
+    site.until_marked().await;
+    faults.set(|method, uri| {
+        let writes = method != "GET" && uri.contains("/nodes/");
+        writes.then_some(Fault::Reset)
+    });
+    site.pass(10 * MINUTE).await;
+    faults.set(|_, _| None);
+    site.yard.behave(|manner| manner.refuses = None);
+    is_at_rest(&site, 2, 4).await;
+}

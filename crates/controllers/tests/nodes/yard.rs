@@ -28,6 +28,8 @@ pub(crate) struct Manner {
     pub(crate) never_joins: Option<&'static str>,
     /// Machines of this group are not to be had, which shows only after they were asked for.
     pub(crate) sold_out: Option<&'static str>,
+    /// The groups are told as they were when this was set.
+    pub(crate) stale: Option<Vec<NodeGroup>>,
     /// So many more machines are said to be asked for than are.
     pub(crate) phantom: usize,
 }
@@ -40,6 +42,7 @@ impl Default for Manner {
             refuses: None,
             never_joins: None,
             sold_out: None,
+            stale: None,
             phantom: 0,
         }
     }
@@ -118,6 +121,12 @@ impl Yard {
     pub(crate) fn behave(&self, change: impl FnOnce(&mut Manner)) {
         change(&mut self.state.lock().manner);
         self.tell();
+    }
+
+    /// Goes on telling what it tells now, whatever happens.
+    pub(crate) fn freeze(&self) {
+        let groups = self.told();
+        self.behave(|manner| manner.stale = Some(groups));
     }
 
     /// Calls that change something, since the last time.
@@ -293,7 +302,8 @@ impl NodeProvider for Yard {
 
     async fn groups(&self) -> Result<Vec<NodeGroup>, ProviderError> {
         self.called("groups".into()).await?;
-        Ok(self.told())
+        let stale = self.state.lock().manner.stale.clone();
+        Ok(stale.unwrap_or_else(|| self.told()))
     }
 
     async fn group_of(&self, node: &NodeRef) -> Result<Option<Arc<str>>, ProviderError> {
