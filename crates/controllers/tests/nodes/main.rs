@@ -7,6 +7,8 @@
 #[cfg(test)]
 mod autoscaler;
 #[cfg(test)]
+mod chaos;
+#[cfg(test)]
 mod growing;
 #[cfg(test)]
 #[path = "../workloads/faults.rs"]
