@@ -6,6 +6,7 @@
 //! Nothing here does I/O.
 
 pub mod apply;
+pub mod capacity_buffer;
 pub mod convert;
 pub mod custom;
 pub mod decode;

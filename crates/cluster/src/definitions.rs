@@ -12,7 +12,15 @@ use serde_json::Value;
 /// # Errors
 /// What the API server answers.
 pub async fn define(client: &Client) -> Result<(), Error> {
-    let definition = decode(pod_autoscaler::definition())?;
+    define_one(client, pod_autoscaler::definition()).await
+}
+
+/// The same for one definition.
+///
+/// # Errors
+/// What the API server answers.
+pub async fn define_one(client: &Client, definition: Value) -> Result<(), Error> {
+    let definition = decode(definition)?;
     let api: Api<CustomResourceDefinition> = Api::all(client.clone());
     let created = api.create(&PostParams::default(), &definition).await;
     match created {

@@ -6,9 +6,11 @@
 //! Facts: reference/cluster-autoscaler.md §13.
 
 mod error;
+mod expander;
 mod provider;
 
 pub use error::{ErrorClass, ProviderError};
+pub use expander::{ExpanderService, OfferedOption};
 pub use provider::{
     Instance, InstanceProblem, InstanceState, NodeGroup, NodeProvider, NodeRef, OptionOverrides,
     ProviderTemplate,

@@ -19,7 +19,7 @@ use plimsoll_engine::placement::{BudgetFacts, LabelSelector, Operator, Requireme
 use plimsoll_quantity::Quantity;
 
 /// Adds one quantity; text that is none counts nothing (the API server refuses it).
-fn amount(resources: &mut Resources, name: &str, quantity: &str) {
+pub(crate) fn amount(resources: &mut Resources, name: &str, quantity: &str) {
     let Ok(quantity) = quantity.parse::<Quantity>() else {
         return;
     };

@@ -25,15 +25,18 @@ pub enum ExpanderName {
     Price,
     /// The highest priority of a list in a ConfigMap.
     Priority,
+    /// What a service answers (see [`Options::adviser`](super::Options::adviser)).
+    Grpc,
 }
 
-const NAMES: [(&str, ExpanderName); 6] = [
+const NAMES: [(&str, ExpanderName); 7] = [
     ("random", ExpanderName::Random),
     ("most-pods", ExpanderName::MostPods),
     ("least-nodes", ExpanderName::LeastNodes),
     ("least-waste", ExpanderName::LeastWaste),
     ("price", ExpanderName::Price),
     ("priority", ExpanderName::Priority),
+    ("grpc", ExpanderName::Grpc),
 ];
 
 impl FromStr for ExpanderName {
@@ -104,6 +107,8 @@ impl Expanders {
                     trouble = wrong;
                     Expander::Priority(levels)
                 }
+                // Keeps all until the service has been asked.
+                ExpanderName::Grpc => Expander::Chosen(Vec::new()),
             });
         }
         (expanders, trouble)
@@ -145,6 +150,6 @@ mod tests {
             assert_eq!(name.parse(), Ok(expander));
             assert_eq!(expander.to_string(), name);
         }
-        assert!("grpc".parse::<ExpanderName>().is_err());
+        assert!("best".parse::<ExpanderName>().is_err());
     }
 }

@@ -9,7 +9,7 @@ use crate::facts;
 use jiff::Timestamp;
 use plimsoll_api::nodegroup::{ErrorClass, ProviderError};
 use plimsoll_engine::cluster::{
-    ClusterHealth, GroupFacts, GroupId, GrowthInput, GrowthOutcome, GrowthPlan, Happened,
+    ClusterHealth, Expander, GroupFacts, GroupId, GrowthInput, GrowthOutcome, GrowthPlan, Happened,
     OwnerKind, PendingPod, PodVerdict, Residents, Resize, RunningPod, SkipReason, grow,
 };
 use rand::Rng;
@@ -32,9 +32,20 @@ pub(super) fn compute<T>(work: impl FnOnce() -> T) -> T {
     }
 }
 
+/// What a look at pods without a node is about.
+#[derive(Debug)]
+pub(super) struct Question<'a> {
+    pub(super) groups: &'a [GroupFacts],
+    pending: Vec<PendingPod>,
+    skipped: BTreeMap<GroupId, SkipReason>,
+    upcoming: BTreeMap<GroupId, usize>,
+    now: Timestamp,
+    tie: u64,
+}
+
 impl Work {
     /// Decides about pods without a node, and orders nodes for them.
-    pub(super) fn grow(
+    pub(super) async fn grow(
         &mut self,
         groups: &[GroupFacts],
         health: &ClusterHealth,
@@ -51,32 +62,17 @@ impl Work {
             return Arc::new(nothing());
         }
         self.active("scaleUp", now);
-        let skipped = self.skipped(groups, health, now);
-        let existing = self.world.listed();
-        let upcoming = health.upcoming();
-        let tie = self.rng.random();
-        let (expanders, trouble) = self.expanders.of(groups.iter().map(|group| &group.id));
-        if let Some(why) = trouble {
-            let reason = "PriorityConfigMapInvalid";
-            self.told
-                .trouble(reason, format!("Priorities of groups are not known: {why}"));
-        }
-        self.options.growth.expanders = expanders;
-        let (snapshot, options) = (&mut self.world.snapshot, &self.options.growth);
-        let plan = compute(|| {
-            grow(GrowthInput {
-                snapshot,
-                groups,
-                pending: &pending,
-                existing: &existing,
-                upcoming: &upcoming,
-                skipped: &skipped,
-                options,
-                now,
-                tie,
-            })
-        });
-        let plan = Arc::new(plan);
+        let question = Question {
+            groups,
+            pending,
+            skipped: self.skipped(groups, health, now),
+            upcoming: health.upcoming(),
+            now,
+            tie: self.rng.random(),
+        };
+        let chain = self.chain(groups);
+        let chain = self.advised(chain, &question).await;
+        let plan = Arc::new(self.decided(chain, &question));
         self.took("scaleUp", began);
         Told::plan(&plan);
         self.told.unhelped(&plan, now);
@@ -91,6 +87,41 @@ impl Work {
         self.wait_for_young(&plan, now);
         self.order(&plan, now);
         plan
+    }
+
+    /// The expanders in turn. What is wrong with them is told.
+    fn chain(&mut self, groups: &[GroupFacts]) -> Vec<Expander> {
+        let (expanders, trouble) = self.expanders.of(groups.iter().map(|group| &group.id));
+        if let Some(why) = trouble {
+            let reason = "PriorityConfigMapInvalid";
+            self.told
+                .trouble(reason, format!("Priorities of groups are not known: {why}"));
+        }
+        expanders
+    }
+
+    /// What these expanders make of it.
+    pub(super) fn decided(
+        &mut self,
+        expanders: Vec<Expander>,
+        question: &Question<'_>,
+    ) -> GrowthPlan {
+        self.options.growth.expanders = expanders;
+        let existing = self.world.listed();
+        let (snapshot, options) = (&mut self.world.snapshot, &self.options.growth);
+        compute(|| {
+            grow(GrowthInput {
+                snapshot,
+                groups: question.groups,
+                pending: &question.pending,
+                existing: &existing,
+                upcoming: &question.upcoming,
+                skipped: &question.skipped,
+                options,
+                now: question.now,
+                tie: question.tie,
+            })
+        })
     }
 
     /// Pods that are too young are looked at when they are not any more.
@@ -127,6 +158,7 @@ impl Work {
         if let Some(intended) = &self.options.intended {
             pending.extend(self.world.intended(intended.limit));
         }
+        pending.extend(self.headroom());
         pending
     }
 

@@ -53,7 +53,7 @@ impl World {
         let room = limit.saturating_sub(intended.len());
         let missing = wanted.saturating_sub(there).min(room);
         let Some(pod) = (missing > 0)
-            .then(|| imagine(owner, kind, template))
+            .then(|| imagine(owner, ("apps/v1", kind), template))
             .flatten()
         else {
             return;
@@ -67,7 +67,11 @@ impl World {
 }
 
 /// A pod of the workload.
-fn imagine(owner: &Meta, kind: &str, template: &RawValue) -> Option<PodView> {
+pub(super) fn imagine(
+    owner: &Meta,
+    (api_version, kind): (&str, &str),
+    template: &RawValue,
+) -> Option<PodView> {
     let mut template: Value = serde_json::from_str(template.get()).ok()?;
     let spec = template.get_mut("spec").map(Value::take)?;
     let labels = template.pointer_mut("/metadata/labels").map(Value::take);
@@ -75,7 +79,7 @@ fn imagine(owner: &Meta, kind: &str, template: &RawValue) -> Option<PodView> {
         .pointer_mut("/metadata/annotations")
         .map(Value::take);
     let reference = json!({
-        "apiVersion": "apps/v1", "kind": kind, "name": owner.name(), "uid": *owner.uid,
+        "apiVersion": api_version, "kind": kind, "name": owner.name(), "uid": *owner.uid,
         "controller": true,
     });
     let pod = json!({
@@ -104,7 +108,12 @@ mod tests {
             "spec": {"containers": [{"name": "c",
                 "resources": {"requests": {"cpu": "500m"}}}]},
         }));
-        let pod = imagine(&Meta::from(meta), "ReplicaSet", &template.unwrap()).unwrap();
+        let pod = imagine(
+            &Meta::from(meta),
+            ("apps/v1", "ReplicaSet"),
+            &template.unwrap(),
+        )
+        .unwrap();
         let spec = facts::spec_of(&pod, None);
         assert_eq!(spec.requests.cpu_milli, 500);
         assert_eq!(spec.labels["app"], "web");

@@ -13,7 +13,9 @@
 //! loop, so that one group's failure sends the pods to the next group at once.
 
 pub mod actuation;
+mod asking;
 mod autoscaler;
+mod buffers;
 mod calls;
 mod config_map;
 mod expanders;
@@ -38,9 +40,12 @@ mod told;
 mod work;
 mod world;
 
+pub use asking::Adviser;
 pub use autoscaler::{NodeAutoscaler, Signals};
 pub use expanders::ExpanderName;
 pub use explanation::{Explanations, GroupStanding, Look, explains};
 pub use metrics::Metrics;
-pub use options::{IntendedOptions, Options, Pace, RepairOptions, ReportOptions, TemplateOptions};
+pub use options::{
+    BufferOptions, IntendedOptions, Options, Pace, RepairOptions, ReportOptions, TemplateOptions,
+};
 pub use pulse::{Pulse, Stuck};

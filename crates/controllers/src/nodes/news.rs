@@ -1,5 +1,6 @@
 //! What happens in the cluster, gathered from the caches until the next look takes it in.
 
+use super::buffers::BufferCaches;
 use crate::daemonset::DaemonSetView;
 use crate::pods::{
     BudgetView, Caches, ClaimView, ClassView, NamespaceView, NodeView, PodView, VolumeView,
@@ -35,6 +36,8 @@ pub(super) enum News {
     Owner(Arc<str>),
     /// Of a DaemonSet.
     Daemons,
+    /// Of what a `CapacityBuffer` asks for.
+    Buffers,
 }
 
 /// The kinds of which only node autoscaling keeps a cache.
@@ -42,6 +45,8 @@ pub(super) enum News {
 pub(super) struct OwnCaches {
     pub(super) csi_nodes: Cache<CsiNode>,
     pub(super) daemon_sets: Cache<DaemonSetView>,
+    /// Where buffers are looked at.
+    pub(super) buffers: Option<BufferCaches>,
 }
 
 /// Follows the caches from now on. What is there already comes as news, what pods are judged by
@@ -64,8 +69,25 @@ pub(super) fn follow(caches: &Caches, own: &OwnCaches) -> UnboundedReceiver<News
         (template(&c.old) != template(&c.new)).then_some(News::Daemons)
     });
     tell(&caches.pods, &sender, |c| Some(News::Pod(c)));
+    if let Some(buffers) = &own.buffers {
+        buffer_news(buffers, caches, &sender);
+    }
     owners(caches, own, &sender);
     receiver
+}
+
+/// A buffer, or what it takes its pods from, came, went or was changed by somebody else.
+fn buffer_news(own: &BufferCaches, caches: &Caches, sender: &UnboundedSender<News>) {
+    fn generation<V: Cached>(object: Option<&Arc<V>>) -> Option<i64> {
+        object.map(|object| object.meta().generation)
+    }
+    tell(&own.buffers, sender, |c| {
+        (generation(c.old.as_ref()) != generation(c.new.as_ref())).then_some(News::Buffers)
+    });
+    tell(&own.templates, sender, |_| Some(News::Buffers));
+    tell(&caches.deployments, sender, |c| {
+        (generation(c.old.as_ref()) != generation(c.new.as_ref())).then_some(News::Buffers)
+    });
 }
 
 fn owners(caches: &Caches, own: &OwnCaches, sender: &UnboundedSender<News>) {

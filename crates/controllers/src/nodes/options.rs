@@ -2,6 +2,7 @@
 //! few of our own.
 
 use super::actuation;
+use super::asking::Adviser;
 use super::expanders::ExpanderName;
 use jiff::SignedDuration;
 use plimsoll_engine::cluster::{
@@ -16,6 +17,8 @@ pub struct Options {
     pub pace: Pace,
     /// How one of several groups is chosen (`--expander`); each narrows the choice of the one before.
     pub expanders: Vec<ExpanderName>,
+    /// Who is asked for `--expander=grpc`; without, that one keeps all options.
+    pub adviser: Option<Adviser>,
     /// Which nodes to add; its expanders are made of the above anew for each look.
     pub growth: GrowthOptions,
     /// Which nodes to remove; `None` = none ever (`--scale-down-enabled=false`).
@@ -38,6 +41,8 @@ pub struct Options {
     ///
     /// Departs: upstream's `--enable-proactive-scaleup` waits for the controllers' status.
     pub intended: Option<IntendedOptions>,
+    /// What to do about `CapacityBuffer`s; `None` = they are not even read.
+    pub buffers: Option<BufferOptions>,
     /// Decide and tell, but change nothing.
     pub observe_only: bool,
 }
@@ -47,6 +52,7 @@ impl Default for Options {
         Self {
             pace: Pace::default(),
             expanders: vec![ExpanderName::LeastWaste],
+            adviser: None,
             growth: GrowthOptions::default(),
             shrink: Some(ShrinkOptions::default()),
             actuation: actuation::Settings::default(),
@@ -57,6 +63,7 @@ impl Default for Options {
             repair: RepairOptions::default(),
             report: ReportOptions::default(),
             intended: None,
+            buffers: None,
             observe_only: false,
         }
     }
@@ -163,6 +170,17 @@ impl Default for IntendedOptions {
     fn default() -> Self {
         Self { limit: 5000 }
     }
+}
+
+/// What to do about `CapacityBuffer`s.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BufferOptions {
+    /// Write their status (`--capacity-buffer-controller-enabled`).
+    pub resolve: bool,
+    /// Hold room for them (`--capacity-buffer-pod-injection-enabled`).
+    pub inject: bool,
+    /// Never for more pods of all buffers together (`--pod-injection-limit`).
+    pub limit: usize,
 }
 
 /// The options of a group: its own over those of the flags.

@@ -45,9 +45,12 @@ impl Work {
             &mut self.world.snapshot,
             &self.world.pods,
         );
+        let buffers = &self.buffers;
         let plan = compute(|| {
-            planner.look(ShrinkInput {
-                snapshot,
+            snapshot.fork();
+            buffers.put(snapshot);
+            let plan = planner.look(ShrinkInput {
+                snapshot: &mut *snapshot,
                 nodes: &nodes,
                 pods,
                 groups,
@@ -56,7 +59,9 @@ impl Work {
                 options,
                 cooldown: None,
                 now,
-            })
+            });
+            snapshot.revert();
+            plan
         });
         self.took("findUnneeded", began);
         for step in &plan.trace {

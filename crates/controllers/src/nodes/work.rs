@@ -2,9 +2,10 @@
 
 use super::actuation::Actuator;
 use super::autoscaler::Signals;
+use super::buffers::{BufferCaches, Buffers};
 use super::calls::Calls;
 use super::config_map::ConfigMap;
-use super::expanders::Expanders;
+use super::expanders::{ExpanderName, Expanders};
 use super::memory::Memory;
 use super::news::{self, News, OwnCaches};
 use super::options::Options;
@@ -50,6 +51,7 @@ pub(super) struct Work {
     pub(super) actuator: Arc<Actuator>,
     pub(super) calls: Calls,
     pub(super) expanders: Expanders,
+    pub(super) buffers: Buffers,
     pub(super) told: Told,
     pub(super) status: Status,
     pub(super) memory: Memory,
@@ -138,6 +140,9 @@ impl Work {
         let own = OwnCaches {
             csi_nodes: Cache::start(client.clone(), seed),
             daemon_sets: Cache::start(client.clone(), seed ^ 1),
+            buffers: options
+                .buffers
+                .map(|_| BufferCaches::start(client, seed ^ 3)),
         };
         filled(&context.caches, &own).await;
         let maps = Maps::open(&context, &options).await;
@@ -150,11 +155,15 @@ impl Work {
     fn assemble(
         context: Context,
         provider: Arc<dyn NodeProvider>,
-        options: Options,
+        mut options: Options,
         (signals, pulse): (Signals, Pulse),
         (own, maps): (OwnCaches, Maps),
     ) -> Self {
         let (caches, seed) = (context.caches.clone(), context.seed ^ SEED);
+        if options.expanders.contains(&ExpanderName::Grpc) {
+            // The service knows the options of one choice; the next is made in the next look.
+            options.growth.rounds = 1;
+        }
         let mut settings = options.actuation.clone();
         if let Some(shrink) = &options.shrink {
             // A node is judged again by the rules by which it was chosen.
@@ -182,6 +191,7 @@ impl Work {
             planner: Planner::remembering(memory.get("timers").unwrap_or_default()),
             calls: Calls::default(),
             expanders: Expanders::start(&context.client, seed ^ 2, &report.namespace, names),
+            buffers: Buffers::default(),
             told: Told::new(&context.recorder, &context.caches, about, repeats),
             status: Status::start(status),
             counted: Counted::default(),
@@ -312,8 +322,14 @@ impl Work {
             self.look_within(self.options.pace.calm);
         }
         let outcome = if health.healthy {
-            let growth = (!repaired).then(|| self.grow(&facts, &health, now));
+            let growth = if repaired {
+                None
+            } else {
+                Some(self.grow(&facts, &health, now).await)
+            };
+            self.hold(growth.as_deref());
             let shrink = self.shrink(&facts, now);
+            self.tell_buffers(now).await;
             (growth, shrink)
         } else {
             self.unhealthy();

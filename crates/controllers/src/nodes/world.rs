@@ -128,6 +128,7 @@ impl World {
                 self.daemons_changed = true;
                 Haste::Calm
             }
+            News::Buffers => Haste::Calm,
         }
     }
 

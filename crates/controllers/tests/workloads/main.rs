@@ -29,6 +29,8 @@ mod memory;
 #[cfg(test)]
 mod node_autoscaling;
 #[cfg(test)]
+mod node_headroom;
+#[cfg(test)]
 mod nodes;
 #[cfg(test)]
 mod outside;

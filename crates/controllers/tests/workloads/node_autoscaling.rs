@@ -14,7 +14,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Groups with their sizes and millicores; a new node takes 20 s.
-async fn provider(rig: &Rig, groups: &[(&str, (usize, usize), u64)]) -> Arc<dyn NodeProvider> {
+pub(crate) async fn provider(
+    rig: &Rig,
+    groups: &[(&str, (usize, usize), u64)],
+) -> Arc<dyn NodeProvider> {
     let groups = groups.iter().map(|(name, sizes, cpu_milli)| {
         let shape = Shape {
             cpu_milli: *cpu_milli,
@@ -32,7 +35,7 @@ async fn provider(rig: &Rig, groups: &[(&str, (usize, usize), u64)]) -> Arc<dyn 
 }
 
 /// Nodes go after a minute; nothing else holds them up.
-fn hasty() -> Options {
+pub(crate) fn hasty() -> Options {
     let mut options = Options {
         group: GroupOptions {
             scale_down_unneeded_time: jiff::SignedDuration::from_mins(1),
@@ -45,7 +48,7 @@ fn hasty() -> Options {
     options
 }
 
-fn start(
+pub(crate) fn start(
     rig: &Rig,
     provider: &Arc<dyn NodeProvider>,
     options: Options,
@@ -56,12 +59,12 @@ fn start(
     (started, signals)
 }
 
-async fn target(provider: &Arc<dyn NodeProvider>, group: &str) -> usize {
+pub(crate) async fn target(provider: &Arc<dyn NodeProvider>, group: &str) -> usize {
     let groups = provider.groups().await.unwrap();
     groups.iter().find(|g| &*g.id == group).unwrap().target
 }
 
-async fn bound(rig: &Rig) -> usize {
+pub(crate) async fn bound(rig: &Rig) -> usize {
     let pods = rig.list(&rig.pods()).await;
     pods.iter()
         .filter(|pod| pod.data["spec"]["nodeName"].is_string())
@@ -69,20 +72,20 @@ async fn bound(rig: &Rig) -> usize {
 }
 
 /// A deployment `web` whose pods ask for half a core each.
-async fn deploy(rig: &Rig, replicas: i32) {
+pub(crate) async fn deploy(rig: &Rig, replicas: i32) {
     let mut web = deployment("a", replicas);
     web["spec"]["template"]["spec"]["containers"][0]["resources"]["requests"]["cpu"] =
         json!("500m");
     rig.create(&rig.deployments(), web).await;
 }
 
-async fn scale(rig: &Rig, replicas: i32) {
+pub(crate) async fn scale(rig: &Rig, replicas: i32) {
     let patch = json!({"spec": {"replicas": replicas}});
     rig.patch(&rig.deployments(), "web", patch).await;
 }
 
 /// Messages of events with this reason, in all namespaces.
-async fn told(rig: &Rig, reason: &str) -> Vec<String> {
+pub(crate) async fn told(rig: &Rig, reason: &str) -> Vec<String> {
     let mut events = rig.list(&rig.cluster("events", "Event")).await;
     events.retain(|event| event.data["reason"] == reason);
     let text = |event: &DynamicObject| event.data["message"].as_str().unwrap().to_owned();

@@ -4,6 +4,9 @@ use super::pending::PendingPod;
 use crate::placement::{PodFacts, PodSpec, Resources};
 use std::sync::Arc;
 
+/// What the names of imagined pods begin with.
+pub const POD_PREFIX: &str = "capacity-buffer-";
+
 /// What a `CapacityBuffer` asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BufferFacts {
@@ -52,12 +55,12 @@ impl BufferFacts {
             .min()
     }
 
-    /// The pods as pending ones. They come after all others of their priority.
-    pub fn pending(&self) -> Vec<PendingPod> {
+    /// The pods as pending ones, `most` at most. They come after all others of their priority.
+    pub fn pending(&self, most: usize) -> Vec<PendingPod> {
         let pod = |at: usize| PendingPod {
             pod: PodFacts::new(
                 &self.namespace,
-                &format!("capacity-buffer-{}-{at}", self.name),
+                &format!("{POD_PREFIX}{}-{at}", self.name),
                 Arc::clone(&self.pod),
             ),
             created: None,
@@ -67,7 +70,7 @@ impl BufferFacts {
             scale_up_delay: None,
             fingerprint: 0,
         };
-        (0..self.pods()).map(pod).collect()
+        (0..self.pods().min(most)).map(pod).collect()
     }
 }
 
@@ -99,6 +102,7 @@ mod tests {
             limits: cpu.map(|cpu| Resources::of(cpu, 0)),
         };
         assert_eq!(buffer.pods(), pods);
-        assert_eq!(buffer.pending().len(), pods);
+        assert_eq!(buffer.pending(100).len(), pods);
+        assert_eq!(buffer.pending(5).len(), pods.min(5));
     }
 }

@@ -63,7 +63,7 @@ mod whatif;
 
 pub use backoff::{Backoff, BackoffOptions, BackoffWindow};
 pub use balance::{Share, balanced};
-pub use buffers::BufferFacts;
+pub use buffers::{BufferFacts, POD_PREFIX as BUFFER_POD_PREFIX};
 pub use consolidate::{
     ConsolidationOptions, ConsolidationPolicy, Replacement, Stake, disruption_of_pod,
 };

@@ -113,6 +113,8 @@ pub struct ExpansionOption {
     pub nodes: usize,
     /// The pods they would take.
     pub pods: Vec<PodKey>,
+    /// Whether all expanders kept it; of several such options one is taken.
+    pub kept: bool,
     /// What the expander made of it, in words (score, waste, price).
     pub note: String,
 }

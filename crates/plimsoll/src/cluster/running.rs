@@ -256,6 +256,10 @@ impl Running {
         let embedded = Embedded::new(agents.clone(), runtime, self.clock).with_doors(doors);
         let began = groups::start(&self.client, settings, embedded).await?;
         self.node_groups = Some(began.provider);
+        if settings.node_autoscaling.buffers.is_some() {
+            let definition = plimsoll_api::capacity_buffer::definition();
+            plimsoll_cluster::definitions::define_one(&self.client, definition).await?;
+        }
         self.autoscale_nodes(settings);
         Ok(began.nodes)
     }

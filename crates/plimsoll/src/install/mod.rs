@@ -182,7 +182,11 @@ fn filled(values: &Values, namespace: &str) -> Vec<Value> {
         .flat_map(|template: &Template| template.fill(&filling))
         .collect();
     let first = objects.first().is_some_and(|o| o["kind"] == "Namespace");
-    objects.splice(usize::from(first)..usize::from(first), definitions());
+    let mut definitions = definitions();
+    if values.at("nodeAutoscaling.enabled") == &json!(true) {
+        definitions.push(plimsoll_api::capacity_buffer::definition());
+    }
+    objects.splice(usize::from(first)..usize::from(first), definitions);
     objects
 }
 
@@ -192,7 +196,9 @@ fn definitions() -> Vec<Value> {
 }
 
 fn write_chart(dir: &Path) -> Result<()> {
-    let files = chart::files(&objects::templates(), &definitions(), yaml);
+    let mut definitions = definitions();
+    definitions.push(plimsoll_api::capacity_buffer::definition());
+    let files = chart::files(&objects::templates(), &definitions, yaml);
     let count = files.len();
     for (name, text) in files {
         let path = dir.join(name);

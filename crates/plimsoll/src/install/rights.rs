@@ -223,6 +223,24 @@ pub(crate) const NODES: &[Rule] = &[
     ),
     rule("batch", &["jobs"], READ, "to know what replaces pods"),
     rule(
+        "autoscaling.x-k8s.io",
+        &["capacitybuffers"],
+        READ,
+        "to read for what room is to be held",
+    ),
+    rule(
+        "autoscaling.x-k8s.io",
+        &["capacitybuffers/status"],
+        &["get", "patch", "update"],
+        "to tell what came of it",
+    ),
+    rule(
+        "",
+        &["podtemplates"],
+        READ,
+        "to know what the pods of buffers are like",
+    ),
+    rule(
         "policy",
         &["poddisruptionbudgets"],
         READ,

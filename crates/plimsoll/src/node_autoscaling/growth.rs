@@ -2,13 +2,17 @@
 
 use super::limits::{GpuLimit, Range};
 use crate::run::duration;
+use anyhow::Result;
 use clap::{ArgAction, Args};
-use plimsoll_controllers::nodes::{ExpanderName, TemplateOptions};
+use plimsoll_controllers::nodes::{Adviser, BufferOptions, ExpanderName, TemplateOptions};
 use plimsoll_engine::cluster::{
     BackoffOptions, CLUSTER_WIDE, Floor, GrowthOptions, HealthOptions, Quota, Similarity,
     TaintRules,
 };
+use plimsoll_sources::nodes::externalgrpc::GrpcExpander;
 use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How many nodes, and which pods they are for.
@@ -16,7 +20,7 @@ use std::time::Duration;
 #[command(next_help_heading = "Node autoscaling: adding nodes")]
 pub(super) struct GrowthArgs {
     /// How one of several groups is chosen: random, most-pods, least-nodes, least-waste, price,
-    /// priority, one after the other
+    /// priority, grpc, one after the other
     #[arg(
         long,
         value_name = "NAME,…",
@@ -24,6 +28,22 @@ pub(super) struct GrowthArgs {
         default_value = "least-waste"
     )]
     pub(super) expander: Vec<ExpanderName>,
+    /// Where the server listens that --expander=grpc asks
+    #[arg(
+        long,
+        value_name = "HOST:PORT",
+        default_value = "",
+        hide_default_value = true
+    )]
+    grpc_expander_url: String,
+    /// The authority that vouches for it, in PEM
+    #[arg(
+        long,
+        value_name = "FILE",
+        default_value = "",
+        hide_default_value = true
+    )]
+    grpc_expander_cert: PathBuf,
     /// Never add nodes for pods of a lower priority, and remove theirs without regard to them
     #[arg(
         long,
@@ -46,7 +66,7 @@ pub(super) struct GrowthArgs {
     #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set,
           num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     pub(super) enable_proactive_scaleup: bool,
-    /// Most such replicas at once
+    /// Most such replicas at once, and most pods of CapacityBuffers
     #[arg(long, value_name = "COUNT", default_value_t = 5000)]
     pub(super) pod_injection_limit: usize,
     /// How long a group that failed to grow is left alone at first
@@ -61,6 +81,15 @@ pub(super) struct GrowthArgs {
 }
 
 impl GrowthArgs {
+    /// Who answers `--expander=grpc`.
+    pub(super) fn adviser(&self) -> Result<Option<Adviser>> {
+        if !self.expander.contains(&ExpanderName::Grpc) {
+            return Ok(None);
+        }
+        let service = GrpcExpander::new(&self.grpc_expander_url, &self.grpc_expander_cert)?;
+        Ok(Some(Adviser(Arc::new(service))))
+    }
+
     pub(super) fn backoff(&self) -> BackoffOptions {
         let signed = super::signed;
         BackoffOptions {
@@ -82,6 +111,32 @@ impl GrowthArgs {
             from_zero: self.scale_up_from_zero,
             ..GrowthOptions::default()
         }
+    }
+}
+
+/// Room for pods that are not there yet.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Node autoscaling: adding nodes")]
+pub(super) struct BufferArgs {
+    /// Tell in the status of CapacityBuffers what they come to
+    #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set,
+          num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    capacity_buffer_controller_enabled: bool,
+    /// Keep and add nodes for CapacityBuffers
+    #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set,
+          num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    capacity_buffer_pod_injection_enabled: bool,
+}
+
+impl BufferArgs {
+    /// What to do about buffers, of which never more than `limit` pods count.
+    pub(super) fn options(&self, limit: usize) -> Option<BufferOptions> {
+        let options = BufferOptions {
+            resolve: self.capacity_buffer_controller_enabled,
+            inject: self.capacity_buffer_pod_injection_enabled,
+            limit,
+        };
+        (options.resolve || options.inject).then_some(options)
     }
 }
 

@@ -13,7 +13,7 @@ pub(crate) use provider::ProviderArgs;
 use crate::run::duration;
 use anyhow::{Result, bail, ensure};
 use clap::{ArgAction, Args};
-use growth::{GrowthArgs, LimitArgs, NodeStateArgs, SimilarArgs};
+use growth::{BufferArgs, GrowthArgs, LimitArgs, NodeStateArgs, SimilarArgs};
 use jiff::SignedDuration;
 use plimsoll_controllers::nodes::{ExpanderName, IntendedOptions, Options, Pace, RepairOptions};
 use report::ReportArgs;
@@ -28,6 +28,8 @@ pub(crate) struct NodeAutoscalingArgs {
     pace: LookArgs,
     #[command(flatten)]
     growth: GrowthArgs,
+    #[command(flatten)]
+    buffers: BufferArgs,
     #[command(flatten)]
     limits: LimitArgs,
     #[command(flatten)]
@@ -101,6 +103,7 @@ impl NodeAutoscalingArgs {
                 ..Pace::default()
             },
             expanders: growth.expander.clone(),
+            adviser: growth.adviser()?,
             growth: growth.options(&self.limits, &self.similar),
             shrink,
             actuation: self.actuation.settings(&self.evictions, cutoff)?,
@@ -117,6 +120,7 @@ impl NodeAutoscalingArgs {
             intended: growth.enable_proactive_scaleup.then_some(IntendedOptions {
                 limit: growth.pod_injection_limit,
             }),
+            buffers: self.buffers.options(growth.pod_injection_limit),
             observe_only: false,
         })
     }
@@ -196,10 +200,19 @@ mod tests {
     #[case::twice("--expander=random,random")]
     #[case::after_random("--expander=random,most-pods")]
     #[case::unknown("--expander=best")]
+    #[case::grpc_without_address("--expander=grpc --grpc-expander-cert=ca.crt")]
+    #[case::grpc_without_certificate("--expander=grpc --grpc-expander-url=there:443")]
     #[case::drain_order("--drain-priority-config=high:5")]
     #[case::limits("--cores-total=5")]
     fn wrong_values_are_refused(#[case] flags: &str) {
         assert!(options(flags).is_err());
+    }
+
+    #[test]
+    fn buffers_are_looked_at_when_asked_for() {
+        let got = options("--capacity-buffer-pod-injection-enabled --pod-injection-limit=7");
+        let got = got.unwrap().buffers.unwrap();
+        assert!(got.inject && !got.resolve && got.limit == 7);
     }
 
     #[test]

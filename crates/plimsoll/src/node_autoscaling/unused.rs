@@ -5,7 +5,7 @@ use clap::{Arg, ArgAction, ArgMatches, Args, Command, Error, FromArgMatches};
 
 /// What nothing here depends on: other clouds, the way upstream computes and logs, what is always
 /// or never so here.
-const FLAGS: [&str; 55] = [
+const FLAGS: [&str; 51] = [
     "frequent-loops-enabled",
     "scale-down-non-empty-candidates-count",
     "scale-down-candidates-pool-ratio",
@@ -13,8 +13,6 @@ const FLAGS: [&str; 55] = [
     "scale-down-simulation-timeout",
     "max-empty-bulk-delete",
     "estimator",
-    "grpc-expander-url",
-    "grpc-expander-cert",
     "max-nodegroup-binpacking-duration",
     "max-binpacking-time",
     "fastpath-binpacking-enabled",
@@ -41,8 +39,6 @@ const FLAGS: [&str; 55] = [
     "check-capacity-provisioning-request-max-batch-size",
     "check-capacity-provisioning-request-batch-timebox",
     "check-capacity-processor-instance",
-    "capacity-buffer-controller-enabled",
-    "capacity-buffer-pod-injection-enabled",
     "capacity-buffer-pod-dry-run-enabled",
     "capacity-quotas-enabled",
     "enable-dynamic-resource-allocation",

@@ -5,8 +5,8 @@ use super::{settings, template};
 use crate::explain::query::API_VERSION;
 use jiff::Timestamp;
 use plimsoll_engine::cluster::{
-    ExpansionOption, GroupFacts, GroupOptions, GroupVerdict, GrowthPlan, NodeVerdict, PodVerdict,
-    Removal,
+    BUFFER_POD_PREFIX, ExpansionOption, GroupFacts, GroupOptions, GroupVerdict, GrowthPlan,
+    NodeVerdict, PodVerdict, Removal,
 };
 use plimsoll_engine::placement::PodKey;
 use serde_json::{Map, Value, json};
@@ -275,6 +275,12 @@ fn pod_of(now: Timestamp, (namespace, name): (&str, &str), verdict: &PodVerdict)
     let mut shown = head("Pod", (namespace, name), now);
     shown.insert("decision".into(), json!({ "verdict": verdict.name() }));
     shown.insert("summary".into(), json!(verdict.summary()));
+    if let Some(numbered) = name.strip_prefix(BUFFER_POD_PREFIX) {
+        let buffer = numbered
+            .rsplit_once('-')
+            .map_or(numbered, |(buffer, _)| buffer);
+        shown.insert("capacityBuffer".into(), json!(buffer));
+    }
     if let PodVerdict::Unschedulable(groups) = verdict {
         let groups = groups.iter().map(|(group, help)| {
             let answer = help.answer();

@@ -63,6 +63,8 @@ pub struct Candidate<'a> {
 pub struct Choice {
     /// Which one is best; `None` without options.
     pub best: Option<usize>,
+    /// Those that all expanders kept.
+    pub kept: BTreeSet<usize>,
     /// What each expander that decided said of each option, in words.
     pub notes: Vec<String>,
 }
@@ -159,7 +161,8 @@ pub fn choose(expanders: &[Expander], options: &[Candidate<'_>], context: Contex
             .map(|o| (o.nodes, GroupId::clone(&o.group.id)))
     };
     Choice {
-        best: left.into_iter().min_by_key(rank),
+        best: left.iter().copied().min_by_key(rank),
+        kept: left.into_iter().collect(),
         notes,
     }
 }

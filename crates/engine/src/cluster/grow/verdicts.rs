@@ -49,6 +49,7 @@ impl Look<'_> {
                 round,
                 nodes: option.nodes,
                 pods: pods.collect(),
+                kept: choice.kept.contains(&at),
                 note,
             });
         }

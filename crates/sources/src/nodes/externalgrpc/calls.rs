@@ -1,28 +1,32 @@
 //! One call to a plug-in.
 
 use super::config::{ConfigError, Settings, read};
-use super::{SERVICE, convert};
+use super::convert;
 use http::uri::PathAndQuery;
 use plimsoll_api::nodegroup::{ErrorClass, ProviderError};
 use prost::Message;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tonic::Request;
 use tonic::client::Grpc;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 use tonic_prost::ProstCodec;
 
-/// Largest answer in bytes: thousands of instances.
-const LARGEST: usize = 64 << 20;
+/// Largest message in bytes: thousands of instances or pods.
+const LARGEST: usize = 128 << 20;
 
 /// A connection that is made when it is first needed, and again when it is lost.
 #[derive(Debug, Clone)]
 pub(super) struct Calls {
-    channel: Channel,
+    /// The service's full name.
+    service: &'static str,
+    endpoint: Endpoint,
+    channel: Arc<OnceLock<Channel>>,
     timeout: Duration,
 }
 
 impl Calls {
-    pub(super) fn new(settings: &Settings) -> Result<Self, ConfigError> {
+    pub(super) fn new(settings: &Settings, service: &'static str) -> Result<Self, ConfigError> {
         let scheme = if settings.identity.is_some() || settings.authority.is_some() {
             "https"
         } else {
@@ -37,7 +41,9 @@ impl Calls {
             endpoint = endpoint.tls_config(tls).map_err(ConfigError::Transport)?;
         }
         Ok(Self {
-            channel: endpoint.connect_lazy(),
+            service,
+            endpoint,
+            channel: Arc::default(),
             timeout: settings.timeout,
         })
     }
@@ -68,9 +74,12 @@ impl Calls {
         I: Message + Send + Sync + 'static,
         O: Message + Default + Send + Sync + 'static,
     {
-        let path = PathAndQuery::try_from(format!("/{SERVICE}/{method}"))
+        let path = PathAndQuery::try_from(format!("/{}/{method}", self.service))
             .map_err(|error| tonic::Status::internal(error.to_string()))?;
-        let mut grpc = Grpc::new(self.channel.clone()).max_decoding_message_size(LARGEST);
+        let channel = self.channel.get_or_init(|| self.endpoint.connect_lazy());
+        let mut grpc = Grpc::new(channel.clone())
+            .max_decoding_message_size(LARGEST)
+            .max_encoding_message_size(LARGEST);
         grpc.ready()
             .await
             .map_err(|error| tonic::Status::unavailable(causes(&error)))?;

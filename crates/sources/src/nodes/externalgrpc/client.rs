@@ -2,7 +2,7 @@
 
 use super::calls::Calls;
 use super::config::{ConfigError, Settings};
-use super::{convert, wire};
+use super::{SERVICE, convert, wire};
 use async_trait::async_trait;
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use parking_lot::Mutex;
@@ -69,7 +69,7 @@ impl ExternalGrpc {
         clock: Clock,
     ) -> Result<Self, ConfigError> {
         Ok(Self {
-            calls: Calls::new(settings)?,
+            calls: Calls::new(settings, SERVICE)?,
             clock,
             defaults,
             gpu_label: OnceLock::new(),

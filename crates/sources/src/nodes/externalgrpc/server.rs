@@ -87,7 +87,7 @@ impl tower::Service<http::Request<Body>> for Plugin {
 }
 
 /// Reads the message, acts, writes the answer.
-async fn unary<I, O, F>(
+pub(super) async fn unary<I, O, F>(
     request: http::Request<Body>,
     act: impl FnOnce(I) -> F + Send,
 ) -> http::Response<Body>

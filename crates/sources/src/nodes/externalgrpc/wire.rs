@@ -186,3 +186,34 @@ pub(super) struct MaybeOptions {
     #[prost(message, optional, tag = "1")]
     pub(super) options: Option<Options>,
 }
+
+/// Which of these options are best?
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub(super) struct Offer {
+    #[prost(message, repeated, tag = "1")]
+    pub(super) options: Vec<Offered>,
+    /// By group: a v1 Node in protobuf.
+    #[prost(map = "string, bytes", tag = "3")]
+    pub(super) nodes: HashMap<String, Vec<u8>>,
+}
+
+/// What one group could do.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub(super) struct Offered {
+    #[prost(string, tag = "1")]
+    pub(super) group: String,
+    #[prost(int32, tag = "2")]
+    pub(super) nodes: i32,
+    #[prost(string, tag = "3")]
+    pub(super) debug: String,
+    /// Each a v1 Pod in protobuf.
+    #[prost(bytes = "vec", repeated, tag = "5")]
+    pub(super) pods: Vec<Vec<u8>>,
+}
+
+/// The best options.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub(super) struct Best {
+    #[prost(message, repeated, tag = "1")]
+    pub(super) options: Vec<Offered>,
+}
