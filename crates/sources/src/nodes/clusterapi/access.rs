@@ -7,14 +7,23 @@ use super::{Absent, Settings};
 use http::{Method, Request};
 use jiff::Timestamp;
 use kube::{Client, Error};
+use parking_lot::Mutex;
 use plimsoll_api::nodegroup::{ErrorClass, ProviderError};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::time::Duration;
 use tokio::sync::OnceCell;
+use tokio::time::Instant;
 
 /// Objects of one answer.
 const PAGE: usize = 500;
 /// How often a change of a scale that somebody else changed meanwhile is tried.
 const ATTEMPTS: usize = 5;
+/// For how long the answer about a template is good: templates are replaced, not changed.
+const TEMPLATE_FRESH: Duration = Duration::from_secs(120);
+
+/// Namespace of a template and what it is, with when it was asked for and what it said.
+type Templates = BTreeMap<(String, Reference), (Instant, Option<Value>)>;
 
 /// The management cluster.
 pub(super) struct Access {
@@ -24,6 +33,7 @@ pub(super) struct Access {
     /// `/apis/GROUP/VERSION`.
     root: OnceCell<String>,
     absent: Absent,
+    templates: Mutex<Templates>,
 }
 
 impl std::fmt::Debug for Access {
@@ -42,6 +52,7 @@ impl Access {
             wanted: settings.version.clone(),
             root: OnceCell::new(),
             absent: Absent::default(),
+            templates: Mutex::default(),
         }
     }
 
@@ -93,7 +104,7 @@ impl Access {
             let mut page = match self.get(&path).await {
                 Ok(page) => page,
                 Err(error) if error.class == ErrorClass::NotFound => {
-                    if self.absent.lock().insert(plural.to_owned()) {
+                    if self.is_news(plural) {
                         tracing::info!(plural, "the management cluster has no such kind");
                     }
                     return Ok(Vec::new());
@@ -110,21 +121,37 @@ impl Access {
         }
     }
 
+    /// Whether this was not said before.
+    pub(super) fn is_news(&self, what: &str) -> bool {
+        self.absent.lock().insert(what.to_owned())
+    }
+
+    async fn scale_path(&self, source: &Source) -> Result<String, ProviderError> {
+        let (plural, namespace, name) = (source.kind.plural(), &source.namespace, &source.name);
+        let root = self.root().await?;
+        Ok(format!(
+            "{root}/namespaces/{namespace}/{plural}/{name}/scale"
+        ))
+    }
+
+    /// How many replicas a scale asks for now.
+    pub(super) async fn size(&self, source: &Source) -> Result<usize, ProviderError> {
+        let scale = self.get(&self.scale_path(source).await?).await?;
+        Ok(replicas(&scale))
+    }
+
     /// Changes a scale from what it is to what `resize` makes of it, or leaves it with its error.
     pub(super) async fn rescale(
         &self,
         source: &Source,
         resize: impl Fn(usize) -> Result<usize, ProviderError> + Send,
     ) -> Result<(), ProviderError> {
-        let (plural, namespace, name) = (source.kind.plural(), &source.namespace, &source.name);
-        let root = self.root().await?;
-        let path = format!("{root}/namespaces/{namespace}/{plural}/{name}/scale");
+        let path = self.scale_path(source).await?;
         let mut attempts = 0;
         loop {
             attempts += 1;
             let mut scale = self.get(&path).await?;
-            let size = scale.pointer("/spec/replicas").and_then(Value::as_u64);
-            let size = usize::try_from(size.unwrap_or(0)).unwrap_or(usize::MAX);
+            let size = replicas(&scale);
             let wanted = resize(size)?;
             if wanted == size {
                 return Ok(());
@@ -157,9 +184,27 @@ impl Access {
         self.send(Method::PATCH, &path, body).await.map(drop)
     }
 
-    /// The status of an infrastructure's template: what its machines have. `None` where the
-    /// template is not there or may not be read: annotations may still say it.
+    /// The status of an infrastructure's template: what its machines have; at most two minutes old.
+    /// `None` where the template is not there or may not be read: annotations may still say it.
     pub(super) async fn capacity(
+        &self,
+        source: &Source,
+        reference: &Reference,
+    ) -> Result<Option<Value>, ProviderError> {
+        let key = (source.namespace.clone(), reference.clone());
+        if let Some((at, status)) = self.templates.lock().get(&key)
+            && at.elapsed() < TEMPLATE_FRESH
+        {
+            return Ok(status.clone());
+        }
+        let status = self.ask_capacity(source, reference).await?;
+        let mut templates = self.templates.lock();
+        templates.retain(|_, (at, _)| at.elapsed() < TEMPLATE_FRESH);
+        templates.insert(key, (Instant::now(), status.clone()));
+        Ok(status)
+    }
+
+    async fn ask_capacity(
         &self,
         source: &Source,
         reference: &Reference,
@@ -186,7 +231,7 @@ impl Access {
         match found {
             Ok(mut object) => Ok(object.get_mut("status").map(Value::take)),
             Err(error) if [ErrorClass::NotFound, ErrorClass::Forbidden].contains(&error.class) => {
-                if self.absent.lock().insert(format!("{plural}/{name}")) {
+                if self.is_news(&format!("{plural}/{name}")) {
                     tracing::info!(%error, "sizes of new nodes come from annotations only");
                 }
                 Ok(None)
@@ -194,6 +239,11 @@ impl Access {
             Err(error) => Err(error),
         }
     }
+}
+
+fn replicas(scale: &Value) -> usize {
+    let size = scale.pointer("/spec/replicas").and_then(Value::as_u64);
+    usize::try_from(size.unwrap_or(0)).unwrap_or(usize::MAX)
 }
 
 fn failure(path: &str, error: &Error) -> ProviderError {

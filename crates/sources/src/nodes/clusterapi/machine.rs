@@ -6,6 +6,15 @@ use plimsoll_api::nodegroup::{ErrorClass, Instance, InstanceProblem, InstanceSta
 use serde_json::Value;
 use std::sync::Arc;
 
+/// Who marked a machine for deletion.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mark {
+    /// This program: its marks are times.
+    Own,
+    /// Somebody else.
+    Foreign,
+}
+
 /// A Machine.
 #[derive(Debug)]
 pub(super) struct Machine {
@@ -15,16 +24,16 @@ pub(super) struct Machine {
     pub(super) group: Option<Arc<str>>,
     provider_id: Option<String>,
     has_node: bool,
-    deleting: bool,
-    /// Marked for deletion.
-    marked: bool,
+    pub(super) deleting: bool,
+    /// Whether it is marked for deletion, and by whom.
+    pub(super) mark: Option<Mark>,
     /// Why it failed.
     failure: Option<(String, String)>,
 }
 
 impl Machine {
     pub(super) fn of(object: &Value, prefix: &str) -> Option<Self> {
-        let marked = annotation(object, &format!("{prefix}/delete-machine")).is_some();
+        let mark = annotation(object, &format!("{prefix}/delete-machine"));
         Some(Self {
             namespace: text(object, "/metadata/namespace")?.to_owned(),
             name: text(object, "/metadata/name")?.to_owned(),
@@ -35,14 +44,12 @@ impl Machine {
                 .map(str::to_owned),
             has_node: object.pointer("/status/nodeRef/name").is_some(),
             deleting: object.pointer("/metadata/deletionTimestamp").is_some(),
-            marked,
+            mark: mark.map(|mark| match mark.parse::<jiff::Timestamp>() {
+                Ok(_) => Mark::Own,
+                Err(_) => Mark::Foreign,
+            }),
             failure: failure(object),
         })
-    }
-
-    /// Whether it goes already.
-    pub(super) fn is_going(&self) -> bool {
-        self.deleting || self.marked
     }
 
     /// Whether there is a machine behind it that would have to go.

@@ -2,13 +2,15 @@
 //! resized through their scale.
 //!
 //! A node that goes has its Machine annotated for deletion before the scale is lowered, so that the
-//! owner takes that one. The objects are listed anew for each look, at most every two seconds.
+//! owner takes that one. A MachinePool whose machines are no objects can grow, and its nodes stay:
+//! there is nothing to mark. The objects are listed anew for each look, at most every two seconds.
 
 mod access;
 mod annotations;
 mod discovery;
 mod machine;
 mod scalable;
+mod seen;
 mod template;
 
 #[cfg(test)]
@@ -26,8 +28,10 @@ use plimsoll_api::nodegroup::{
 };
 use plimsoll_clock::Clock;
 use scalable::{Scalable, Source};
+use seen::Seen;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -66,63 +70,8 @@ pub struct ClusterApi {
     settings: Settings,
     clock: Clock,
     seen: Mutex<Option<(Instant, Arc<Seen>)>>,
-}
-
-/// The objects at one look.
-#[derive(Debug, Default)]
-struct Seen {
-    groups: BTreeMap<Arc<str>, Scalable>,
-    /// By namespace and name.
-    machines: BTreeMap<(String, String), Machine>,
-}
-
-impl Seen {
-    fn new(groups: Vec<Scalable>, machines: Vec<Machine>, sets: &BTreeMap<Source, Source>) -> Self {
-        let groups: BTreeMap<Arc<str>, Scalable> = groups
-            .into_iter()
-            .map(|group| (Arc::clone(&group.id), group))
-            .collect();
-        let ids: BTreeMap<&Source, &Arc<str>> =
-            groups.values().map(|g| (&g.source, &g.id)).collect();
-        let machines = machines.into_iter().map(|mut machine| {
-            let owner = machine.owner.as_ref();
-            // A MachineSet that a MachineDeployment owns is no group of its own.
-            let owner = owner.map(|owner| sets.get(owner).unwrap_or(owner));
-            machine.group = owner.and_then(|o| ids.get(o)).map(|id| Arc::clone(id));
-            ((machine.namespace.clone(), machine.name.clone()), machine)
-        });
-        let machines = machines.collect();
-        Self { groups, machines }
-    }
-
-    fn of<'a>(&'a self, group: &'a str) -> impl Iterator<Item = &'a Machine> {
-        let mine = move |machine: &&Machine| machine.group.as_deref() == Some(group);
-        self.machines.values().filter(mine)
-    }
-
-    /// The machine of a node: the one it names, else the one with its provider id.
-    fn machine(&self, node: &NodeRef, prefix: &str) -> Option<&Machine> {
-        let says = |key: &str| {
-            let key = format!("{prefix}/{key}");
-            let mut annotations = node.annotations.iter();
-            let found = annotations.find(|(name, _)| **name == *key);
-            found.map(|(_, value)| value.to_string())
-        };
-        let named = says("machine").zip(says("cluster-namespace"));
-        let found = named.and_then(|(name, namespace)| self.machines.get(&(namespace, name)));
-        found.or_else(|| {
-            let id = Some(&*node.provider_id).filter(|id| !id.is_empty())?;
-            let mut machines = self.machines.values();
-            machines.find(|machine| machine.instance_id() == id)
-        })
-    }
-
-    fn group(&self, id: &str) -> Result<&Scalable, ProviderError> {
-        self.groups.get(id).ok_or_else(|| {
-            let message = format!("there is no node group {id:?}");
-            ProviderError::new(ErrorClass::NotFound, message)
-        })
-    }
+    /// Whether marks that an earlier process left were looked for.
+    tidied: AtomicBool,
 }
 
 impl ClusterApi {
@@ -133,6 +82,7 @@ impl ClusterApi {
             settings,
             clock,
             seen: Mutex::default(),
+            tidied: AtomicBool::new(false),
         }
     }
 
@@ -163,6 +113,11 @@ impl ClusterApi {
         let prefix = &self.settings.group;
         let machines = machines.iter().filter_map(|m| Machine::of(m, prefix));
         let seen = Arc::new(Seen::new(groups, machines.collect(), &sets));
+        for pool in &seen.untold {
+            if self.access.is_news(pool) {
+                tracing::warn!(%pool, "left alone: neither Machines nor providerIDList tell its members");
+            }
+        }
         *self.seen.lock() = Some((Instant::now(), Arc::clone(&seen)));
         Ok(seen)
     }
@@ -178,25 +133,48 @@ impl ClusterApi {
         *self.seen.lock() = None;
     }
 
-    /// Marks machines, then lowers the scale by as many; takes the marks off if that fails.
+    /// Takes off the marks that an earlier process left in groups it did not lower, once.
+    async fn tidy(&self, seen: &Seen) {
+        if self.tidied.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let left: Vec<&Machine> = seen.left_over();
+        if !left.is_empty() {
+            self.unmark(&left).await;
+            self.forget();
+        }
+    }
+
+    async fn unmark(&self, machines: &[&Machine]) {
+        for machine in machines {
+            match self.access.mark(machine, None).await {
+                Err(error) if error.class != ErrorClass::NotFound => {
+                    tracing::warn!(machine = machine.name, %error, "the mark for deletion stays");
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Marks machines, then lowers the scale by as many; takes the marks off if it stays as it was.
     async fn shrink(
         &self,
         group: &Scalable,
         going: &[&Machine],
         floor: usize,
     ) -> Result<(), ProviderError> {
-        let mut marked = Vec::new();
         let mut done = Ok(());
         for machine in going {
             done = self.access.mark(machine, Some(self.clock.now())).await;
             if done.is_err() {
                 break;
             }
-            marked.push(*machine);
         }
+        let asked = AtomicUsize::new(usize::MAX);
         if done.is_ok() {
             let resize = |size: usize| {
                 let left = size.checked_sub(going.len()).filter(|left| *left >= floor);
+                asked.store(left.unwrap_or(usize::MAX), Ordering::Relaxed);
                 left.ok_or_else(|| scalable::too_small(group, size.saturating_sub(going.len())))
             };
             done = self.access.rescale(&group.source, resize).await;
@@ -205,11 +183,16 @@ impl ClusterApi {
         let Err(error) = done else {
             return Ok(());
         };
-        for machine in marked {
-            if let Err(again) = self.access.mark(machine, None).await {
-                tracing::warn!(machine = machine.name, error = %again, "the mark for deletion stays");
+        let asked = asked.into_inner();
+        if asked < usize::MAX && !is_refusal(&error) {
+            // The answer was lost, the write perhaps not: without its mark another machine goes.
+            match self.access.size(&group.source).await {
+                Ok(size) if size <= asked => return Ok(()),
+                Ok(_) => {}
+                Err(_) => return Err(error),
             }
         }
+        self.unmark(going).await;
         Err(error)
     }
 
@@ -221,12 +204,16 @@ impl ClusterApi {
     ) -> Result<(), ProviderError> {
         let seen = self.look().await?;
         let found = seen.group(group)?;
-        let mut going: BTreeMap<&str, &Machine> = BTreeMap::new();
+        if seen.is_bare_pool(found) {
+            let message = format!("the machines of {group} cannot be removed one by one");
+            return Err(ProviderError::new(ErrorClass::Unsupported, message));
+        }
+        let mut wanted: BTreeMap<&str, &Machine> = BTreeMap::new();
         for node in nodes {
             match seen.machine(node, &self.settings.group) {
                 Some(machine) if machine.group.as_deref() == Some(group) => {
-                    let staying = (!machine.is_going()).then_some((&*machine.name, machine));
-                    going.extend(staying);
+                    let there = (!machine.deleting).then_some((&*machine.name, machine));
+                    wanted.extend(there);
                 }
                 Some(_) => {
                     let message = format!("node {:?} is not of group {group}", node.name);
@@ -236,13 +223,35 @@ impl ClusterApi {
                 None => {}
             }
         }
+        let going = staying(wanted.into_values(), seen.surplus(found));
         if going.is_empty() {
             return Ok(());
         }
-        let going: Vec<&Machine> = going.into_values().collect();
         let floor = if to_minimum { found.min } else { 0 };
         self.shrink(found, &going, floor).await
     }
+}
+
+/// Those that are not going yet: as many marked ones as the owner was told of are.
+fn staying<'a>(machines: impl Iterator<Item = &'a Machine>, surplus: usize) -> Vec<&'a Machine> {
+    let mut told = surplus;
+    let stays = |machine: &&Machine| {
+        let goes = machine.mark.is_some() && told > 0;
+        told -= usize::from(goes);
+        !goes
+    };
+    machines.filter(stays).collect()
+}
+
+/// Whether a failed write has certainly changed nothing.
+fn is_refusal(error: &ProviderError) -> bool {
+    let refusals = [
+        ErrorClass::Invalid,
+        ErrorClass::Forbidden,
+        ErrorClass::NotFound,
+        ErrorClass::Throttled,
+    ];
+    refusals.contains(&error.class) || error.code == "409"
 }
 
 #[async_trait]
@@ -253,17 +262,21 @@ impl NodeProvider for ClusterApi {
 
     async fn groups(&self) -> Result<Vec<NodeGroup>, ProviderError> {
         let seen = self.look().await?;
+        self.tidy(&seen).await;
         let told = seen.groups.values().map(|group| {
-            let instances = seen.of(&group.id).map(Machine::instance).collect();
-            group.told(instances)
+            let mut told = group.told(seen.instances(group));
+            if seen.is_bare_pool(group) {
+                // Departs: no node of it is drained in vain.
+                told.min = told.min.max(told.target);
+            }
+            told
         });
         Ok(told.collect())
     }
 
     async fn group_of(&self, node: &NodeRef) -> Result<Option<Arc<str>>, ProviderError> {
         let seen = self.look().await?;
-        let machine = seen.machine(node, &self.settings.group);
-        Ok(machine.and_then(|machine| machine.group.as_ref().map(Arc::clone)))
+        Ok(seen.group_of(node, &self.settings.group))
     }
 
     async fn template(&self, group: &str) -> Result<Option<ProviderTemplate>, ProviderError> {
@@ -311,7 +324,7 @@ impl NodeProvider for ClusterApi {
     async fn decrease_target(&self, group: &str, delta: usize) -> Result<(), ProviderError> {
         let seen = self.look().await?;
         let found = seen.group(group)?;
-        let living = seen.of(group).filter(|machine| machine.is_there()).count();
+        let living = seen.living(found);
         if found.replicas.saturating_sub(living) < delta {
             let message = format!(
                 "{group} cannot give up {delta} machine(s): {living} of {} are there",
@@ -319,19 +332,25 @@ impl NodeProvider for ClusterApi {
             );
             return Err(ProviderError::new(ErrorClass::Invalid, message));
         }
+        let left = found.replicas - delta;
+        if left < found.min {
+            return Err(scalable::too_small(found, left));
+        }
+        let floor = living.max(found.min);
         // Departs: upstream lowers the number only; the owner might take a machine with a node then.
-        let absent = seen.of(group).filter(|m| !m.is_there() && !m.is_going());
-        let absent: Vec<&Machine> = absent.take(delta).collect();
+        let absent = seen.of(group).filter(|m| !m.is_there() && !m.deleting);
+        let mut absent = staying(absent, seen.surplus(found));
+        absent.truncate(delta);
         let unborn = delta - absent.len();
         if unborn > 0 {
-            let resize = |size: usize| Ok(size.saturating_sub(unborn).max(living));
+            let resize = |size: usize| Ok(size.saturating_sub(unborn).max(floor).min(size));
             self.access.rescale(&found.source, resize).await?;
         }
         if absent.is_empty() {
             self.forget();
             return Ok(());
         }
-        self.shrink(found, &absent, living).await
+        self.shrink(found, &absent, floor).await
     }
 
     fn gpu_label(&self) -> &'static str {

@@ -86,6 +86,10 @@ pub(super) struct Scalable {
     pub(super) min: usize,
     pub(super) max: usize,
     pub(super) replicas: usize,
+    /// Provider ids that a pool lists as its members.
+    pub(super) members: Vec<String>,
+    /// Machines that a pool's status counts.
+    pub(super) present: usize,
     options: OptionOverrides,
     /// As it was listed.
     pub(super) object: Value,
@@ -108,6 +112,8 @@ impl Scalable {
             // A MachineDeployment without a number has one, as a Deployment.
             replicas: usize::try_from(replicas.unwrap_or(1)).unwrap_or(0),
             options: annotations::options(&object, &settings.group),
+            members: members(*kind, &object),
+            present: present(*kind, &object),
             source,
             object,
         })
@@ -127,6 +133,26 @@ impl Scalable {
             ),
         }
     }
+}
+
+fn members(kind: Kind, pool: &Value) -> Vec<String> {
+    let listed = pool
+        .pointer("/spec/providerIDList")
+        .and_then(Value::as_array);
+    let listed = listed.filter(|_| kind == Kind::Pool).into_iter().flatten();
+    let ids = listed.filter_map(Value::as_str).filter(|id| !id.is_empty());
+    ids.map(str::to_owned).collect()
+}
+
+/// The larger of the nodes and of the replicas that the status tells.
+fn present(kind: Kind, pool: &Value) -> usize {
+    if kind != Kind::Pool {
+        return 0;
+    }
+    let nodes = pool.pointer("/status/nodeRefs").and_then(Value::as_array);
+    let told = pool.pointer("/status/replicas").and_then(Value::as_u64);
+    let told = told.and_then(|told| usize::try_from(told).ok());
+    nodes.map_or(0, Vec::len).max(told.unwrap_or(0))
 }
 
 pub(super) fn too_small(group: &Scalable, wanted: usize) -> ProviderError {

@@ -16,7 +16,7 @@ const PROPAGATED: [&str; 3] = [
 const PODS: i64 = 110;
 
 /// An object that describes machines of some infrastructure.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Reference {
     pub(super) group: String,
     /// Only older references name it.

@@ -41,7 +41,7 @@ async fn rig() -> Rig {
         _server: server,
     };
     let definitions = rig.all("apiextensions.k8s.io/v1", "CustomResourceDefinition");
-    for kind in ["MachineDeployment", "MachineSet", "Machine"] {
+    for kind in ["MachineDeployment", "MachineSet", "MachinePool", "Machine"] {
         let object = serde_json::from_value(definition(kind)).unwrap();
         definitions
             .create(&PostParams::default(), &object)
@@ -324,6 +324,108 @@ async fn only_machines_that_are_not_there_are_given_up() {
     rig.provider.decrease_target(GROUP, 3).await.unwrap();
     assert_eq!(rig.replicas().await, 1);
     assert!(rig.marked("b").await && !rig.marked("a").await);
+}
+
+impl Rig {
+    async fn pool(&self, spec: Value, status: Value) {
+        let annotations = json!({
+            format!("{SIZES}-min-size"): "1", format!("{SIZES}-max-size"): "9",
+        });
+        let metadata = json!({"name": "mp", "annotations": annotations});
+        let object = json!({"metadata": metadata, "spec": spec, "status": status});
+        self.create("MachinePool", object).await;
+    }
+
+    async fn note(&self, machine: &str, mark: &str) {
+        let key = "cluster.x-k8s.io/delete-machine";
+        let patch = Patch::Merge(json!({"metadata": {"annotations": {key: mark}}}));
+        let api = self.api("Machine");
+        let done = api.patch(machine, &PatchParams::default(), &patch).await;
+        done.unwrap();
+    }
+}
+
+const POOL: &str = "MachinePool/default/mp";
+
+#[tokio::test]
+async fn a_pool_without_machine_objects_keeps_the_members_it_lists() {
+    let rig = rig().await;
+    let spec = json!({"replicas": 5, "providerIDList": ["cloud://p1", "cloud://p2", "cloud://p3"]});
+    rig.pool(spec, json!({"nodeRefs": [{"name": "p1"}]})).await;
+    let groups = rig.provider.groups().await.unwrap();
+    assert_eq!((groups[0].target, groups[0].instances.len()), (5, 3));
+    assert_eq!(groups[0].min, 5, "no node of it is to be drained in vain");
+    let ours = rig.provider.group_of(&node("p2")).await.unwrap();
+    assert_eq!(ours.as_deref(), Some(POOL));
+    let error = rig.provider.decrease_target(POOL, 3).await.unwrap_err();
+    assert_eq!(error.class, ErrorClass::Invalid);
+    rig.provider.decrease_target(POOL, 2).await.unwrap();
+    let pool = rig.api("MachinePool").get("mp").await.unwrap();
+    assert_eq!(pool.data["spec"]["replicas"], 3);
+    let error = rig.provider.delete(POOL, &[node("p1")]).await.unwrap_err();
+    assert_eq!(error.class, ErrorClass::Unsupported);
+}
+
+#[tokio::test]
+async fn a_pool_whose_members_nobody_tells_is_left_alone() {
+    let rig = rig().await;
+    rig.pool(json!({"replicas": 5}), json!({"replicas": 5}))
+        .await;
+    assert_eq!(rig.provider.groups().await.unwrap(), []);
+    let error = rig.provider.decrease_target(POOL, 5).await.unwrap_err();
+    assert_eq!(error.class, ErrorClass::NotFound);
+}
+
+#[tokio::test]
+async fn a_mark_that_was_left_over_does_not_keep_a_machine() {
+    let rig = rig().await;
+    rig.deployment(3).await;
+    for name in ["a", "b", "c"] {
+        rig.running(name).await;
+    }
+    rig.note("b", "by hand").await;
+    rig.provider.delete(GROUP, &[node("b")]).await.unwrap();
+    assert_eq!(rig.replicas().await, 2);
+    rig.provider.delete(GROUP, &[node("b")]).await.unwrap();
+    assert_eq!(rig.replicas().await, 2);
+}
+
+#[tokio::test]
+async fn marks_of_an_earlier_process_are_taken_off_where_nothing_was_lowered() {
+    let rig = rig().await;
+    rig.deployment(2).await;
+    rig.running("a").await;
+    rig.running("b").await;
+    rig.note("a", "2026-01-01T00:00:00Z").await;
+    rig.note("b", "by hand").await;
+    rig.provider.groups().await.unwrap();
+    assert!(!rig.marked("a").await && rig.marked("b").await);
+}
+
+#[tokio::test]
+async fn no_group_goes_below_its_minimum() {
+    let rig = rig().await;
+    rig.deployment(1).await;
+    let error = rig.provider.decrease_target(GROUP, 1).await.unwrap_err();
+    assert_eq!(
+        error.message,
+        "MachineDeployment/default/md cannot shrink to 0: its minimum is 1"
+    );
+    assert_eq!(rig.replicas().await, 1);
+}
+
+#[rstest]
+#[case::refused(ErrorClass::Forbidden, "403", true)]
+#[case::conflict(ErrorClass::Other, "409", true)]
+#[case::lost(ErrorClass::Unreachable, "", false)]
+#[case::broken(ErrorClass::Other, "500", false)]
+fn only_refusals_are_certain(#[case] class: ErrorClass, #[case] code: &str, #[case] want: bool) {
+    let error = ProviderError {
+        class,
+        code: code.to_owned(),
+        message: String::new(),
+    };
+    assert_eq!(is_refusal(&error), want);
 }
 
 #[rstest]
