@@ -200,7 +200,7 @@ impl NodeProvider for AwsProvider {
         // Where somebody else raised it meanwhile, those machines do as well.
         let base = held.group.desired.min(fresh.desired);
         let desired = base.saturating_add(delta).max(fresh.desired);
-        let max = held.named.as_ref().map_or(fresh.max, |named| named.max);
+        let (_, max) = held.bounds(&fresh);
         if desired > max {
             let message = format!("size increase too large - desired:{desired} max:{max}");
             return Err(ProviderError::new(ErrorClass::Invalid, message));
@@ -218,7 +218,7 @@ impl NodeProvider for AwsProvider {
         let fresh = self.fresh(group).await?;
         let going = self.sort(&fresh, nodes)?;
         let leaving = going.machines.len() + going.places.min(fresh.missing());
-        let floor = held.min().max(fresh.min);
+        let (floor, _) = held.bounds(&fresh);
         if leaving > 0 && fresh.desired.saturating_sub(leaving) < floor {
             let message = format!(
                 "min size reached, nodes will not be deleted: {group} has {} of at least {floor}",

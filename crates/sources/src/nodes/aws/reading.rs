@@ -4,6 +4,7 @@ use super::model::ScalingGroup;
 use super::provider::{AT_ONCE, AwsProvider};
 use super::shortage::shortage;
 use super::state::{Due, Reading};
+use super::tags;
 use futures::stream::{self, StreamExt};
 use jiff::SignedDuration;
 use plimsoll_api::nodegroup::{ErrorClass, ProviderError};
@@ -12,6 +13,9 @@ use std::sync::Arc;
 
 /// How long it is remembered that activities may not be read.
 const REFUSED: SignedDuration = SignedDuration::from_mins(20);
+
+/// How long machines may take to become nodes where the group says nothing.
+const PROVISION: SignedDuration = SignedDuration::from_mins(15);
 
 impl AwsProvider {
     /// Reads the groups if they are old.
@@ -73,10 +77,19 @@ impl AwsProvider {
                 found.entry(name).or_insert(Reading { group, named: None });
             }
         }
-        let living = found
-            .into_values()
-            .filter(|reading| !reading.group.deleting);
-        Ok(living.collect())
+        let counted = found.into_values().filter(|reading| {
+            let group = &reading.group;
+            if group.weighted {
+                // Departs: its size is no number of machines. Taken for one, machines that work
+                // would count as missing, and a lower size would end them.
+                self.say_once(&format!(
+                    "Auto Scaling group {} is left alone: it counts weighted capacity, not machines",
+                    group.name
+                ));
+            }
+            !group.deleting && !group.weighted
+        });
+        Ok(counted.collect())
     }
 
     /// Finds out why machines do not come.
@@ -93,15 +106,17 @@ impl AwsProvider {
         let asked = stream::iter(awaited).map(|held| async move {
             let name = Arc::clone(&held.group.name);
             let answer = self.api.activities(&name, held.activities_since()).await;
-            (name, held.group.missing(), answer)
+            let own = tags::options(&held.group.tags).max_node_provision_time;
+            let recent = now.checked_sub(own.unwrap_or(PROVISION)).unwrap_or(now);
+            (name, (held.group.missing(), recent), answer)
         });
         let mut asked = asked.buffered(AT_ONCE);
-        while let Some((name, missing, answer)) = asked.next().await {
+        while let Some((name, (missing, recent), answer)) = asked.next().await {
             match answer {
                 Ok(activities) => self
                     .state
                     .lock()
-                    .set_shortage(&name, shortage(&activities, missing)),
+                    .set_shortage(&name, shortage(&activities, missing, recent)),
                 Err(error) if error.class == ErrorClass::Forbidden => {
                     self.say_once(&format!(
                         "{error}; failed launches are noticed only after the time that nodes may take to come"
@@ -116,9 +131,6 @@ impl AwsProvider {
 
     fn say_oddities(&self, group: &ScalingGroup) {
         let name = &group.name;
-        if group.weighted {
-            self.say_once(&format!("Auto Scaling group {name} counts weighted capacity, which is taken for a number of nodes"));
-        }
         let named = self.options.groups.iter().find(|named| named.name == *name);
         if named.is_some_and(|named| named.max > group.max || named.min < group.min) {
             self.say_once(&format!(

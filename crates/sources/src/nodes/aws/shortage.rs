@@ -2,6 +2,7 @@
 
 use super::error::launch_failure;
 use super::model::{Activity, Progress, ScalingGroup};
+use jiff::Timestamp;
 use plimsoll_api::nodegroup::{Instance, InstanceProblem, InstanceState};
 use std::sync::Arc;
 
@@ -20,10 +21,20 @@ pub(crate) struct Shortage {
 /// What the activities since the last resize, newest first, say about `missing` machines.
 ///
 /// Launches that still go on cover as many of them; what is left fails for the newest reason.
-/// Parity: upstream calls all of them failed as soon as one launch failed.
-pub(crate) fn shortage(activities: &[Activity], missing: usize) -> Option<Shortage> {
+/// A failure from before `recent` says nothing once a later launch is under way: what is missing now
+/// was asked for since. Parity: upstream calls all of them failed as soon as one launch failed.
+pub(crate) fn shortage(
+    activities: &[Activity],
+    missing: usize,
+    recent: Timestamp,
+) -> Option<Shortage> {
     let launches = || activities.iter().filter(|activity| activity.launches);
-    let failed = launches().find(|activity| activity.progress == Progress::Failed)?;
+    let going = launches().filter(|activity| activity.progress != Progress::Failed);
+    let newest = going.map(|activity| activity.started).max();
+    let failed = launches().find(|activity| {
+        let counts = activity.started >= recent || newest.is_none_or(|at| activity.started > at);
+        activity.progress == Progress::Failed && counts
+    })?;
     let waiting = launches()
         .filter(|activity| activity.progress == Progress::Waiting)
         .count();
@@ -105,9 +116,30 @@ mod tests {
         #[case] want: Option<usize>,
     ) {
         assert_eq!(
-            shortage(&activities, missing).map(|short| short.places),
+            shortage(&activities, missing, Timestamp::UNIX_EPOCH).map(|short| short.places),
             want
         );
+    }
+
+    #[rstest]
+    #[case::long_ago(0, false)]
+    #[case::lately(101, true)]
+    #[case::after_the_launch(201, true)]
+    fn an_old_failure_does_not_condemn_what_was_asked_for_since(
+        #[case] failed: i64,
+        #[case] counts: bool,
+    ) {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let failed = Activity {
+            started: at(failed),
+            ..launch(Progress::Failed, "")
+        };
+        let going = Activity {
+            started: at(200),
+            ..launch(Progress::Underway, "")
+        };
+        let found = shortage(&[going, failed], 1, at(100));
+        assert_eq!(found.is_some(), counts);
     }
 
     #[test]
@@ -117,7 +149,9 @@ mod tests {
             Progress::Failed,
             "We currently do not have sufficient m5.large capacity",
         );
-        let problem = shortage(&[newest, older], 1).unwrap().problem;
+        let problem = shortage(&[newest, older], 1, Timestamp::UNIX_EPOCH)
+            .unwrap()
+            .problem;
         assert_eq!(problem.class, ErrorClass::QuotaExceeded);
         assert_eq!(
             (problem.code.as_str(), problem.message.as_str()),
@@ -133,7 +167,7 @@ mod tests {
             machine("i-2", Phase::Leaving),
             machine("i-3", Phase::Coming),
         ];
-        let short = shortage(&[launch(Progress::Failed, "")], 1);
+        let short = shortage(&[launch(Progress::Failed, "")], 1, Timestamp::UNIX_EPOCH);
         let found = places(&workers, short.as_ref());
         let seen: Vec<_> = found
             .iter()

@@ -65,16 +65,24 @@ impl Held {
 
     /// Smallest size.
     pub(super) fn min(&self) -> usize {
-        self.named
-            .as_ref()
-            .map_or(self.group.min, |named| named.min)
+        self.bounds(&self.group).0
     }
 
     /// Largest size.
     pub(super) fn max(&self) -> usize {
-        self.named
-            .as_ref()
-            .map_or(self.group.max, |named| named.max)
+        self.bounds(&self.group).1
+    }
+
+    /// Smallest and largest size, with the group as it is given: those of `--nodes` as far as AWS
+    /// lets it have them.
+    ///
+    /// Departs: upstream goes by the flag, and drains nodes that AWS then does not let go.
+    pub(super) fn bounds(&self, group: &ScalingGroup) -> (usize, usize) {
+        let Some(named) = &self.named else {
+            return (group.min, group.max);
+        };
+        let max = named.max.min(group.max).max(group.min);
+        (named.min.max(group.min).min(max), max)
     }
 
     /// Since when activities count.
@@ -116,9 +124,6 @@ impl Held {
         if !group.suspended.is_empty() {
             line.push_str(", suspended: ");
             line.push_str(&group.suspended.join(", "));
-        }
-        if group.weighted {
-            line.push_str(", counts weighted capacity");
         }
         line
     }

@@ -469,3 +469,37 @@ async fn a_group_nobody_knows_anything_of_has_no_template() {
     let node = serde_json::json!({"metadata": {"labels": labels}});
     assert_eq!(provider.price(&node), Some(0.096));
 }
+
+#[tokio::test(start_paused = true)]
+async fn sizes_of_the_flag_hold_as_far_as_aws_allows_them() {
+    let tight = ScalingGroup {
+        min: 3,
+        max: 4,
+        ..workers()
+    };
+    let fake = Fake::with(vec![tight]);
+    let provider = provider(&fake);
+    let found = only(&provider).await;
+    assert_eq!((found.min, found.max), (3, 4));
+    let error = provider.delete("workers", &[node("i-1")]).await;
+    assert_eq!(error.unwrap_err().class, ErrorClass::Invalid);
+    let error = provider.increase("workers", 2).await.unwrap_err();
+    assert_eq!(error.message, "size increase too large - desired:5 max:4");
+    let calls = fake.calls();
+    let wrote = |call: &String| !call.starts_with("groups_by_name");
+    assert!(!calls.iter().any(wrote), "{calls:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_group_that_counts_capacity_is_left_alone() {
+    let weighted = ScalingGroup {
+        weighted: true,
+        desired: 12,
+        ..workers()
+    };
+    let fake = Fake::with(vec![weighted]);
+    let provider = provider(&fake);
+    assert_eq!(provider.groups().await.unwrap(), []);
+    let error = provider.decrease_target("workers", 9).await.unwrap_err();
+    assert_eq!(error.class, ErrorClass::NotFound);
+}

@@ -3,9 +3,11 @@
 //!
 //! The table `types.tsv` holds one EC2 instance type a line: name, vCPUs, memory in MiB,
 //! architecture, pods that its network interfaces have addresses for (interfaces × (addresses
-//! each − 1) + 2), number of GPUs, maker and model of the GPU, price. Sizes are Amazon's
-//! published ones; prices are the published on-demand prices of [`REGION`] for Linux in US dollars an
-//! hour, as of [`AS_OF`]. Types and prices that are newer, or of other regions, are not in it.
+//! each − 1) + 2), number of GPUs, maker and model of the GPU, price. Sizes were entered from Amazon's
+//! public descriptions of its instance types, prices from its public list of on-demand prices of
+//! [`REGION`] for Linux, in US dollars an hour, both as of about [`AS_OF`]; they were entered by hand
+//! and not read from Amazon's price API, so a price that matters is to be checked there. Types and
+//! prices that are newer, or of other regions, are not in it.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -13,7 +15,7 @@ use std::sync::LazyLock;
 /// The region whose prices the table has.
 pub const REGION: &str = "us-east-1";
 
-/// When the prices were taken.
+/// The month of the price list that was gone by; nothing was compared with it since.
 pub const AS_OF: &str = "2025-06";
 
 const TABLE: &str = include_str!("types.tsv");
