@@ -7,15 +7,22 @@ use async_trait::async_trait;
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use parking_lot::Mutex;
 use plimsoll_api::nodegroup::{
-    ErrorClass, NodeGroup, NodeProvider, NodeRef, OptionOverrides, ProviderError, ProviderTemplate,
+    ErrorClass, Instance, InstanceState, NodeGroup, NodeProvider, NodeRef, OptionOverrides,
+    ProviderError, ProviderTemplate,
 };
 use plimsoll_clock::Clock;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// How many groups are asked about at once.
 const AT_ONCE: usize = 16;
+/// For how long an answer is good: looks follow events, and a plug-in's own API may be dear.
+const FRESH: Duration = Duration::from_secs(10);
+/// The same while instances come or go.
+const FRESH_AWAITING: Duration = Duration::from_secs(2);
 
 /// A provider that answers over gRPC.
 #[derive(Debug)]
@@ -30,6 +37,10 @@ pub struct ExternalGrpc {
 /// What was answered since the groups were last listed, and what is not offered at all.
 #[derive(Debug, Default)]
 struct Known {
+    /// The groups, and when they were asked for.
+    groups: Option<(Instant, Vec<NodeGroup>)>,
+    /// Writes so far: an answer that was asked for before one is not kept.
+    writes: u64,
     /// Instance to group.
     instances: BTreeMap<Arc<str>, Arc<str>>,
     /// Answers about nodes that no group names among its instances, by name.
@@ -38,6 +49,22 @@ struct Known {
     prices: BTreeMap<Arc<str>, f64>,
     /// Optional calls that are not implemented.
     missing: BTreeSet<&'static str>,
+}
+
+impl Known {
+    /// The last answer, if it is still good.
+    fn fresh(&self) -> Option<&[NodeGroup]> {
+        let (at, groups) = self.groups.as_ref()?;
+        let awaiting = groups.iter().any(|group| {
+            let settled = |one: &&Instance| {
+                matches!(one.state, None | Some(InstanceState::Running)) && one.problem.is_none()
+            };
+            let settled = group.instances.iter().filter(settled).count();
+            settled != group.target || settled != group.instances.len()
+        });
+        let good = if awaiting { FRESH_AWAITING } else { FRESH };
+        (at.elapsed() < good).then_some(groups.as_slice())
+    }
 }
 
 impl ExternalGrpc {
@@ -100,7 +127,32 @@ impl ExternalGrpc {
         }
     }
 
-    /// Everything about one group.
+    /// A call that changes something; what is known of the groups is no longer true.
+    async fn write<I>(&self, method: &'static str, message: I) -> Result<(), ProviderError>
+    where
+        I: prost::Message + Send + Sync + 'static,
+    {
+        let done = self.calls.call::<_, wire::Empty>(method, message).await;
+        let mut known = self.known.lock();
+        known.groups = None;
+        known.writes += 1;
+        done.map(drop)
+    }
+
+    /// Everything about one group; `None` where it has vanished since it was listed.
+    async fn describe_if_there(
+        &self,
+        group: wire::Group,
+    ) -> Result<Option<NodeGroup>, ProviderError> {
+        match self.describe(group).await {
+            Err(error) if error.class == ErrorClass::NotFound => {
+                tracing::info!(%error, "a node group has vanished");
+                Ok(None)
+            }
+            described => described.map(Some),
+        }
+    }
+
     async fn describe(&self, group: wire::Group) -> Result<NodeGroup, ProviderError> {
         let id = || wire::Id {
             id: group.id.clone(),
@@ -163,10 +215,7 @@ impl ExternalGrpc {
             nodes: nodes.iter().map(convert::node).collect(),
             id: group.to_owned(),
         };
-        let done = self
-            .calls
-            .call::<_, wire::Empty>("NodeGroupDeleteNodes", asked);
-        done.await.map(drop)
+        self.write("NodeGroupDeleteNodes", asked).await
     }
 }
 
@@ -198,11 +247,21 @@ impl NodeProvider for ExternalGrpc {
     }
 
     async fn groups(&self) -> Result<Vec<NodeGroup>, ProviderError> {
+        let writes = {
+            let known = self.known.lock();
+            if let Some(groups) = known.fresh() {
+                return Ok(groups.to_vec());
+            }
+            known.writes
+        };
         let _: wire::Empty = self.calls.call("Refresh", wire::Empty {}).await?;
-        self.learn_gpu_label().await?;
+        if let Err(error) = self.learn_gpu_label().await {
+            tracing::warn!(%error, "the label of nodes with GPUs stays unknown");
+        }
         let listed: wire::Groups = self.calls.call("NodeGroups", wire::Empty {}).await?;
-        let described = stream::iter(listed.groups).map(|group| self.describe(group));
-        let groups: Vec<NodeGroup> = described.buffered(AT_ONCE).try_collect().await?;
+        let described = stream::iter(listed.groups).map(|group| self.describe_if_there(group));
+        let groups: Vec<Option<NodeGroup>> = described.buffered(AT_ONCE).try_collect().await?;
+        let groups: Vec<NodeGroup> = groups.into_iter().flatten().collect();
         let instances = groups.iter().flat_map(|group| {
             let ids = group.instances.iter().map(|i| Arc::clone(&i.id));
             ids.map(|id| (id, Arc::clone(&group.id)))
@@ -211,6 +270,9 @@ impl NodeProvider for ExternalGrpc {
         let mut known = self.known.lock();
         known.instances = instances;
         known.nodes.clear();
+        if known.writes == writes {
+            known.groups = Some((Instant::now(), groups.clone()));
+        }
         Ok(groups)
     }
 
@@ -257,10 +319,7 @@ impl NodeProvider for ExternalGrpc {
             delta: convert::number(delta),
             id: group.to_owned(),
         };
-        let done = self
-            .calls
-            .call::<_, wire::Empty>("NodeGroupIncreaseSize", asked);
-        done.await.map(drop)
+        self.write("NodeGroupIncreaseSize", asked).await
     }
 
     async fn delete(&self, group: &str, nodes: &[NodeRef]) -> Result<(), ProviderError> {
@@ -273,9 +332,7 @@ impl NodeProvider for ExternalGrpc {
             delta: convert::number(delta).saturating_neg(),
             id: group.to_owned(),
         };
-        let method = "NodeGroupDecreaseTargetSize";
-        let done = self.calls.call::<_, wire::Empty>(method, asked);
-        done.await.map(drop)
+        self.write("NodeGroupDecreaseTargetSize", asked).await
     }
 
     fn gpu_label(&self) -> &'static str {

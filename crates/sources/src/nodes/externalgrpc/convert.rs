@@ -163,7 +163,10 @@ pub(super) fn told_options(options: &OptionOverrides) -> wire::Options {
 /// flags' hold.
 pub(super) fn options(options: &wire::Options) -> OptionOverrides {
     let share = |share: f64| (share > 0.0 && share <= 1.0).then_some(share);
-    let time = |span: &Option<wire::Span>| span.as_ref().map(duration);
+    let time = |span: &Option<wire::Span>| {
+        let time = span.as_ref().map(duration);
+        time.filter(|time| !time.is_negative())
+    };
     OptionOverrides {
         scale_down_utilization_threshold: share(options.utilization_threshold),
         scale_down_gpu_utilization_threshold: share(options.gpu_utilization_threshold),

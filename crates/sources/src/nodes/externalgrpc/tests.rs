@@ -30,6 +30,7 @@ impl Machines for Anywhere {
 
 struct Served {
     address: String,
+    local: Arc<Local>,
     _stop: oneshot::Sender<()>,
 }
 
@@ -47,17 +48,19 @@ async fn served(tls: Option<Tls>) -> Served {
     };
     let slow = GroupConfig::new("slow", (0, 9), Shape::default());
     let slow = slow.with_boot(Duration::from_secs(3600));
-    let local = Local::new([group, slow], Arc::new(Anywhere));
+    let local = Arc::new(Local::new([group, slow], Arc::new(Anywhere)));
     local.start(&[]).await.unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
+    let provider = Arc::clone(&local);
     let (stop, stopped) = oneshot::channel::<()>();
     tokio::spawn(async move {
         let until = async { drop(stopped.await) };
-        serve(Arc::new(local), listener, tls, until).await.unwrap();
+        serve(provider, listener, tls, until).await.unwrap();
     });
     Served {
         address: format!("localhost:{port}"),
+        local,
         _stop: stop,
     }
 }
@@ -152,6 +155,32 @@ async fn sizes_change_and_bounds_hold() {
     let error = client.increase_atomically("workers", 1).await.unwrap_err();
     assert_eq!(error.class, ErrorClass::Unsupported);
     client.close().await;
+}
+
+#[tokio::test]
+async fn an_answer_is_kept_until_something_is_written() {
+    let served = served(None).await;
+    let client = client(&plain(&served));
+    let target = async |id: &str| {
+        let groups = client.groups().await.unwrap();
+        groups.iter().find(|g| &*g.id == id).unwrap().target
+    };
+    assert_eq!(target("workers").await, 1);
+    served.local.increase("workers", 1).await.unwrap();
+    assert_eq!(target("workers").await, 1);
+    client.increase("workers", 1).await.unwrap();
+    assert_eq!(target("workers").await, 3);
+}
+
+#[test]
+fn a_time_below_zero_counts_as_unsaid() {
+    let told = |seconds| super::wire::Options {
+        unneeded: Some(super::wire::Span { seconds, nanos: 0 }),
+        ..super::wire::Options::default()
+    };
+    let unneeded = |seconds| super::convert::options(&told(seconds)).scale_down_unneeded_time;
+    assert_eq!(unneeded(-1), None);
+    assert_eq!(unneeded(2), Some(SignedDuration::from_secs(2)));
 }
 
 #[tokio::test]
