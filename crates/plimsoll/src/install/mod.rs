@@ -83,28 +83,52 @@ impl NodeArgs {
         let nodes = self.nodes.iter().map(|group| format!("--nodes={group}"));
         let found = self.node_group_auto_discovery.iter();
         let found = found.map(|how| format!("--node-group-auto-discovery={how}"));
-        let further = self.node_flag.iter();
+        let further = self.node_flag.iter().filter(|f| home(f).is_none());
         let further = further.map(|flag| format!("--{}", flag.trim_start_matches("--")));
         provider.chain(nodes).chain(found).chain(further).collect()
     }
 
-    fn apply(&self, values: &mut Values) -> Result<()> {
+    fn apply(&self, values: &mut Values) {
         if self.cloud_provider.is_none() {
-            return Ok(());
+            return;
         }
-        let scope = values.at("scope.namespaces").as_array();
-        if scope.is_some_and(|namespaces| !namespaces.is_empty()) {
-            bail!(
-                "nodes are of the whole cluster: leave out --watch-namespace or --cloud-provider"
-            );
+        if let Some(namespace) = self.node_flag.iter().find_map(|flag| home(flag)) {
+            values.set("nodeAutoscaling.namespace", json!(namespace));
         }
         values.set("nodeAutoscaling.enabled", json!(true));
         values.set("nodeAutoscaling.args", json!(self.flags()));
         if self.cloud_provider.as_deref() == Some("clusterapi") {
             values.set("nodeAutoscaling.clusterApi", json!(true));
         }
-        Ok(())
     }
+}
+
+/// The namespace that a flag of node autoscaling names: a value of its own, as rights go with it.
+fn home(flag: &str) -> Option<&str> {
+    let flag = flag.trim_start_matches("--");
+    flag.strip_prefix("node-autoscaler-namespace=")
+}
+
+/// Refuses values that contradict each other, wherever they come from.
+fn check(values: &Values) -> Result<()> {
+    let scope = values.at("scope.namespaces").as_array();
+    let is_narrow = scope.is_some_and(|namespaces| !namespaces.is_empty());
+    if is_narrow && *values.at("nodeAutoscaling.enabled") == json!(true) {
+        bail!(
+            "nodes are of the whole cluster: leave out --watch-namespace (scope.namespaces) or \
+             --cloud-provider (nodeAutoscaling.enabled)"
+        );
+    }
+    for list in ["nodeAutoscaling.args", "extraArgs"] {
+        let flags = values.at(list).as_array().into_iter().flatten();
+        if flags.filter_map(Value::as_str).any(|f| home(f).is_some()) {
+            bail!(
+                "{list}: say --node-autoscaler-namespace as nodeAutoscaling.namespace, so that the \
+                 rights are granted there"
+            );
+        }
+    }
+    Ok(())
 }
 
 /// How objects are printed.
@@ -162,7 +186,8 @@ fn values(args: &InstallArgs) -> Result<Values> {
     if !args.watch_namespace.is_empty() {
         values.set("scope.namespaces", json!(args.watch_namespace));
     }
-    args.nodes.apply(&mut values)?;
+    args.nodes.apply(&mut values);
+    check(&values)?;
     Ok(values)
 }
 
@@ -222,7 +247,7 @@ fn yaml(value: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{NodeArgs, Values, filled, split_image};
+    use super::{NodeArgs, Values, check, filled, split_image};
     use serde_json::{Value, json};
     use std::collections::BTreeSet;
 
@@ -271,7 +296,7 @@ mod tests {
             node_flag: vec!["expander=price".to_owned()],
         };
         let mut values = Values::default();
-        args.apply(&mut values).unwrap();
+        args.apply(&mut values);
         let objects = filled(&values, "there");
         let role = named(&objects, "ClusterRole", "plimsoll-nodes").unwrap();
         assert!(role.to_string().contains("pods/eviction"), "{role}");
@@ -294,11 +319,35 @@ mod tests {
         };
         let mut values = Values::default();
         values.set("scope.namespaces", json!(["a"]));
-        assert!(args.apply(&mut values).is_err());
+        args.apply(&mut values);
+        assert!(check(&values).is_err());
         let mut values = Values::default();
-        args.apply(&mut values).unwrap();
+        args.apply(&mut values);
         let objects = filled(&values, "there");
         assert!(named(&objects, "ClusterRole", "plimsoll-cluster-api").is_some());
+    }
+
+    #[test]
+    fn rights_go_where_the_config_maps_are() {
+        let args = NodeArgs {
+            cloud_provider: Some("aws".to_owned()),
+            node_flag: vec!["node-autoscaler-namespace=scaling".to_owned()],
+            ..NodeArgs::default()
+        };
+        let mut values = Values::default();
+        args.apply(&mut values);
+        check(&values).unwrap();
+        let objects = filled(&values, "there");
+        for kind in ["Role", "RoleBinding"] {
+            let found = named(&objects, kind, "plimsoll-nodes").unwrap();
+            assert_eq!(found["metadata"]["namespace"], "scaling");
+        }
+        let text = json!(objects).to_string();
+        let said = text.matches("--node-autoscaler-namespace=").count();
+        assert!(said == 1 && text.contains("--node-autoscaler-namespace=scaling"));
+        let flags = json!(["--node-autoscaler-namespace=elsewhere"]);
+        values.set("nodeAutoscaling.args", flags);
+        assert!(check(&values).is_err());
     }
 
     #[test]

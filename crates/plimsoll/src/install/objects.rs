@@ -155,8 +155,9 @@ fn node_roles() -> Vec<Template> {
         when: When::True("nodeAutoscaling.clusterApi"),
         object,
     };
-    // Where upstream keeps its ConfigMaps, and people look for them.
-    let home = json!({"name": "plimsoll-nodes", "namespace": "kube-system", "labels": labels()});
+    let home = json!({
+        "name": "plimsoll-nodes", "namespace": "⟦nodeAutoscaling.namespace⟧", "labels": labels(),
+    });
     let global_binding = |name| binding("ClusterRoleBinding", &global(name), ("ClusterRole", name));
     vec![
         nodes(

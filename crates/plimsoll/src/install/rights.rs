@@ -1,4 +1,6 @@
-//! What the installation may do, and no more. `plimsoll doctor` checks the same rules.
+//! What the installation may do, and no more. `plimsoll doctor` checks the rules of every
+//! installation; those of node autoscaling are granted only where it is switched on, and whoever
+//! applies them hears from the API server what is missing.
 
 use serde_json::{Value, json};
 
@@ -210,7 +212,6 @@ pub(crate) const NODES: &[Rule] = &[
             "persistentvolumes",
             "pods",
             "replicationcontrollers",
-            "services",
         ],
         READ,
         "to know where pods would fit",
@@ -248,21 +249,9 @@ pub(crate) const NODES: &[Rule] = &[
     ),
     rule(
         "storage.k8s.io",
-        &[
-            "csidrivers",
-            "csinodes",
-            "csistoragecapacities",
-            "storageclasses",
-            "volumeattachments",
-        ],
+        &["csinodes", "storageclasses"],
         READ,
         "to know where volumes can be reached",
-    ),
-    rule(
-        "resource.k8s.io",
-        &["deviceclasses", "resourceclaims", "resourceslices"],
-        READ,
-        "to know where devices are",
     ),
     rule(
         "",

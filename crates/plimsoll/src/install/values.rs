@@ -131,6 +131,11 @@ fn nodes() -> Vec<Entry> {
              \"--node-group-auto-discovery=asg:tag=k8s.io/cluster-autoscaler/enabled\"].",
         ),
         entry(
+            "nodeAutoscaling.namespace",
+            json!("kube-system"),
+            "Where its ConfigMaps are: status, memory, priorities. Its rights to them are there, too.",
+        ),
+        entry(
             "nodeAutoscaling.clusterApi",
             json!(false),
             "Gives the rights for node groups that are Cluster API objects of this cluster.",

@@ -132,6 +132,7 @@ fn arguments() -> Value {
         "--metrics-bind-address=:8080",
         "--logging-format=⟦logging.format⟧",
         "--v=⟦logging.verbosity⟧",
+        "--node-autoscaler-namespace=⟦nodeAutoscaling.namespace⟧",
         "⟦nodeAutoscaling.args|items⟧",
         "⟦extraArgs|items⟧",
     ])
