@@ -6,7 +6,7 @@ use super::status::StatusInput;
 use super::work::{Work, epoch_seconds};
 use jiff::Timestamp;
 use plimsoll_engine::cluster::{
-    ClusterHealth, GroupFacts, GroupId, GrowthPlan, NodeVerdict, ShrinkPlan,
+    ClusterHealth, GroupFacts, GroupId, GrowthPlan, NodeVerdict, ShrinkOptions, ShrinkPlan,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -62,10 +62,11 @@ impl Work {
             let group = node.group.as_ref()?;
             Some((Arc::clone(&node.name), Arc::clone(group)))
         });
-        let removal = self.options.shrink.as_ref();
-        let drain = removal.map(|options| options.drain).unwrap_or_default();
+        let usual = ShrinkOptions::default();
+        let removal = self.options.shrink.as_ref().unwrap_or(&usual);
+        let nodes = (&self.options.templates.taints, self.provider.gpu_label());
         let explanations = &self.signals.explanations;
-        explanations.configure(&drain, &self.options.growth);
+        explanations.configure(removal, &self.options.growth, nodes);
         explanations.tell(Look {
             now,
             groups: groups.into(),

@@ -6,7 +6,7 @@ use plimsoll_controllers::pods::NodeView;
 use plimsoll_controllers::runtime::Cached;
 use plimsoll_engine::cluster::{
     DrainOptions, Expander, GroupFacts, GroupOptions, GrowthOptions, NodeTemplate, PodPrices,
-    Similarity, TemplateSource,
+    Similarity, TaintRules, TemplateSource,
 };
 use plimsoll_engine::placement::{PodFacts, PodSpec, Resources};
 use plimsoll_quantity::Quantity;
@@ -152,6 +152,51 @@ pub(super) fn drain_options(explanation: &Value) -> Option<DrainOptions> {
     })
 }
 
+/// A flag about removal, as an explanation of a group tells it.
+pub(super) fn removal_flag(explanation: &Value, name: &str) -> Option<bool> {
+    explanation.get("removal")?.get(name)?.as_bool()
+}
+
+/// When a node counts as working, as an explanation of a group tells it: taints that nodes shed, and
+/// the label of nodes with GPUs.
+pub(super) fn readiness(explanation: &Value) -> Option<(TaintRules, String)> {
+    let told = explanation
+        .get("readiness")
+        .filter(|told| told.is_object())?;
+    let rules = TaintRules {
+        startup: texts(told, "startupTaints"),
+        startup_prefixes: texts(told, "startupTaintPrefixes"),
+        ..TaintRules::default()
+    };
+    let label = told.get("gpuLabel").and_then(Value::as_str);
+    Some((rules, label.unwrap_or_default().to_owned()))
+}
+
+fn texts<T: FromIterator<String>>(told: &Value, name: &str) -> T {
+    let texts = told.get(name).and_then(Value::as_array);
+    let texts = texts.into_iter().flatten().filter_map(Value::as_str);
+    texts.map(str::to_owned).collect()
+}
+
+/// When groups count as alike, as told; upstream's defaults on AWS otherwise.
+fn similarity(told: &Value) -> Similarity {
+    let default = Similarity::default().on_aws();
+    let Some(told) = told.get("similarity").filter(|told| told.is_object()) else {
+        return default;
+    };
+    let ratio = |name: &str, otherwise: f64| {
+        let found = told.get(name).and_then(Value::as_f64);
+        found.unwrap_or(otherwise)
+    };
+    Similarity {
+        ignored_labels: texts(told, "ignoredLabels"),
+        labels: texts(told, "labels"),
+        memory_ratio: ratio("memoryDifferenceRatio", default.memory_ratio),
+        allocatable_ratio: ratio("maxAllocatableDifferenceRatio", default.allocatable_ratio),
+        free_ratio: ratio("maxFreeDifferenceRatio", default.free_ratio),
+    }
+}
+
 /// The flags about growth, as an explanation of a group tells them.
 pub(super) fn growth_options(explanation: &Value) -> Option<GrowthOptions> {
     let told = explanation.get("growth").filter(|told| told.is_object())?;
@@ -172,7 +217,7 @@ pub(super) fn growth_options(explanation: &Value) -> Option<GrowthOptions> {
         max_nodes_total: count("maxNodesTotal"),
         max_nodes_per_scaleup: count("maxNodesPerScaleup"),
         expendable_below: cutoff.unwrap_or(default.expendable_below),
-        balance: (balances == Some(true)).then(|| Similarity::default().on_aws()),
+        balance: (balances == Some(true)).then(|| similarity(told)),
         ..default
     })
 }
@@ -213,7 +258,7 @@ pub(super) fn of_labels(node: &NodeView) -> Option<Arc<str>> {
 
 #[cfg(test)]
 mod tests {
-    use super::{drain_options, growth_options, of_explanation};
+    use super::{drain_options, growth_options, of_explanation, readiness, removal_flag};
     use jiff::SignedDuration;
     use plimsoll_engine::cluster::TemplateSource;
     use serde_json::json;
@@ -277,6 +322,25 @@ mod tests {
         let options = drain_options(&told).unwrap();
         assert!(!options.skip_system_pods && options.skip_local_storage);
         assert_eq!(options.min_replicas, 2);
+    }
+
+    #[test]
+    fn what_counts_as_working_and_alike_is_read_as_told() {
+        let told = json!({
+            "removal": {"scaleDownUnreadyEnabled": false},
+            "readiness": {"startupTaints": ["a.b/c"], "startupTaintPrefixes": ["p/"],
+                "gpuLabel": "example.com/gpu"},
+            "growth": {"balanceSimilarNodeGroups": true, "similarity": {
+                "ignoredLabels": ["zone"], "labels": [], "memoryDifferenceRatio": 0.25}},
+        });
+        assert_eq!(removal_flag(&told, "scaleDownUnreadyEnabled"), Some(false));
+        assert_eq!(removal_flag(&told, "ignoreMirrorPodsUtilization"), None);
+        let (rules, label) = readiness(&told).unwrap();
+        assert!(rules.is_startup("a.b/c") && !rules.is_startup("d"));
+        assert_eq!(label, "example.com/gpu");
+        let alike = growth_options(&told).unwrap().balance.unwrap();
+        assert!(alike.ignored_labels.iter().eq(["zone"]));
+        assert!((alike.memory_ratio - 0.25).abs() < f64::EPSILON);
     }
 
     #[test]

@@ -21,8 +21,12 @@ use std::sync::Arc;
 
 /// Where explanations are served.
 pub(crate) const EXPLANATIONS: &str = "/apis/explain.plimsoll.dev/v1alpha1";
-/// The label of AWS nodes with GPUs.
-const AWS_GPU_LABEL: &str = "k8s.amazonaws.com/accelerator";
+/// Labels of nodes with GPUs, by provider, where nobody tells which one counts.
+const GPU_LABELS: [&str; 3] = [
+    "k8s.amazonaws.com/accelerator",
+    "cluster-api/accelerator",
+    "cloud.google.com/gke-accelerator",
+];
 
 /// Everything that decisions about nodes rest on.
 pub(crate) struct Picture {
@@ -109,6 +113,18 @@ impl Picture {
         if let Some(options) = groups.values().find_map(groups::growth_options) {
             self.growth = options;
         }
+        let flag = |name| groups.values().find_map(|g| groups::removal_flag(g, name));
+        if let Some(enabled) = flag("scaleDownUnreadyEnabled") {
+            self.options.unready_enabled = enabled;
+        }
+        if let Some(ignored) = flag("ignoreMirrorPodsUtilization") {
+            self.options.ignore_mirror_pods_utilization = ignored;
+        }
+        let readiness = groups.values().find_map(groups::readiness);
+        let (rules, gpu_label) = readiness.map_or_else(
+            || (TaintRules::default(), None),
+            |(rules, label)| (rules, Some(label)),
+        );
         for view in &self.lists.nodes {
             let Some(node) = self.nodes.get_mut(view.meta.name()) else {
                 continue;
@@ -119,6 +135,11 @@ impl Picture {
             let group = group.and_then(Value::as_str).map(Arc::from);
             node.group = group.or_else(|| groups::of_labels(view));
             let group = node.group.as_ref().and_then(|id| self.groups.get(id));
+            let usual = GroupOptions::default().max_node_startup_time;
+            let startup = group.map_or(usual, |group| group.options.max_node_startup_time);
+            let label = gpu_label.as_deref().unwrap_or_else(|| label_of_gpus(view));
+            node.gpu = facts::of_cluster_node(view, label).gpu;
+            node.readiness = facts::readiness(view, label, &rules, (startup, self.now));
             let template = group.and_then(|group| group.template.as_ref());
             let price = template.and_then(|template| template.price_per_hour);
             node.price_per_hour = price.or_else(|| money::listed(view));
@@ -159,12 +180,14 @@ pub(super) fn any_group() -> GroupFacts {
     }
 }
 
+/// The provider's label that a node with GPUs carries; empty if it carries none.
+fn label_of_gpus(view: &NodeView) -> &'static str {
+    let carried = |label: &&&str| view.meta.label(label).is_some();
+    GPU_LABELS.iter().find(carried).copied().unwrap_or_default()
+}
+
 fn cluster_node(view: &NodeView, now: Timestamp) -> ClusterNode {
-    let gpu_label = if view.provider_id.starts_with("aws:") {
-        AWS_GPU_LABEL
-    } else {
-        ""
-    };
+    let gpu_label = label_of_gpus(view);
     let young = GroupOptions::default().max_node_startup_time;
     ClusterNode {
         readiness: facts::readiness(view, gpu_label, &TaintRules::default(), (young, now)),

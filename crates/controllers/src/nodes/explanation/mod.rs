@@ -15,11 +15,12 @@ use jiff::Timestamp;
 use journal::{Entry, Journal, Span};
 use parking_lot::RwLock;
 use plimsoll_engine::cluster::{
-    DrainOptions, GroupFacts, GroupId, GroupVerdict, GrowthOptions, GrowthPlan, NodeVerdict,
-    Resize, ShrinkPlan,
+    GroupFacts, GroupId, GroupVerdict, GrowthOptions, GrowthPlan, NodeVerdict, Resize,
+    ShrinkOptions, ShrinkPlan, TaintRules,
 };
 use serde::Serialize;
 use serde_json::Value;
+use settings::Settings;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -103,10 +104,8 @@ struct Inner {
     changes: BTreeMap<GroupId, VecDeque<SizeChange>>,
     journal: Journal,
     newest: u64,
-    /// The flags about pods that keep nodes.
-    drain: Option<DrainOptions>,
-    /// The flags about growth.
-    growth: Option<GrowthOptions>,
+    /// The flags that decisions rest on.
+    settings: Option<Settings>,
 }
 
 impl Default for Explanations {
@@ -132,12 +131,26 @@ impl Explanations {
         }
     }
 
-    /// Notes the settings, so that what-ifs decide alike. To be told again when they change.
-    pub fn configure(&self, drain: &DrainOptions, growth: &GrowthOptions) {
+    /// Notes the settings, so that what-ifs decide alike: of removal, of growth, of taints that nodes
+    /// shed, and the label of nodes with GPUs. To be told again when they change.
+    pub fn configure(
+        &self,
+        removal: &ShrinkOptions,
+        growth: &GrowthOptions,
+        (taints, gpu_label): (&TaintRules, &'static str),
+    ) {
         let mut inner = self.0.inner.write();
-        inner.drain = Some(*drain);
-        if inner.growth.as_ref() != Some(growth) {
-            inner.growth = Some(growth.clone());
+        let known = inner.settings.as_ref().is_some_and(|known| {
+            (&known.removal, &known.growth) == (removal, growth)
+                && (&known.taints, known.gpu_label) == (taints, gpu_label)
+        });
+        if !known {
+            inner.settings = Some(Settings {
+                removal: removal.clone(),
+                growth: growth.clone(),
+                taints: taints.clone(),
+                gpu_label,
+            });
         }
     }
 

@@ -1,11 +1,34 @@
 //! Settings as JSON, by the names of the flags, so that a client decides alike.
 
-use plimsoll_engine::cluster::{DrainOptions, Expander, GrowthOptions};
+use plimsoll_engine::cluster::{Expander, GrowthOptions, ShrinkOptions, TaintRules};
 use serde_json::{Value, json};
 
-/// Which pods keep their node.
-pub(super) fn drain(options: &DrainOptions) -> Value {
+/// The flags that decisions rest on.
+#[derive(Debug)]
+pub(super) struct Settings {
+    pub(super) removal: ShrinkOptions,
+    pub(super) growth: GrowthOptions,
+    pub(super) taints: TaintRules,
+    pub(super) gpu_label: &'static str,
+}
+
+impl Settings {
+    /// When a node counts as working.
+    pub(super) fn readiness(&self) -> Value {
+        json!({
+            "startupTaints": self.taints.startup,
+            "startupTaintPrefixes": self.taints.startup_prefixes,
+            "gpuLabel": self.gpu_label,
+        })
+    }
+}
+
+/// Which nodes may go, and which pods keep them.
+pub(super) fn removal(removal: &ShrinkOptions) -> Value {
+    let options = &removal.drain;
     json!({
+        "scaleDownUnreadyEnabled": removal.unready_enabled,
+        "ignoreMirrorPodsUtilization": removal.ignore_mirror_pods_utilization,
         "skipNodesWithSystemPods": options.skip_system_pods,
         "skipNodesWithLocalStorage": options.skip_local_storage,
         "skipNodesWithCustomControllerPods": options.skip_custom_controllers,
@@ -31,5 +54,12 @@ pub(super) fn growth(options: &GrowthOptions) -> Value {
         "maxNodesPerScaleup": options.max_nodes_per_scaleup,
         "expendablePodsPriorityCutoff": options.expendable_below,
         "balanceSimilarNodeGroups": options.balance.is_some(),
+        "similarity": options.balance.as_ref().map(|similarity| json!({
+            "ignoredLabels": similarity.ignored_labels,
+            "labels": similarity.labels,
+            "memoryDifferenceRatio": similarity.memory_ratio,
+            "maxAllocatableDifferenceRatio": similarity.allocatable_ratio,
+            "maxFreeDifferenceRatio": similarity.free_ratio,
+        })),
     })
 }

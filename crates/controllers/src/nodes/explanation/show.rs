@@ -79,12 +79,22 @@ impl Inner {
         shown.insert("decision".into(), group_decision(verdict));
         shown.insert(
             "removal".into(),
-            json!(self.drain.as_ref().map(settings::drain)),
+            json!(
+                self.settings
+                    .as_ref()
+                    .map(|all| settings::removal(&all.removal))
+            ),
         );
         shown.insert(
             "growth".into(),
-            json!(self.growth.as_ref().map(settings::growth)),
+            json!(
+                self.settings
+                    .as_ref()
+                    .map(|all| settings::growth(&all.growth))
+            ),
         );
+        let readiness = self.settings.as_ref().map(settings::Settings::readiness);
+        shown.insert("readiness".into(), json!(readiness));
         shown.insert("summary".into(), json!(summary(facts, &answer.reason)));
         shown.insert("lift".into(), json!(answer.lift));
         shown.insert("sentences".into(), json!(sentences(facts, standing)));

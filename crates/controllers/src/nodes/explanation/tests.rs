@@ -4,8 +4,8 @@ use super::*;
 use jiff::SignedDuration;
 use plimsoll_api::local::LocalRequest;
 use plimsoll_engine::cluster::{
-    Expander, GroupOptions, GrowthOutcome, KeepReason, NoHelp, NodeTemplate, PodVerdict, Removal,
-    RemovalCause, SkipReason, TemplateSource,
+    DrainOptions, Expander, GroupOptions, GrowthOutcome, KeepReason, NoHelp, NodeTemplate,
+    PodVerdict, Removal, RemovalCause, SkipReason, TemplateSource,
 };
 use plimsoll_engine::placement::{NodeFacts, PodKey, Refusal, Resources};
 
@@ -287,9 +287,13 @@ async fn settings_are_told_with_each_group() {
         (&group["removal"], &group["growth"]),
         (&Value::Null, &Value::Null)
     );
-    let drain = DrainOptions {
-        skip_system_pods: false,
-        ..DrainOptions::default()
+    let removal = ShrinkOptions {
+        unready_enabled: false,
+        drain: DrainOptions {
+            skip_system_pods: false,
+            ..DrainOptions::default()
+        },
+        ..ShrinkOptions::default()
     };
     let growth = GrowthOptions {
         expanders: vec![
@@ -299,9 +303,12 @@ async fn settings_are_told_with_each_group() {
         max_nodes_total: Some(9),
         ..GrowthOptions::default()
     };
-    told.configure(&drain, &growth);
+    let taints = TaintRules::default();
+    told.configure(&removal, &growth, (&taints, "example.com/gpu"));
     let group = read(&told, "nodegroups", "ng1").await;
     assert_eq!(group["removal"]["skipNodesWithSystemPods"], false);
+    assert_eq!(group["removal"]["scaleDownUnreadyEnabled"], false);
+    assert_eq!(group["readiness"]["gpuLabel"], "example.com/gpu");
     assert_eq!(
         group["growth"]["expander"],
         serde_json::json!(["priority", "least-nodes"])
