@@ -174,11 +174,11 @@ async fn an_answer_is_kept_until_something_is_written() {
 
 #[test]
 fn a_time_below_zero_counts_as_unsaid() {
-    let told = |seconds| super::wire::Options {
-        unneeded: Some(super::wire::Span { seconds, nanos: 0 }),
-        ..super::wire::Options::default()
+    let told = |seconds| wire::Options {
+        unneeded: Some(wire::Span { seconds, nanos: 0 }),
+        ..wire::Options::default()
     };
-    let unneeded = |seconds| super::convert::options(&told(seconds)).scale_down_unneeded_time;
+    let unneeded = |seconds| convert::options(&told(seconds)).scale_down_unneeded_time;
     assert_eq!(unneeded(-1), None);
     assert_eq!(unneeded(2), Some(SignedDuration::from_secs(2)));
 }
