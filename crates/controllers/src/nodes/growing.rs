@@ -10,7 +10,8 @@ use jiff::Timestamp;
 use plimsoll_api::nodegroup::{ErrorClass, ProviderError};
 use plimsoll_engine::cluster::{
     ClusterHealth, Expander, GroupFacts, GroupId, GrowthInput, GrowthOutcome, GrowthPlan, Happened,
-    OwnerKind, PendingPod, PodVerdict, Residents, Resize, RunningPod, SkipReason, grow,
+    OwnerKind, PendingPod, PodVerdict, Residents, Resize, RunningPod, SkipReason, cannot_grow,
+    grow, is_upcoming,
 };
 use rand::Rng;
 use std::collections::{BTreeMap, BTreeSet};
@@ -76,14 +77,10 @@ impl Work {
         self.took("scaleUp", began);
         Told::plan(&plan);
         self.told.unhelped(&plan, now);
-        match plan.outcome {
-            GrowthOutcome::LimitedByMaxNodesTotal => self.is_full(health),
-            GrowthOutcome::Successful
-            | GrowthOutcome::NoOptionsAvailable
-            | GrowthOutcome::NotNeeded
-            | GrowthOutcome::NotTried
-            | GrowthOutcome::InCooldown => {}
+        if plan.outcome == GrowthOutcome::LimitedByMaxNodesTotal {
+            self.is_full(health);
         }
+        self.expect(&plan, question.pending);
         self.wait_for_young(&plan, now);
         self.order(&plan, now);
         plan
@@ -122,6 +119,53 @@ impl Work {
                 tie: question.tie,
             })
         })
+    }
+
+    /// Remembers for removal in the same look which nodes the pods will go to that fit one. Pods
+    /// that have a node still are not among them.
+    fn expect(&mut self, plan: &GrowthPlan, pending: Vec<PendingPod>) {
+        for PendingPod { pod, .. } in pending {
+            let key = pod.key();
+            let Some(PodVerdict::Fits(node)) = plan.pods.get(&key) else {
+                continue;
+            };
+            if !is_upcoming(node) && self.world.pods.pod(&key).is_none() {
+                self.expected.entry(Arc::clone(node)).or_default().push(pod);
+            }
+        }
+    }
+
+    /// Groups that cannot be given a node in place of dearer ones now.
+    pub(super) fn cannot_grow(
+        &mut self,
+        groups: &[GroupFacts],
+        (health, growth): (&ClusterHealth, Option<&GrowthPlan>),
+        now: Timestamp,
+    ) -> BTreeSet<GroupId> {
+        let options = self.options.shrink.as_ref();
+        if options.is_none_or(|options| options.consolidation.is_none()) {
+            return BTreeSet::new();
+        }
+        // Pods that wait come first.
+        if growth.is_none_or(|plan| !plan.resizes.is_empty()) {
+            return groups.iter().map(|group| Arc::clone(&group.id)).collect();
+        }
+        let mut none = cannot_grow(&GrowthInput {
+            groups,
+            pending: &[],
+            existing: &self.world.listed(),
+            upcoming: &health.upcoming(),
+            skipped: &self.skipped(groups, health, now),
+            options: &self.options.growth,
+            snapshot: &mut self.world.snapshot,
+            now,
+            tie: 0,
+        });
+        let ordered = groups
+            .iter()
+            .filter(|group| self.calls.ordered(&group.id).is_some());
+        none.extend(ordered.map(|group| Arc::clone(&group.id)));
+        none
     }
 
     /// Pods that are too young are looked at when they are not any more.

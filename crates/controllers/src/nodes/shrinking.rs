@@ -6,8 +6,8 @@ use super::work::Work;
 use crate::runtime::chain;
 use jiff::Timestamp;
 use plimsoll_engine::cluster::{
-    Deletion, Deletions, GroupFacts, Happened, NodeVerdict, Resize, ShrinkInput, ShrinkPlan,
-    in_words,
+    ClusterHealth, Deletion, Deletions, GroupFacts, GrowthPlan, Happened, NodeVerdict, Resize,
+    ShrinkInput, ShrinkPlan, in_words,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -32,9 +32,12 @@ impl Work {
     pub(super) fn shrink(
         &mut self,
         groups: &[GroupFacts],
+        known: (&ClusterHealth, Option<&GrowthPlan>),
         now: Timestamp,
     ) -> Option<Arc<ShrinkPlan>> {
         self.take_outcomes();
+        let expected = std::mem::take(&mut self.expected);
+        let cannot_grow = self.cannot_grow(groups, known, now);
         let options = self.options.shrink.as_ref()?;
         let began = Instant::now();
         let nodes = self.world.listed();
@@ -56,6 +59,8 @@ impl Work {
                 groups,
                 budgets: &budgets,
                 in_progress: &in_progress,
+                expected: &expected,
+                cannot_grow: &cannot_grow,
                 options,
                 cooldown: None,
                 now,
@@ -166,7 +171,7 @@ impl Work {
             self.planner.note(happened, &outcome.group, outcome.at);
             if outcome.result.is_ok() {
                 self.calls.forget(&outcome.group);
-                let reason = [("reason", outcome.reason.text())];
+                let reason = [("reason", outcome.reason.name())];
                 let metrics = &self.signals.metrics;
                 metrics.add("scaled_down_nodes_total", &reason, 1);
             } else {

@@ -23,8 +23,10 @@ use futures::FutureExt;
 use jiff::Timestamp;
 use plimsoll_api::nodegroup::{NodeGroup, NodeProvider};
 use plimsoll_engine::cluster::Planner;
+use plimsoll_engine::placement::PodFacts;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
+use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -56,6 +58,8 @@ pub(super) struct Work {
     pub(super) status: Status,
     pub(super) memory: Memory,
     pub(super) counted: Counted,
+    /// Pods without a node that fit one, by that node, as growth has just found.
+    pub(super) expected: BTreeMap<Arc<str>, Vec<PodFacts>>,
     pub(super) rng: StdRng,
     /// The groups as they were last told.
     pub(super) groups: Vec<NodeGroup>,
@@ -195,6 +199,7 @@ impl Work {
             told: Told::new(&context.recorder, &context.caches, about, repeats),
             status: Status::start(status),
             counted: Counted::default(),
+            expected: BTreeMap::new(),
             rng: StdRng::seed_from_u64(seed),
             groups: Vec::new(),
             adopts: true,
@@ -328,7 +333,8 @@ impl Work {
                 Some(self.grow(&facts, &health, now).await)
             };
             self.hold(growth.as_deref());
-            let shrink = self.shrink(&facts, now);
+            let known = (&health, growth.as_deref());
+            let shrink = self.shrink(&facts, known, now);
             self.tell_buffers(now).await;
             (growth, shrink)
         } else {

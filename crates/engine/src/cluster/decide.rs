@@ -10,6 +10,7 @@ use super::planner::{Planner, Scene, Standing, Unneeded};
 use super::removable::removable_at;
 use super::removal::{KeepReason, NodeVerdict, Removal, RemovalCause, ShrinkPlan};
 use super::running::ClusterNode;
+use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -47,7 +48,7 @@ impl Planner {
         }
         let going = self.whole_groups(scene, going, plan);
         if let Some(cooldown) = plan.cooldown.clone() {
-            // Growth for a replacement must not hold the replacement back.
+            // What else holds a replaced node back has been asked of each.
             let (replaced, waiting): (Vec<_>, Vec<_>) = going
                 .into_iter()
                 .partition(|node| node.candidate.standing == Standing::Replaced && !scene.held);
@@ -84,10 +85,13 @@ impl Planner {
         let candidate = &node.candidate;
         let since = self.since(&candidate.node.name, scene.now);
         let group = candidate.group;
-        if candidate.standing == Standing::Replaced {
-            return Ok(());
-        }
-        if let Some(cooldown) = self.cooldown_of(&group.id, scene) {
+        let standing = candidate.standing;
+        let since = match standing {
+            // The time it had to be worth it has passed already.
+            Standing::Replaced => Timestamp::MIN,
+            Standing::Underutilized | Standing::Dear => since,
+        };
+        if let Some(cooldown) = self.cooldown_of(&group.id, scene, standing) {
             return Err(KeepReason::NotUnneededOtherReason(cooldown));
         }
         if let Some(pod) = candidate.judged.on_completion.first() {

@@ -86,7 +86,7 @@ pub use explain::{Answer, in_words};
 pub use filter::{asks_for_nothing, place_on_existing};
 pub use floors::FloorsLeft;
 pub use group::{GroupFacts, GroupId, GroupOptions, NodeTemplate, TemplateSource};
-pub use grow::grow;
+pub use grow::{cannot_grow, grow};
 pub use growth::{GrowthInput, GrowthOptions};
 pub use health::{
     ClusterHealth, GroupHealth, GrowthRequest, HealthInput, HealthOptions, NodeCounts,

@@ -20,7 +20,7 @@ use super::simulate::{Hints, Moved, Simulation};
 use super::timers::Timers;
 use super::utilization::Utilization;
 use super::whatif::{self, Trial};
-use crate::placement::{BudgetFacts, Snapshot};
+use crate::placement::{BudgetFacts, PodFacts, Snapshot};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -81,6 +81,8 @@ pub(super) struct Scene<'a> {
     pub(super) pods: &'a PodsOnNodes,
     pub(super) groups: &'a BTreeMap<&'a str, &'a GroupFacts>,
     pub(super) deletions: &'a Deletions,
+    pub(super) expected: &'a BTreeMap<Arc<str>, Vec<PodFacts>>,
+    pub(super) cannot_grow: &'a BTreeSet<GroupId>,
     pub(super) options: &'a ShrinkOptions,
     pub(super) now: Timestamp,
     /// Whether nothing may go whatever the reason.
@@ -166,6 +168,8 @@ impl Planner {
             pods: input.pods,
             groups: &groups,
             deletions: input.in_progress,
+            expected: input.expected,
+            cannot_grow: input.cannot_grow,
             options: input.options,
             now: input.now,
             held: input.cooldown.is_some(),
@@ -281,6 +285,7 @@ impl Planner {
         let nodes: Vec<Candidate<'_>> = nodes.collect();
         let hints = Hints::new();
         let mut world = Simulation::begin(snapshot, budgets, &hints, whatif::gone(scene));
+        world.expect(scene.expected);
         let search = Search {
             scene,
             options,
@@ -300,8 +305,20 @@ impl Planner {
     }
 
     /// Why nothing is removed from one group.
-    pub(super) fn cooldown_of(&self, group: &str, scene: Scene<'_>) -> Option<String> {
+    pub(super) fn cooldown_of(
+        &self,
+        group: &str,
+        scene: Scene<'_>,
+        standing: Standing,
+    ) -> Option<String> {
         let delays = &scene.options.delays;
-        self.memory.cooldowns.of_group(group, delays, scene.now)
+        let cooldowns = &self.memory.cooldowns;
+        if standing != Standing::Replaced {
+            return cooldowns.of_group(group, delays, scene.now);
+        }
+        // Growth for a replacement must not hold the replacement back.
+        let delays = delays.without_after_add();
+        let of_all = cooldowns.of_all(&delays, scene.now);
+        of_all.or_else(|| cooldowns.of_group(group, &delays, scene.now))
     }
 }

@@ -18,6 +18,9 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+/// How many times as long as a new node may take to be ready, the whole replacement may take.
+const DRAIN_PATIENCE: i32 = 4;
+
 /// A replacement under way.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -28,6 +31,9 @@ pub struct UnderWay {
     pub replaces: BTreeSet<Arc<str>>,
     /// The nodes the group had before.
     before: BTreeSet<Arc<str>>,
+    /// The new node, once it is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    new: Option<Arc<str>>,
     /// When the new node was asked for.
     pub asked: Timestamp,
 }
@@ -35,7 +41,19 @@ pub struct UnderWay {
 impl UnderWay {
     /// Whether a node is the new one.
     pub(super) fn brings(&self, node: &ClusterNode) -> bool {
-        node.group.as_ref() == Some(&self.group) && !self.before.contains(&node.name)
+        self.new.as_ref() == Some(&node.name)
+    }
+
+    /// Finds the new node: the first by name of those the group did not have, and then that one for
+    /// as long as it is there. Others are like any node.
+    fn find_new(&mut self, nodes: &[ClusterNode]) {
+        if self.new.is_some() && nodes.iter().any(|node| self.brings(node)) {
+            return;
+        }
+        let mine = nodes.iter().filter(|node| {
+            node.group.as_ref() == Some(&self.group) && !self.before.contains(&node.name)
+        });
+        self.new = mine.map(|node| Arc::clone(&node.name)).min();
     }
 }
 
@@ -65,7 +83,15 @@ impl Replacements {
 
     /// Ends what is done, and gives up what takes too long. Returns what happened, in words.
     pub(super) fn advance(&mut self, scene: Scene<'_>) -> Option<String> {
+        let Some(options) = &scene.options.consolidation else {
+            let way = self.under_way.take()?;
+            let group = way.group;
+            return Some(format!(
+                "replacement by a node of {group} is dropped: it is off"
+            ));
+        };
         let way = self.under_way.as_mut()?;
+        way.find_new(scene.nodes);
         way.replaces
             .retain(|name| scene.nodes.iter().any(|node| node.name == *name));
         if way.replaces.is_empty() {
@@ -73,28 +99,27 @@ impl Replacements {
             self.under_way = None;
             return Some(words);
         }
-        let patience = scene
-            .options
-            .consolidation
-            .as_ref()
-            .map(|options| options.patience);
-        let patience = patience.unwrap_or_default();
+        let patience = options.patience;
         let ready = scene
             .nodes
             .iter()
             .any(|node| way.brings(node) && is_ready(node));
-        let late = way
-            .asked
-            .saturating_add(patience)
-            .is_ok_and(|end| end < scene.now);
-        if ready || !late {
+        let (asked, group) = (way.asked, GroupId::clone(&way.group));
+        let late = |times: i32| {
+            let end = asked.saturating_add(patience.saturating_mul(times));
+            end.is_ok_and(|end| end < scene.now)
+        };
+        let why = if ready && late(DRAIN_PATIENCE) {
+            "the nodes it replaces did not go in time"
+        } else if !ready && late(1) {
+            "it did not become ready in time"
+        } else {
             return None;
-        }
-        let group = GroupId::clone(&way.group);
+        };
         let rest = scene.now.saturating_add(patience).unwrap_or(Timestamp::MAX);
         self.give_up(&group, rest);
         Some(format!(
-            "no node of {group} became ready in time: its replacement is given up"
+            "replacement by a node of {group} is given up: {why}"
         ))
     }
 
@@ -127,6 +152,7 @@ impl Replacements {
             group: Arc::clone(&best.group),
             replaces: best.replaces.iter().cloned().collect(),
             before: before.collect(),
+            new: None,
             asked: scene.now,
         });
         Some(best)
@@ -272,6 +298,7 @@ impl Search<'_, '_> {
             let asked = template.price_per_hour?;
             let grows =
                 group.exists && group.target < group.max && !group.options.zero_or_max_node_scaling;
+            let grows = grows && !self.scene.cannot_grow.contains(&group.id);
             (grows && asked < price).then_some((*group, template, asked))
         });
         let mut groups: Vec<_> = groups.collect();

@@ -5,9 +5,9 @@ use super::group::{GroupFacts, GroupId};
 use super::residents::PodsOnNodes;
 use super::running::{ClusterNode, RunningPod};
 use super::similar::Similarity;
-use crate::placement::{BudgetFacts, Snapshot};
+use crate::placement::{BudgetFacts, PodFacts, Snapshot};
 use jiff::{SignedDuration, Timestamp};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Everything one look is based on.
@@ -26,6 +26,11 @@ pub struct ShrinkInput<'a> {
     pub budgets: &'a [BudgetFacts],
     /// What is being removed.
     pub in_progress: &'a Deletions,
+    /// Pods without a node yet, by the node that has room for them: that node is needed.
+    pub expected: &'a BTreeMap<Arc<str>, Vec<PodFacts>>,
+    /// Groups that must not grow now, not even for a replacement (see
+    /// [`cannot_grow`](super::cannot_grow)).
+    pub cannot_grow: &'a BTreeSet<GroupId>,
     /// Settings.
     pub options: &'a ShrinkOptions,
     /// Why nothing may be removed now whatever this look finds; timers run nevertheless. The delays
@@ -155,6 +160,16 @@ pub struct Delays {
     pub after_failure: SignedDuration,
     /// `--scale-down-delay-type-local`: only the group concerned waits.
     pub per_group: bool,
+}
+
+impl Delays {
+    /// The same, except that growth makes nothing wait.
+    pub(super) fn without_after_add(&self) -> Self {
+        Self {
+            after_add: SignedDuration::ZERO,
+            ..*self
+        }
+    }
 }
 
 impl Default for Delays {

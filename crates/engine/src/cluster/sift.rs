@@ -132,6 +132,12 @@ impl Planner {
             return Err(KeepReason::CurrentlyBeingDeleted);
         }
         let group = scene.group_of(node).ok_or(KeepReason::NotAutoscaled)?;
+        if let Some(pod) = scene.expected.get(&node.name).and_then(|pods| pods.first()) {
+            let pod = pod.key();
+            return Err(KeepReason::NotUnneededOtherReason(format!(
+                "has room for pod {pod}, which has no node yet"
+            )));
+        }
         let pods = scene.pods.on(&node.name);
         let replaced = self.memory.replacements.role_of(node, scene)?;
         let Some(cache) = self.nodes.get_mut(&node.name) else {

@@ -87,6 +87,21 @@ impl<'a> Simulation<'a> {
         self.new_hints
     }
 
+    /// Puts pods that have no node yet where there is room for them, so that others' pods do not
+    /// take it.
+    pub(super) fn expect(&mut self, expected: &BTreeMap<Arc<str>, Vec<PodFacts>>) {
+        for (node, pods) in expected {
+            if self.snapshot.node(node).is_none() {
+                continue;
+            }
+            for pod in pods {
+                if self.snapshot.node_of(&pod.namespace, &pod.name).is_none() {
+                    self.snapshot.place(node, pod.clone());
+                }
+            }
+        }
+    }
+
     /// Keeps room for evicted pods that will come back. Returns those that find none.
     pub(super) fn expect_back(&mut self, evicted: &[EvictedPod]) -> Vec<PodKey> {
         let mut expected: BTreeMap<&str, usize> = BTreeMap::new();

@@ -56,6 +56,22 @@ pub fn put_upcoming(
     put
 }
 
+/// Nodes on their way that are not registered yet, by group: those that are there, and have not
+/// started, are counted among the existing ones.
+pub(super) fn absent(
+    nodes: &[ClusterNode],
+    upcoming: &BTreeMap<GroupId, usize>,
+) -> BTreeMap<GroupId, usize> {
+    let mut absent = upcoming.clone();
+    for node in nodes {
+        let of_group = node.group.as_ref().and_then(|group| absent.get_mut(group));
+        if let Some(count) = of_group.filter(|_| node.readiness == Readiness::NotStarted) {
+            *count = count.saturating_sub(1);
+        }
+    }
+    absent
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -83,7 +83,31 @@ impl Standing<'_> {
     }
 
     fn considered(&self, at: usize) -> bool {
-        self.skipped.get(at).is_some_and(Option::is_none)
+        self.skipped.get(at).is_some_and(Option::is_none) && !self.has_its_share(at)
+    }
+
+    /// That the cluster has as many nodes as it may have, in words, if it has.
+    pub(super) fn cluster_full(&self) -> Option<String> {
+        let most = self.options.max_nodes_total?;
+        (self.room_in_cluster() == Some(0)).then(|| format!("max-nodes-total {most} is reached"))
+    }
+
+    /// Whether a group gets no more nodes in this look, though it could have more.
+    pub(super) fn has_its_share(&self, at: usize) -> bool {
+        let group = self.groups.get(at);
+        group.is_some_and(|group| self.target(at) < group.max && self.room(at) == 0)
+    }
+
+    /// How many more nodes this look may give a group: up to its maximum, and no more than one look
+    /// gives.
+    pub(super) fn room(&self, at: usize) -> usize {
+        let Some(group) = self.groups.get(at) else {
+            return 0;
+        };
+        let room = group.max.saturating_sub(self.target(at));
+        self.left_in_look(at)
+            .filter(|_| !group.options.zero_or_max_node_scaling)
+            .map_or(room, |left| room.min(left))
     }
 
     /// What every considered group could do for the classes.
@@ -184,19 +208,15 @@ impl Standing<'_> {
 
     /// Whether a group that could grow further has to wait for the next look.
     pub(super) fn waits_for_next_look(&self, at: usize) -> bool {
-        self.considered(at) && self.left_in_look(at) == Some(0)
+        self.skipped.get(at).is_some_and(Option::is_none) && self.has_its_share(at)
     }
 
     /// How many nodes an estimate may add. What the cluster has room for is cut from the answer.
     fn most(&self, at: usize, similar: &[usize]) -> Option<usize> {
-        let room = |at: &usize| {
-            let max = self.groups.get(*at).map_or(0, |group| group.max);
-            max.saturating_sub(self.target(*at))
-        };
         let room = similar
             .iter()
-            .map(room)
-            .fold(room(&at), usize::saturating_add);
+            .map(|other| self.room(*other))
+            .fold(self.room(at), usize::saturating_add);
         // Zero says "without limit" there, and means "none" here.
         let threshold = |nodes: usize| Threshold {
             nodes: i64::try_from(nodes).map_or(i64::MAX, |n| if n == 0 { -1 } else { n }),

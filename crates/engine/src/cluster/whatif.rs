@@ -9,6 +9,7 @@ use super::removal::{Blocker, BlockerReason, KeepReason, NodeVerdict, ShrinkPlan
 use super::shrink::EvictedPod;
 use super::simulate::{Moved, Simulation, Stuck};
 use crate::placement::{PodFacts, PodKey, Snapshot, Version};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// What became of the candidates.
@@ -26,6 +27,7 @@ struct Question {
     candidates: Vec<(Arc<str>, Arc<Judged>, bool)>,
     gone: Vec<Arc<str>>,
     evicted: Vec<EvictedPod>,
+    expected: BTreeMap<Arc<str>, Vec<PodFacts>>,
     limit: usize,
 }
 
@@ -40,6 +42,7 @@ impl Question {
             candidates: candidates.iter().map(key).collect(),
             gone: gone(scene).cloned().collect(),
             evicted: scene.deletions.evicted.clone(),
+            expected: scene.expected.clone(),
             limit,
         }
     }
@@ -50,6 +53,7 @@ impl Question {
         self.limit == other.limit
             && self.gone == other.gone
             && self.evicted == other.evicted
+            && self.expected == other.expected
             && self.candidates.len() == other.candidates.len()
             && pairs
                 .all(|(one, two)| one.0 == two.0 && Arc::ptr_eq(&one.1, &two.1) && one.2 == two.2)
@@ -127,6 +131,7 @@ impl Planner {
     ) -> Trial {
         let hints = std::mem::take(&mut self.hints);
         let mut world = Simulation::begin(snapshot, budgets, &hints, gone(scene));
+        world.expect(scene.expected);
         let homeless = world.expect_back(&scene.deletions.evicted);
         let mut counted = 0;
         let mut answers = Vec::new();

@@ -2,13 +2,14 @@
 
 use jiff::{SignedDuration, Timestamp};
 use plimsoll_engine::cluster::{
-    ClusterNode, Deletions, GroupFacts, GroupOptions, KeepReason, NodeTemplate, NodeVerdict,
-    OwnerKind, Planner, PodOwner, PodsOnNodes, RunningPod, ShrinkInput, ShrinkOptions, ShrinkPlan,
-    TemplateSource,
+    ClusterNode, Deletions, GroupFacts, GroupId, GroupOptions, KeepReason, NodeTemplate,
+    NodeVerdict, OwnerKind, Planner, PodOwner, PodsOnNodes, RunningPod, ShrinkInput, ShrinkOptions,
+    ShrinkPlan, TemplateSource,
 };
 use plimsoll_engine::placement::{
     BudgetFacts, LabelSelector, NodeFacts, PodFacts, PodSpec, Requirement, Resources, Snapshot,
 };
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 pub(crate) const GIB: i64 = 1 << 30;
@@ -100,6 +101,8 @@ pub(crate) struct Cluster {
     pub(crate) groups: Vec<GroupFacts>,
     pub(crate) budgets: Vec<BudgetFacts>,
     pub(crate) deletions: Deletions,
+    pub(crate) expected: BTreeMap<Arc<str>, Vec<PodFacts>>,
+    pub(crate) cannot_grow: BTreeSet<GroupId>,
     pub(crate) options: ShrinkOptions,
     pub(crate) planner: Planner,
 }
@@ -114,6 +117,8 @@ impl Cluster {
             groups: vec![group("ng", 0, count)],
             budgets: Vec::new(),
             deletions: Deletions::default(),
+            expected: BTreeMap::new(),
+            cannot_grow: BTreeSet::new(),
             options: ShrinkOptions::default(),
             planner: Planner::default(),
         };
@@ -168,6 +173,8 @@ impl Cluster {
             groups: &self.groups,
             budgets: &self.budgets,
             in_progress: &self.deletions,
+            expected: &self.expected,
+            cannot_grow: &self.cannot_grow,
             options: &self.options,
             cooldown: None,
             now: at(second),

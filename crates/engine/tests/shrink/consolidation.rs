@@ -3,7 +3,7 @@
 use crate::cast::{Cluster, at, going, group, is_unneeded, pod, reason, template};
 use jiff::SignedDuration;
 use plimsoll_engine::cluster::{
-    ConsolidationOptions, ConsolidationPolicy, Planner, Readiness, RemovalCause,
+    ConsolidationOptions, ConsolidationPolicy, Happened, Planner, Readiness, RemovalCause,
 };
 use plimsoll_engine::placement::Resources;
 
@@ -124,6 +124,71 @@ fn a_new_node_that_never_comes_is_given_up() {
     // And not tried again at once.
     cluster.look(1600);
     assert!(cluster.look(2300).replacements.is_empty());
+}
+
+#[test]
+fn a_replacement_whose_drain_does_not_end_is_given_up_and_brings_one_node_only() {
+    let mut cluster = dear_nodes(700);
+    cluster.look(0);
+    assert_eq!(cluster.look(610).replacements.len(), 1);
+    arrive(&mut cluster);
+    cluster.add_node("c2", "cheap");
+    let key = "cluster-autoscaler.kubernetes.io/scale-down-disabled";
+    let kept = cluster.node("n1");
+    kept.annotations.insert(key.into(), "true".into());
+    let plan = cluster.look(620);
+    let takes_place = |node: &str| format!("{:?}", plan.nodes[node]).contains("takes the place");
+    assert!(takes_place("c1") && !takes_place("c2"), "{:?}", plan.nodes);
+    assert!(cluster.planner.memory().replacements.under_way.is_some());
+    cluster.look(610 + 4 * 900);
+    assert!(cluster.planner.memory().replacements.under_way.is_some());
+    let plan = cluster.look(610 + 4 * 900 + 1);
+    assert!(cluster.planner.memory().replacements.under_way.is_none());
+    assert!(
+        plan.trace
+            .iter()
+            .any(|step| step.contains("did not go in time")),
+        "{:?}",
+        plan.trace
+    );
+}
+
+#[test]
+fn without_consolidation_no_replacement_goes_on() {
+    let mut cluster = dear_nodes(700);
+    cluster.look(0);
+    assert_eq!(cluster.look(610).replacements.len(), 1);
+    arrive(&mut cluster);
+    cluster.options.consolidation = None;
+    assert_eq!(going(&cluster.look(620)), (vec![], vec![]));
+    assert!(cluster.planner.memory().replacements.under_way.is_none());
+}
+
+#[test]
+fn a_replaced_node_waits_for_all_but_growth() {
+    let mut cluster = dear_nodes(700);
+    cluster.look(0);
+    cluster.look(610);
+    arrive(&mut cluster);
+    let planner = &mut cluster.planner;
+    planner.note(Happened::Added, &"cheap".into(), at(611));
+    planner.note(Happened::Failed, &"ng".into(), at(612));
+    let plan = cluster.look(620);
+    assert_eq!(going(&plan), (vec![], vec![]));
+    assert!(is_unneeded(&plan.nodes["n1"]), "{:?}", plan.nodes);
+    cluster.groups[0].min = 2;
+    let plan = cluster.look(620 + 200);
+    assert_eq!(reason(&plan.nodes["n1"]), "NodeGroupMinSizeReached");
+    cluster.groups[0].min = 0;
+    assert_eq!(going(&cluster.look(620 + 210)).1, ["n1"]);
+}
+
+#[test]
+fn a_group_that_must_not_grow_replaces_nothing() {
+    let mut cluster = dear_nodes(700);
+    cluster.cannot_grow.insert("cheap".into());
+    cluster.look(0);
+    assert!(cluster.look(610).replacements.is_empty());
 }
 
 #[test]

@@ -281,3 +281,27 @@ fn growth_makes_removal_wait_while_timers_run() {
     assert_eq!(reason(&plan.nodes["n1"]), "NotUnneededOtherReason");
     assert_eq!(going(&cluster.look(900)).0, ["n1"]);
 }
+
+#[test]
+fn a_node_to_which_a_pod_will_go_is_needed_and_the_room_is_the_pods() {
+    let mut cluster = Cluster::of(3);
+    cluster.add([pod("a", "n1", 300)]);
+    cluster.look(0);
+    // Nobody is bound to the empty node yet, but the scheduler is about to do so.
+    let waiting = |cpu| vec![pod("waits", "", cpu).pod];
+    cluster.expected = [("n2".into(), waiting(900))].into();
+    let plan = cluster.look(601);
+    assert_eq!(reason(&plan.nodes["n2"]), "NotUnneededOtherReason");
+    assert!(!is_unneeded(&plan.nodes["n2"]), "{:?}", plan.nodes);
+    assert_eq!(going(&plan).0, ["n3"]);
+    // What goes to n2 leaves no room for the pod of n1 there.
+    assert_eq!(reason(&plan.nodes["n1"]), "NoPlaceToMovePods");
+    // A pod that is bound since is counted once.
+    cluster.expected = [("n1".into(), vec![pod("a", "", 300).pod])].into();
+    assert_eq!(
+        reason(&cluster.look(602).nodes["n1"]),
+        "NotUnneededOtherReason"
+    );
+    assert_eq!(cluster.snapshot.node_of("default", "a"), Some("n1"));
+    assert_eq!(cluster.snapshot.node_of("default", "waits"), None);
+}

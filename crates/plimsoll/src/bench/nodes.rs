@@ -1,7 +1,8 @@
 //! `plimsoll bench nodes`: how long a look at a cluster takes, how many nodes it asks for or
 //! removes, and how both grow. The rules alone are measured: no API server, no provider.
 //!
-//! Each case knows its exact number of nodes; another number is an error.
+//! Each case knows its exact number of nodes; another number is an error, and so is a look of more
+//! than two seconds.
 
 mod growth;
 mod shrink;
@@ -20,6 +21,9 @@ use shrink::{Shrink, ShrinkRun};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use tokio::time::Instant;
+
+/// How long one look may take at most, in ms, whatever the size.
+const MOST_MILLIS: f64 = 2_000.0;
 
 /// What to measure.
 #[derive(Debug, Clone, Args)]
@@ -194,8 +198,36 @@ impl Report {
         Ok(())
     }
 
-    /// An error if a number is wrong.
+    /// An error if a number is wrong, or a look too slow.
     fn verdict(&self) -> Result<()> {
+        self.numbers()?;
+        let slow = self.slow();
+        if cfg!(debug_assertions) {
+            say("this build is not optimized: how long looks take is not judged");
+            return Ok(());
+        }
+        ensure!(
+            slow.is_empty(),
+            "looks that took more than {MOST_MILLIS} ms: {}",
+            slow.join("; ")
+        );
+        Ok(())
+    }
+
+    /// Looks that took longer than one may.
+    fn slow(&self) -> Vec<String> {
+        let grown = self.growing.iter();
+        let grown = grown.map(|run| (run.case, run.pods, run.millis));
+        let shrunk = self.shrinking.iter();
+        let shrunk = shrunk.map(|run| (run.case, run.pods, run.slowest_millis));
+        grown
+            .chain(shrunk)
+            .filter(|(.., millis)| *millis > MOST_MILLIS)
+            .map(|(case, pods, millis)| format!("{case} with {pods} pods: {millis:.0} ms"))
+            .collect()
+    }
+
+    fn numbers(&self) -> Result<()> {
         let grown = self.growing.iter();
         let grown = grown.map(|run| (run.case, run.pods, run.asked, run.expected));
         let shrunk = self.shrinking.iter();
@@ -241,10 +273,13 @@ fn look(case: Growth, size: Size) -> Result<GrowthRun> {
         mut world,
         expected,
     } = case.task(size);
+    let defaults = GrowthOptions::default();
     let options = GrowthOptions {
         // Upstream's own benchmark of two kinds of pods has no such limit.
-        max_nodes_per_scaleup: None,
-        ..GrowthOptions::default()
+        max_nodes_per_scaleup: defaults
+            .max_nodes_per_scaleup
+            .filter(|most| expected <= *most),
+        ..defaults
     };
     let now = world::START
         .checked_add(SignedDuration::from_mins(1))
@@ -282,8 +317,26 @@ fn look(case: Growth, size: Size) -> Result<GrowthRun> {
 #[cfg(test)]
 mod tests {
     use super::growth::{Growth, Size};
-    use super::look;
     use super::shrink::Shrink;
+    use super::{Report, look};
+
+    #[test]
+    fn a_slow_look_is_told() {
+        let run = look(
+            Growth::FromZero,
+            Size {
+                pods: 10,
+                nodes: 1,
+                groups: 1,
+            },
+        )
+        .unwrap();
+        let mut report = Report::default();
+        report.growing.push(run);
+        assert_eq!(report.slow(), Vec::<String>::new());
+        report.growing[0].millis = 2_001.0;
+        assert_eq!(report.slow().len(), 1);
+    }
 
     #[test]
     fn every_cluster_loses_exactly_the_nodes_that_may_go() {

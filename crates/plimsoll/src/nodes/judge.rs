@@ -3,13 +3,14 @@
 
 use super::picture::{Picture, any_group};
 use plimsoll_engine::cluster::{
-    BlockerReason, ClusterNode, DrainContext, DrainRule, Drainability, GroupFacts, Ignored,
-    KeepReason, Readiness, RemainingBudgets, RunningPod, Utilization, drainability, eligible,
-    is_of_daemon_set, judge_all, utilization,
+    BlockerReason, ClusterNode, DrainContext, DrainRule, Drainability, GroupFacts, GroupId,
+    Ignored, KeepReason, Readiness, RemainingBudgets, RunningPod, Utilization, drainability,
+    eligible, is_of_daemon_set, judge_all, utilization,
 };
 use plimsoll_engine::placement::{PodFacts, PodKey, RoomSearch, Snapshot};
 use serde::Serialize;
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Something in the way of a removal.
@@ -87,14 +88,50 @@ pub(crate) struct NodeReport {
     pub(crate) unread: Vec<String>,
 }
 
-/// Judges one node; `None` if there is no such node. The snapshot keeps what was moved: a removal
-/// judged next finds it there. Nodes that are judged later must be excluded from the search before.
-pub(crate) fn judge(
-    picture: &Picture,
-    snapshot: &mut Snapshot,
-    search: &mut RoomSearch,
-    name: &str,
-) -> Option<NodeReport> {
+/// What the removals judged before leave to the next.
+#[derive(Debug)]
+pub(crate) struct Given {
+    /// With what was moved.
+    pub(crate) snapshot: Snapshot,
+    search: RoomSearch,
+    budgets: RemainingBudgets,
+    /// Nodes by group.
+    removed: BTreeMap<GroupId, usize>,
+}
+
+impl Given {
+    /// Nothing is removed yet, and these nodes will be: none of them takes what another one loses.
+    pub(crate) fn new(picture: &Picture, names: &[&str]) -> Self {
+        let snapshot = picture.snapshot();
+        let mut search = RoomSearch::default();
+        for name in names {
+            search.exclude(&snapshot, name);
+        }
+        Self {
+            snapshot,
+            search,
+            budgets: RemainingBudgets::new(&picture.budgets),
+            removed: BTreeMap::new(),
+        }
+    }
+}
+
+impl Given {
+    /// Does something of which nothing remains.
+    pub(crate) fn forgetting<T>(&mut self, what: impl FnOnce(&mut Self) -> T) -> T {
+        let (search, budgets) = (self.search.clone(), self.budgets.clone());
+        let removed = self.removed.clone();
+        self.snapshot.fork();
+        let told = what(self);
+        self.snapshot.revert();
+        (self.search, self.budgets, self.removed) = (search, budgets, removed);
+        told
+    }
+}
+
+/// Judges one node; `None` if there is no such node. What its removal moves, evicts and takes from
+/// its group counts for the next.
+pub(crate) fn judge(picture: &Picture, given: &mut Given, name: &str) -> Option<NodeReport> {
     let node = picture.nodes.get(name)?;
     let unknown = any_group();
     let group = picture.group_of(node).unwrap_or(&unknown);
@@ -102,11 +139,18 @@ pub(crate) fn judge(
         Some(residents) => residents.pods().collect(),
         None => Vec::new(),
     };
-    let mut obstacles = of_node(picture, node, group, &here);
-    let mut pods = fates(picture, &here);
-    search.exclude(snapshot, name);
+    let gone = given.removed.entry(Arc::clone(&group.id)).or_insert(0);
+    let mut obstacles = of_node(picture, node, (group, *gone), &here);
+    *gone += 1;
+    let mut pods = fates(picture, &given.budgets, &here);
+    given.search.exclude(&given.snapshot, name);
     let leaving = leaving(&here, &pods);
-    let homeless = settle(snapshot, search, &leaving, &mut pods);
+    let homeless = settle(given, &leaving, &mut pods);
+    let moved = pods
+        .iter()
+        .zip(&here)
+        .filter(|(report, _)| report.fate == "moves");
+    given.budgets.spend(moved.map(|(_, pod)| &pod.pod));
     for report in &pods {
         if report.fate == "stays" {
             obstacles.push(Obstacle {
@@ -161,7 +205,7 @@ fn shares(used: &Utilization) -> Shares {
 fn of_node(
     picture: &Picture,
     node: &ClusterNode,
-    group: &GroupFacts,
+    (group, gone): (&GroupFacts, usize),
     here: &[&RunningPod],
 ) -> Vec<Obstacle> {
     let obstacle = |reason: &KeepReason| {
@@ -192,7 +236,7 @@ fn of_node(
         let second = eligible(&bare, pods(), group, &picture.options, picture.now);
         found.extend(second.err().as_ref().map(obstacle));
     }
-    if group.target <= group.min {
+    if group.target.saturating_sub(gone) <= group.min {
         let min = group.min;
         found.push(obstacle(&KeepReason::NodeGroupMinSizeReached { min }));
     }
@@ -200,11 +244,10 @@ fn of_node(
 }
 
 /// What becomes of each pod, where it would go aside.
-fn fates(picture: &Picture, here: &[&RunningPod]) -> Vec<PodReport> {
-    let budgets = RemainingBudgets::new(&picture.budgets);
+fn fates(picture: &Picture, budgets: &RemainingBudgets, here: &[&RunningPod]) -> Vec<PodReport> {
     let context = DrainContext {
         options: &picture.options.drain,
-        budgets: &budgets,
+        budgets,
         now: picture.now,
     };
     here.iter().map(|pod| fate(pod, &context)).collect()
@@ -280,11 +323,13 @@ fn leaving(here: &[&RunningPod], reports: &[PodReport]) -> Vec<(usize, PodFacts)
 
 /// Moves pods to other nodes; answers for those that fit on none.
 fn settle(
-    snapshot: &mut Snapshot,
-    search: &mut RoomSearch,
+    given: &mut Given,
     leaving: &[(usize, PodFacts)],
     reports: &mut [PodReport],
 ) -> Vec<Obstacle> {
+    let Given {
+        snapshot, search, ..
+    } = given;
     for (_, pod) in leaving {
         snapshot.displace(&pod.namespace, &pod.name);
     }

@@ -65,8 +65,7 @@ pub(crate) fn picture(nodes: Vec<NodeView>, pods: Vec<PodView>) -> Picture {
 }
 
 fn told(picture: &Picture, name: &str) -> NodeReport {
-    let mut snapshot = picture.snapshot();
-    judge(picture, &mut snapshot, &mut RoomSearch::default(), name).unwrap()
+    judge(picture, &mut Given::new(picture, &[]), name).unwrap()
 }
 
 fn two(pods: Vec<PodView>) -> Picture {
@@ -168,12 +167,9 @@ fn a_second_removal_sees_what_the_first_moved() {
         pod("three", "c", "900m", &json!({})),
     ];
     let picture = picture(nodes.into(), pods);
-    let (mut snapshot, mut search) = (picture.snapshot(), RoomSearch::default());
-    for name in ["a", "b"] {
-        search.exclude(&snapshot, name);
-    }
+    let mut given = Given::new(&picture, &["a", "b"]);
     let mut kept = |name| {
-        let told = judge(&picture, &mut snapshot, &mut search, name).unwrap();
+        let told = judge(&picture, &mut given, name).unwrap();
         told.obstacles.len()
     };
     // 1,800m fit on two of them, 2,700m not on one.
@@ -201,4 +197,46 @@ fn the_groups_minimum_and_its_options_count() {
         ]
     );
     assert_eq!(told.autoscaler.unwrap()["summary"], "it stays");
+}
+
+#[test]
+fn nodes_removed_together_share_a_budget_and_their_groups_minimum() {
+    let nodes = ["a", "b", "c", "d"].map(|name| node(name, &json!({})));
+    let labels = json!({"metadata": {"labels": {"app": "web"}}});
+    let pods = vec![
+        pod("one", "a", "100m", &labels),
+        pod("two", "b", "100m", &labels),
+    ];
+    let budget: BudgetView = view(json!({"metadata": {"name": "keep", "namespace": "default"},
+        "spec": {"selector": {"matchLabels": {"app": "web"}}},
+        "status": {"disruptionsAllowed": 1}}));
+    let lists = Lists {
+        nodes: nodes.into(),
+        pods,
+        budgets: vec![budget],
+        replica_sets: vec![replica_set()],
+        ..Lists::default()
+    };
+    let mut picture = Picture::of_lists(lists, Timestamp::from_second(100).unwrap()).unwrap();
+    let group = GroupFacts {
+        id: "ng1".into(),
+        min: 2,
+        target: 4,
+        ..any_group()
+    };
+    picture.groups.insert("ng1".into(), group);
+    let mut given = Given::new(&picture, &["a", "b", "c"]);
+    let mut told = |name| {
+        let obstacles = judge(&picture, &mut given, name).unwrap().obstacles;
+        let told: Vec<String> = obstacles.into_iter().map(|o| o.reason).collect();
+        told.join("; ")
+    };
+    assert_eq!(told("a"), "");
+    let second = told("b");
+    assert!(
+        second.contains("budget that allows no eviction"),
+        "{second}"
+    );
+    assert!(!second.contains("minimum"), "{second}");
+    assert_eq!(told("c"), "its group is at its minimum of 2");
 }

@@ -2,7 +2,7 @@
 
 mod text;
 
-use super::judge::{NodeReport, judge};
+use super::judge::{Given, NodeReport, judge};
 use super::money;
 use super::picture::Picture;
 use crate::explain::Format;
@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use plimsoll_api::selector::LabelSelector;
 use plimsoll_clock::Clock;
 use plimsoll_engine::cluster::Residents;
-use plimsoll_engine::placement::{Resources, RoomSearch};
+use plimsoll_engine::placement::Resources;
 use plimsoll_quantity::Quantity;
 use serde::Serialize;
 use serde_json::Value;
@@ -187,12 +187,10 @@ async fn usage(cluster: &Cluster) -> BTreeMap<String, (i64, i64)> {
 }
 
 fn table(picture: &Picture, used: &BTreeMap<String, (i64, i64)>) -> Table {
-    let mut snapshot = picture.snapshot();
+    let mut alone = Given::new(picture, &[]);
     let mut one = |name: &str| {
         // Each node by itself: as if no other went.
-        snapshot.fork();
-        let report = judge(picture, &mut snapshot, &mut RoomSearch::default(), name);
-        snapshot.revert();
+        let report = alone.forgetting(|given| judge(picture, given, name));
         row(picture, &report?, used.get(name).copied())
     };
     let nodes = picture.nodes.keys().filter_map(|name| one(name)).collect();

@@ -1,13 +1,13 @@
 //! The course of one removal, or of all removals of a group that goes as a whole.
 
 use super::marker::EditError;
-use super::outcome::{Failure, Outcome, Phase, Reason};
+use super::outcome::{Failure, Outcome, Phase};
 use super::signal::within;
 use super::{Shared, taint};
 use crate::pods::NodeView;
 use futures::future::{join, join_all, try_join_all};
 use plimsoll_api::nodegroup::NodeRef;
-use plimsoll_engine::cluster::Removal;
+use plimsoll_engine::cluster::{Removal, RemovalCause};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +21,7 @@ const LATE: Duration = Duration::from_secs(90);
 pub(super) struct Course {
     pub(super) removal: Removal,
     pub(super) drain: bool,
-    pub(super) reason: Reason,
+    pub(super) reason: RemovalCause,
     /// Uid of the Node object that was judged.
     pub(super) uid: Arc<str>,
     pub(super) reference: NodeRef,
@@ -38,7 +38,7 @@ impl Course {
         Self {
             removal: removal.clone(),
             drain,
-            reason: removal.cause.into(),
+            reason: removal.cause,
             uid: Arc::clone(&node.meta.uid),
             reference: reference(node),
         }

@@ -36,7 +36,7 @@ mod told;
 
 pub use instances::{Floor, Unwanted};
 pub use ledger::Evictions;
-pub use outcome::{Failure, Outcome, Phase, Reason, Running};
+pub use outcome::{Failure, Outcome, Phase, Running};
 pub use settings::{EvictionSettings, Settings, TaintSettings};
 pub use soft::SoftTaints;
 

@@ -43,42 +43,6 @@ pub struct Running {
     pub phase_since: Timestamp,
 }
 
-/// Why a removed node was not needed: the label `reason` of `scaled_down_nodes_total`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Reason {
-    /// It had nothing to move.
-    Empty,
-    /// Its pods fit elsewhere.
-    Underutilized,
-    /// It was not ready.
-    Unready,
-    /// Something cheaper took its place.
-    Replaced,
-}
-
-impl From<RemovalCause> for Reason {
-    fn from(cause: RemovalCause) -> Self {
-        match cause {
-            RemovalCause::Empty => Self::Empty,
-            RemovalCause::Underutilized => Self::Underutilized,
-            RemovalCause::Unready => Self::Unready,
-            RemovalCause::Replaced => Self::Replaced,
-        }
-    }
-}
-
-impl Reason {
-    /// As upstream writes it.
-    pub fn text(self) -> &'static str {
-        match self {
-            Self::Empty => "empty",
-            Self::Underutilized => "underutilized",
-            Self::Unready => "unready",
-            Self::Replaced => "replaced",
-        }
-    }
-}
-
 /// How one removal ended.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Outcome {
@@ -87,7 +51,7 @@ pub struct Outcome {
     /// Its group.
     pub group: GroupId,
     /// Why it was to go.
-    pub reason: Reason,
+    pub reason: RemovalCause,
     /// When it ended.
     pub at: Timestamp,
     /// `Ok` once the provider agreed.

@@ -1,7 +1,8 @@
 //! Removals to which nothing happens.
 
 use super::stage::{Stage, removal, taint, whole};
-use plimsoll_controllers::nodes::actuation::{Phase, Reason, Settings, SoftTaints, priorities};
+use plimsoll_controllers::nodes::actuation::{Phase, Settings, SoftTaints, priorities};
+use plimsoll_engine::cluster::RemovalCause;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -44,7 +45,7 @@ async fn an_empty_node_is_marked_and_then_removed() {
     assert_eq!(outcomes.len(), 1);
     assert_eq!(
         (outcomes[0].reason, &outcomes[0].result),
-        (Reason::Empty, &Ok(()))
+        (RemovalCause::Empty, &Ok(()))
     );
     let want = [
         "Scale-down: empty node a removed",
@@ -111,7 +112,7 @@ async fn pods_leave_in_their_own_time_before_the_node_goes() {
     assert_eq!(stage.machines.calls(), [""; 0]);
     let outcomes = stage.settled().await;
     assert_eq!(outcomes[0].result, Ok(()));
-    assert_eq!(outcomes[0].reason, Reason::Underutilized);
+    assert_eq!(outcomes[0].reason, RemovalCause::Underutilized);
     assert_eq!(stage.actuator.evictions().succeeded, 2);
     let events = stage.rig.events("ScaleDown").await;
     let want = [

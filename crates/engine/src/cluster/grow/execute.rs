@@ -29,8 +29,9 @@ impl Look<'_> {
         }
         if total == 0 {
             // A quota that all groups share: others may still have room.
+            let reason = self.exhausted(option);
             if let Some(place) = self.standing.skipped.get_mut(option.group) {
-                *place = Some(SkipReason::MaxSize);
+                *place = Some(reason);
             }
             return self.standing.options.chooses_again();
         }
@@ -74,6 +75,16 @@ impl Look<'_> {
         true
     }
 
+    /// What leaves no room for a single node of an option.
+    fn exhausted(&self, option: &Weighed) -> SkipReason {
+        let mut groups = std::iter::once(&option.group).chain(&option.similar);
+        let quota = groups.find_map(|at| {
+            let template = self.standing.groups.get(*at)?.template.as_ref()?;
+            self.standing.remaining.exceeded(template, 1)
+        });
+        quota.unwrap_or(SkipReason::MaxSize)
+    }
+
     /// How many of the option's nodes each group is asked for.
     fn shares(&mut self, option: &Weighed) -> Vec<(usize, usize)> {
         let mut nodes = option.nodes;
@@ -87,7 +98,10 @@ impl Look<'_> {
             .collect();
         let share = |at: &usize| Share {
             target: self.standing.target(*at),
-            max: self.standing.groups.get(*at).map_or(0, |group| group.max),
+            max: self
+                .standing
+                .target(*at)
+                .saturating_add(self.standing.room(*at)),
         };
         let shares: Vec<Share> = groups.iter().map(share).collect();
         let targets = balanced(&shares, nodes);

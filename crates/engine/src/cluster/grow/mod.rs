@@ -15,7 +15,7 @@ use super::growth::{GrowthInput, GrowthOptions};
 use super::pending::PendingPod;
 use super::plan::{GrowthOutcome, GrowthPlan, NoHelp, PodVerdict, SkipReason};
 use super::quota::Remaining;
-use super::running::{ClusterNode, Readiness};
+use super::running::ClusterNode;
 use super::upcoming;
 use super::weigh::{Standing, Weighed};
 use crate::placement::Snapshot;
@@ -62,6 +62,30 @@ pub fn grow(input: GrowthInput<'_>) -> GrowthPlan {
     look.finish()
 }
 
+/// The groups that could not be given a single node now, whatever it is for: at their maximum,
+/// skipped, or held by a limit on the whole cluster. Pods are not looked at.
+pub fn cannot_grow(input: &GrowthInput<'_>) -> BTreeSet<GroupId> {
+    let given = Given {
+        groups: input.groups,
+        pending: &[],
+        existing: input.existing,
+        upcoming: input.upcoming,
+        skipped: input.skipped,
+        options: input.options,
+        now: input.now,
+        tie: input.tie,
+    };
+    let mut look = Look::new(input.snapshot, &given);
+    look.reserve_upcoming(&given);
+    look.standing.skip();
+    let full = look.standing.cluster_full().is_some();
+    let groups = input.groups.iter().zip(&look.standing.skipped);
+    groups
+        .filter(|(_, skipped)| full || skipped.is_some())
+        .map(|(group, _)| GroupId::clone(&group.id))
+        .collect()
+}
+
 /// The input without the snapshot.
 #[derive(Debug, Clone, Copy)]
 struct Given<'a> {
@@ -87,13 +111,9 @@ struct Look<'a> {
 impl<'a> Look<'a> {
     fn new(snapshot: &Snapshot, input: &Given<'a>) -> Self {
         let groups = input.groups;
-        let each = input.upcoming.values().copied();
-        let upcoming = each.fold(0, usize::saturating_add);
-        let not_started = input.existing.iter().filter(|node| {
-            let group = node.group.as_ref();
-            node.readiness == Readiness::NotStarted
-                && group.is_some_and(|group| input.upcoming.contains_key(group))
-        });
+        let absent = upcoming::absent(input.existing, input.upcoming);
+        let each = absent.values().copied();
+        let nodes = each.fold(input.existing.len(), usize::saturating_add);
         let skipped = groups
             .iter()
             .map(|group| input.skipped.get(&group.id).cloned());
@@ -104,10 +124,7 @@ impl<'a> Look<'a> {
                 targets: groups.iter().map(|group| group.target).collect(),
                 skipped: skipped.collect(),
                 remaining: Remaining::of(&input.options.quotas, input.existing, snapshot),
-                nodes: input
-                    .existing
-                    .len()
-                    .saturating_add(upcoming - not_started.count().min(upcoming)),
+                nodes,
             },
             plan: GrowthPlan {
                 outcome: GrowthOutcome::NotNeeded,
@@ -167,12 +184,9 @@ impl<'a> Look<'a> {
 
     /// Nodes on their way use up quotas like others.
     fn reserve_upcoming(&mut self, input: &Given<'a>) {
+        let absent = upcoming::absent(input.existing, input.upcoming);
         for group in input.groups {
-            let count = input.upcoming.get(&group.id).copied().unwrap_or(0);
-            let started = input.existing.iter().filter(|node| {
-                node.group.as_ref() == Some(&group.id) && node.readiness == Readiness::NotStarted
-            });
-            let absent = count.saturating_sub(started.count());
+            let absent = absent.get(&group.id).copied().unwrap_or(0);
             if let Some(template) = group.template.as_ref().filter(|_| absent > 0) {
                 self.standing.remaining.reserve(template, absent);
             }
@@ -195,10 +209,8 @@ impl<'a> Look<'a> {
             self.say("the cluster has no nodes, and --scale-up-from-zero is off".to_owned());
             return false;
         }
-        if self.standing.room_in_cluster() == Some(0) {
+        if let Some(bound) = self.standing.cluster_full() {
             self.plan.outcome = GrowthOutcome::LimitedByMaxNodesTotal;
-            let most = input.options.max_nodes_total.unwrap_or(0);
-            let bound = format!("max-nodes-total {most} is reached");
             self.say(bound.clone());
             let help = |group: &GroupFacts| {
                 let bound = bound.clone();

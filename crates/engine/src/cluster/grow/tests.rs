@@ -3,8 +3,8 @@
 use crate::cluster::testing::{existing, group, node, pending, spec, template};
 use crate::cluster::{
     CLUSTER_WIDE, ClusterNode, Expander, GroupFacts, GroupId, GroupVerdict, GrowthInput,
-    GrowthOptions, GrowthOutcome, GrowthPlan, NoHelp, PendingPod, PodVerdict, Quota, Similarity,
-    SkipReason, grow,
+    GrowthOptions, GrowthOutcome, GrowthPlan, NoHelp, PendingPod, PodVerdict, Quota, Readiness,
+    Similarity, SkipReason, cannot_grow, grow,
 };
 use crate::placement::{
     HOSTNAME_LABEL, LabelSelector, PodKey, PodSpec, PodTerm, Requirement, Snapshot,
@@ -212,6 +212,68 @@ fn limits_of_the_cluster_hold() {
         .filter(|v| matches!(v, PodVerdict::Triggered(_)))
         .count();
     assert_eq!(got, 2, "only pods that get nodes are told so");
+    assert!(matches!(&plan.groups["ng1"], GroupVerdict::Grown(_)));
+    world.options.max_nodes_per_scaleup = Some(1);
+    let plan = world.grow(&pods);
+    assert_eq!(plan.options[0].nodes, 1);
+    assert_eq!(sizes(&plan), ["{ng1 2->3 (max: 100)}"]);
+    let waits = |v: &&PodVerdict| **v == PodVerdict::AwaitsEvaluation;
+    assert_eq!(plan.pods.values().filter(waits).count(), 19);
+}
+
+#[test]
+fn no_group_gets_more_in_a_look_than_it_may_however_often_it_is_chosen() {
+    let mut world = World::of(&[("a", 0, 100, 2000), ("b", 0, 100, 2000)]);
+    world.options.max_nodes_per_scaleup = Some(3);
+    let plan = world.grow(&pending("web", 20, spec(2000, 1)));
+    assert_eq!(sizes(&plan), ["{a 0->3 (max: 100)}", "{b 0->3 (max: 100)}"]);
+    world.options.balance = Some(Similarity::default());
+    let plan = world.grow(&pending("web", 20, spec(2000, 1)));
+    let most = plan.resizes.iter().map(|resize| resize.to).max();
+    assert_eq!(most, Some(3), "{:?}", plan.resizes);
+}
+
+#[test]
+fn the_cluster_is_full_of_what_is_there_and_on_its_way() {
+    let mut world = World::of(&[("a", 2, 100, 2000), ("b", 1, 100, 2000)]);
+    // One of `a` is on its way and one more there already; `b` was not asked for any.
+    world.existing[0].readiness = Readiness::NotStarted;
+    world.existing[1].readiness = Readiness::NotStarted;
+    world.existing[2].readiness = Readiness::NotStarted;
+    world.upcoming.insert("a".into(), 1);
+    world.upcoming.insert("b".into(), 2);
+    world.options.max_nodes_total = Some(5);
+    let plan = world.grow(&pending("web", 9, spec(2000, 1)));
+    // Three there, one of `b` to come, so one more.
+    assert_eq!(plan.resizes.iter().map(|r| r.to - r.from).sum::<usize>(), 1);
+    let left = plan.pods.values().find_map(PodVerdict::event_message);
+    assert!(left.is_some(), "{:?}", plan.pods);
+    let told = |v: &PodVerdict| format!("{v:?}").contains("max-nodes-total 5 is reached");
+    assert!(plan.pods.values().any(told), "{:?}", plan.pods);
+}
+
+#[test]
+fn what_cannot_grow_is_known_without_a_pod() {
+    let mut world = World::of(&[("a", 2, 2, 2000), ("b", 1, 9, 2000), ("c", 1, 9, 2000)]);
+    world.skipped.insert("c".into(), SkipReason::NotReady);
+    let (snapshot, upcoming) = (&mut world.snapshot, BTreeMap::new());
+    let mut options = GrowthOptions::default();
+    for (most, want) in [(None, vec!["a", "c"]), (Some(4), vec!["a", "b", "c"])] {
+        options.max_nodes_total = most;
+        let got = cannot_grow(&GrowthInput {
+            snapshot: &mut *snapshot,
+            groups: &world.groups,
+            pending: &[],
+            existing: &world.existing,
+            upcoming: &upcoming,
+            skipped: &world.skipped,
+            options: &options,
+            now: Timestamp::UNIX_EPOCH,
+            tie: 0,
+        });
+        let got: Vec<&str> = got.iter().map(|group| &**group).collect();
+        assert_eq!(got, want);
+    }
 }
 
 #[test]

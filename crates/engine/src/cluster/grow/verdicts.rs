@@ -110,7 +110,9 @@ impl Look<'_> {
             (Some(reason), _) => NoHelp::Skipped(reason.clone()),
             (None, Some(refused)) => fits::no_help(snapshot, facts, spec, refused),
             (None, None) => NoHelp::NoMoreNodes {
-                bound: if self.standing.options.all_or_nothing {
+                bound: if let Some(full) = self.standing.cluster_full() {
+                    full
+                } else if self.standing.options.all_or_nothing {
                     NOT_ALL.to_owned()
                 } else {
                     "no more new nodes may be added in one look".to_owned()

@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result};
 use jiff::{SignedDuration, Timestamp};
 use plimsoll_engine::cluster::{Deletions, Planner, ShrinkInput, ShrinkOptions, ShrinkPlan};
 use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
 use tokio::time::Instant;
 
 /// Clusters with nodes that nobody needs. The first three are those by which Cluster Autoscaler's
@@ -157,6 +158,8 @@ fn look(planner: &mut Planner, world: &mut World, now: Timestamp) -> ShrinkPlan 
         groups: &world.groups,
         budgets: &[],
         in_progress: &Deletions::default(),
+        expected: &BTreeMap::new(),
+        cannot_grow: &BTreeSet::new(),
         options: &ShrinkOptions::default(),
         cooldown: None,
         now,

@@ -1,12 +1,11 @@
 //! `whatif remove node/NAME`: who would move where, who is in the way, what it saves.
 
 use super::{RemoveArgs, print};
-use crate::nodes::judge::{NodeReport, judge};
+use crate::nodes::judge::{Given, NodeReport, judge};
 use crate::nodes::picture::Picture;
 use crate::nodes::{money, text};
 use anyhow::bail;
 use plimsoll_clock::Clock;
-use plimsoll_engine::placement::RoomSearch;
 use serde::Serialize;
 
 /// What comes out.
@@ -46,18 +45,15 @@ fn names(nodes: &[String]) -> anyhow::Result<Vec<&str>> {
 
 /// Removes one after the other: what the first moves, the second finds there.
 fn think(picture: &Picture, names: &[&str]) -> anyhow::Result<Outcome> {
-    let mut snapshot = picture.snapshot();
-    let mut search = RoomSearch::default();
     for name in names {
         if !picture.nodes.contains_key(*name) {
             bail!("there is no node {name:?}");
         }
-        // None of them takes what another one loses.
-        search.exclude(&snapshot, name);
     }
+    let mut given = Given::new(picture, names);
     let judged = names
         .iter()
-        .filter_map(|name| judge(picture, &mut snapshot, &mut search, name));
+        .filter_map(|name| judge(picture, &mut given, name));
     let nodes: Vec<NodeReport> = judged.collect();
     let prices = nodes.iter().filter_map(|node| node.price_per_hour);
     Ok(Outcome {

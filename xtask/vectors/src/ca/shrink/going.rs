@@ -11,7 +11,7 @@ use plimsoll_engine::cluster::{
 };
 use plimsoll_engine::placement::{NodeFacts, PodFacts, PodSpec, Snapshot};
 use serde_json::{Map, Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Lower limits by resource.
@@ -185,6 +185,8 @@ impl World {
             groups: &self.groups,
             budgets: &[],
             in_progress: &plimsoll_engine::cluster::Deletions::default(),
+            expected: &BTreeMap::new(),
+            cannot_grow: &BTreeSet::new(),
             options,
             cooldown: None,
             now,

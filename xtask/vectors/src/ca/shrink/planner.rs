@@ -10,6 +10,7 @@ use plimsoll_engine::cluster::{
 };
 use plimsoll_engine::placement::Snapshot;
 use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 struct World {
@@ -66,6 +67,8 @@ impl World {
             groups: &[group],
             budgets: &facts::budgets(scenario)?,
             in_progress: &self.deletions,
+            expected: &BTreeMap::new(),
+            cannot_grow: &BTreeSet::new(),
             options,
             cooldown: None,
             now: scenario.now()?,
