@@ -166,7 +166,7 @@ impl Work {
         let (caches, seed) = (context.caches.clone(), context.seed ^ SEED);
         if options.expanders.contains(&ExpanderName::Grpc) {
             // The service knows the options of one choice; the next is made in the next look.
-            options.growth.rounds = 1;
+            options.growth.rounds = Some(1);
         }
         let mut settings = options.actuation.clone();
         if let Some(shrink) = &options.shrink {
