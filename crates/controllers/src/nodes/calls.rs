@@ -1,9 +1,11 @@
 //! Orders for nodes: each group's runs beside the others', and a failure is known at once.
 
+use futures::FutureExt;
 use jiff::Timestamp;
 use plimsoll_api::nodegroup::{ErrorClass, NodeProvider, ProviderError};
 use plimsoll_engine::cluster::{GroupId, GrowthPlan, Resize};
 use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
@@ -53,6 +55,11 @@ impl Calls {
         self.open.get(group).map(|(size, _)| *size)
     }
 
+    /// Whether any order is under way.
+    pub(super) fn any(&self) -> Option<&GroupId> {
+        self.open.keys().next()
+    }
+
     /// The size of a group that is said to have `told`: a provider that has just taken an order may
     /// take a while to say so, and must not be given it twice.
     pub(super) fn believed(&mut self, group: &str, told: usize) -> usize {
@@ -95,7 +102,9 @@ impl Calls {
                 .insert(Arc::clone(&resize.group), (resize.to, now));
             let provider = Arc::clone(provider);
             self.tasks.spawn(async move {
-                let result = order(&*provider, &resize, manner, timeout).await;
+                let order = order(&*provider, &resize, manner, timeout);
+                let result = AssertUnwindSafe(order).catch_unwind().await;
+                let result = result.unwrap_or_else(|_| Err(broken()));
                 (resize, number, result)
             });
         }
@@ -106,7 +115,7 @@ impl Calls {
         loop {
             match self.tasks.join_next().await {
                 Some(Ok((resize, number, result))) => return self.end(resize, number, result),
-                // Nobody cancels orders but the end, and a panic has been told.
+                // Nobody cancels orders but the end, and panics are caught.
                 Some(Err(_)) => {
                     if self.tasks.is_empty() {
                         self.open.clear();
@@ -161,6 +170,11 @@ async fn order(
         Ok(result) => result,
         Err(_) => Err(late(timeout)),
     }
+}
+
+/// The provider's code panicked, which has been told.
+fn broken() -> ProviderError {
+    ProviderError::new(ErrorClass::Other, "the provider's code failed")
 }
 
 /// The provider has not answered.

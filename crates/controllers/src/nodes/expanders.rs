@@ -9,6 +9,7 @@ use plimsoll_engine::cluster::{Expander, GroupId, PodPrices};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 /// One name of `--expander`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,6 +85,17 @@ impl Expanders {
             names: names.to_vec(),
             priorities: names.contains(&ExpanderName::Priority).then(follow),
             bad: None,
+        }
+    }
+
+    /// Waits for the list of priorities, but not for ever: it may be forbidden to be read.
+    pub(super) async fn ready(&self, patience: Duration) {
+        if let Some(priorities) = &self.priorities
+            && tokio::time::timeout(patience, priorities.ready())
+                .await
+                .is_err()
+        {
+            tracing::warn!("the ConfigMap {CONFIG_MAP} cannot be read yet");
         }
     }
 

@@ -299,24 +299,44 @@ impl Work {
     /// An order has ended.
     pub(super) fn ordered(&mut self, ended: Ended) {
         let now = self.context.clock.now();
-        let resize = &ended.resize;
-        let count = resize.to.saturating_sub(resize.from);
-        match &ended.result {
+        match ended.result {
+            Err(error) if error.class == ErrorClass::Unreachable => {
+                // Nobody knows whether the order was taken: the group's size will tell.
+                self.unsure.push((ended.resize, error));
+                self.look_within(Duration::ZERO);
+            }
+            result => self.ended(&ended.resize, result, now),
+        }
+        if let Some((plan, taken)) = ended.finished {
+            self.told.triggered(&plan, &taken);
+        }
+    }
+
+    fn ended(&mut self, resize: &Resize, result: Result<(), ProviderError>, now: Timestamp) {
+        match &result {
             Ok(()) => {
                 self.told.set(resize);
                 self.planner.note(Happened::Added, &resize.group, now);
                 let metrics = &self.signals.metrics;
+                let count = resize.to.saturating_sub(resize.from);
                 metrics.add("scaled_up_nodes_total", &[], count);
                 self.look_within(self.options.pace.calm);
             }
             Err(error) => self.refused(resize, error, now),
         }
-        let told = ended.result.map_err(|error| error.to_string());
+        let told = result.map_err(|error| error.to_string());
         self.signals
             .explanations
-            .resized(now, &ended.resize, "pods without a node", told);
-        if let Some((plan, taken)) = ended.finished {
-            self.told.triggered(&plan, &taken);
+            .resized(now, resize, "pods without a node", told);
+    }
+
+    /// Groups have just been read: they tell whether orders were taken that nobody answered.
+    pub(super) fn find_out(&mut self, now: Timestamp) {
+        for (resize, error) in std::mem::take(&mut self.unsure) {
+            let group = self.groups.iter().find(|group| group.id == resize.group);
+            let taken = group.is_some_and(|group| group.target > resize.from);
+            let result = if taken { Ok(()) } else { Err(error) };
+            self.ended(&resize, result, now);
         }
     }
 
@@ -329,7 +349,8 @@ impl Work {
         let code = code(error.class, &error.code);
         let options = &self.options.backoff;
         let why = (&*code, &*error.message);
-        self.registry.backoff.fail(group, now, why, options);
+        let until = self.registry.backoff.fail(group, now, why, options);
+        self.planner.replacement_failed(group, until);
         let reason = match error.class {
             ErrorClass::Unreachable => "timeout",
             ErrorClass::OutOfResources | ErrorClass::QuotaExceeded => &*code,
@@ -347,10 +368,12 @@ impl Work {
     }
 }
 
-/// Whether something makes the pod anew when it is evicted.
+/// Whether something will make the pod anew when it is evicted. Of a pod that has been, the
+/// replacement waits already.
 fn comes_back(pod: &RunningPod) -> bool {
     let owner = pod.owner.as_ref().map(|owner| owner.kind);
-    !pod.mirror && !pod.terminal && owner.is_some_and(|kind| kind != OwnerKind::DaemonSet)
+    let stays = !pod.mirror && !pod.terminal && pod.deletion.is_none();
+    stays && owner.is_some_and(|kind| kind != OwnerKind::DaemonSet)
 }
 
 /// No pod waits.

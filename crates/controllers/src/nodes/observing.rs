@@ -1,15 +1,17 @@
 //! What there is: groups, which node belongs to which, and how they are.
 
+use super::actuation::Phase;
 use super::calls::late;
 use super::memory::key;
 use super::options;
 use super::registry::Failed;
+use super::templates::{Asks, BESIDE};
 use super::work::Work;
 use crate::facts;
 use crate::pods::NodeView;
 use futures::future::join_all;
 use jiff::{SignedDuration, Timestamp};
-use plimsoll_api::nodegroup::{NodeGroup, NodeRef, ProviderError};
+use plimsoll_api::nodegroup::{Instance, InstanceState, NodeGroup, NodeRef, ProviderError};
 use plimsoll_engine::cluster::{
     ClusterHealth, GroupFacts, GroupId, GroupOptions, GrowthRequest, HealthInput, Unregistered,
     health,
@@ -25,13 +27,14 @@ impl Work {
     /// Asks the provider for its groups.
     pub(super) async fn read_groups(&mut self) -> Result<(), ProviderError> {
         let timeout = self.options.pace.provider_timeout;
+        let going = self.actuator.running();
         let read = tokio::time::timeout(timeout, self.provider.groups()).await;
         let groups = read.map_err(|_| late(timeout))??;
         if !same_members(&self.groups, &groups) {
             let all = self.world.views.keys().map(Arc::clone);
             self.world.regrouped = all.collect();
         }
-        self.groups = groups;
+        (self.groups, self.going) = (groups, going);
         Ok(())
     }
 
@@ -52,6 +55,7 @@ impl Work {
                 (view, group.unwrap_or_else(|_| Err(late(timeout))))
             }
         });
+        let mut unknown = 0_usize;
         for (view, group) in join_all(asked).await {
             let name = &view.meta.key.name;
             match group {
@@ -63,10 +67,17 @@ impl Work {
                     }
                 }
                 Err(error) => {
-                    tracing::warn!(node = %name, %error, "the node's group is not known");
+                    // Where one does not answer, many do not.
+                    if unknown == 0 {
+                        tracing::warn!(node = %name, %error, "the node's group is not known");
+                    }
+                    unknown += 1;
                     self.world.regrouped.insert(Arc::clone(name));
                 }
             }
+        }
+        if unknown > 1 {
+            tracing::warn!("the groups of {unknown} nodes are not known");
         }
     }
 
@@ -86,7 +97,9 @@ impl Work {
         }
         let ids: Vec<GroupId> = options.keys().map(Arc::clone).collect();
         let provider = Arc::clone(&self.provider);
-        let templates = self.templates.make(&ids, &self.world, &*provider, now);
+        let patience = self.options.pace.provider_timeout;
+        let asks = Asks::new(&*provider, patience);
+        let templates = self.templates.make(&ids, &self.world, asks, now);
         let mut templates = templates.await;
         let calls = &mut self.calls;
         let groups = self.groups.iter().map(|group| {
@@ -137,6 +150,7 @@ impl Work {
             self.adopt(groups, now);
         }
         let nodes = self.world.list();
+        let leaving = self.leaving();
         let mut unregistered: BTreeMap<GroupId, Vec<Unregistered>> = BTreeMap::new();
         for (id, known) in &self.registry.unregistered {
             let all = unregistered.entry(Arc::clone(&known.group)).or_default();
@@ -162,6 +176,7 @@ impl Work {
             groups,
             unregistered: &unregistered,
             requests: &requests.collect(),
+            leaving: &leaving,
             deleting: &self.deleting(),
             backed_off: &backed_off.map(Arc::clone).collect(),
             options: self.options.health,
@@ -175,7 +190,10 @@ impl Work {
     /// Departs: upstream asks again after a restart.
     fn adopt(&mut self, groups: &[GroupFacts], now: Timestamp) {
         let mut there: BTreeMap<&GroupId, usize> = BTreeMap::new();
-        for group in self.world.nodes.values().filter_map(|n| n.group.as_ref()) {
+        let leaving = self.leaving();
+        let nodes = self.world.nodes.values();
+        let nodes = nodes.filter(|node| !leaving.contains(&node.name));
+        for group in nodes.filter_map(|node| node.group.as_ref()) {
             *there.entry(group).or_default() += 1;
         }
         for group in groups {
@@ -192,12 +210,43 @@ impl Work {
     /// Removals under way by group.
     fn deleting(&self) -> BTreeMap<GroupId, usize> {
         let mut deleting = BTreeMap::new();
-        for running in self.actuator.running() {
-            if running.phase != super::actuation::Phase::Leaving {
-                *deleting.entry(running.group).or_default() += 1;
+        for running in &self.going {
+            if running.phase != Phase::Leaving {
+                *deleting.entry(Arc::clone(&running.group)).or_default() += 1;
             }
         }
         deleting
+    }
+
+    /// Nodes that are in no group's size any more: the provider has agreed to remove them, or does
+    /// not list them among those it has.
+    fn leaving(&self) -> BTreeSet<Arc<str>> {
+        let going = self.going.iter();
+        let going = going.filter(|one| one.phase == Phase::Leaving);
+        let mut leaving: BTreeSet<Arc<str>> = going.map(|one| Arc::clone(&one.node)).collect();
+        let known: BTreeMap<&str, BTreeSet<&str>> = self
+            .groups
+            .iter()
+            .map(|group| {
+                let stays = |i: &&Instance| i.state != Some(InstanceState::Deleting);
+                let stays = group.instances.iter().filter(stays);
+                (&*group.id, stays.map(|instance| &*instance.id).collect())
+            })
+            .collect();
+        // Some providers do not list what they have.
+        if self.groups.iter().all(|group| group.instances.is_empty()) {
+            return leaving;
+        }
+        for node in self.world.nodes.values() {
+            let group = node.group.as_ref().and_then(|group| known.get(&**group));
+            let is_there = |all: &BTreeSet<&str>| {
+                all.contains(&*node.provider_id) || all.contains(&*node.name)
+            };
+            if group.is_some_and(|all| !is_there(all)) {
+                leaving.insert(Arc::clone(&node.name));
+            }
+        }
+        leaving
     }
 
     /// How long instances of a group may take to become nodes.
@@ -216,7 +265,9 @@ impl Work {
             };
             if let Some(group) = example.get("group").and_then(Value::as_str) {
                 let group: GroupId = group.into();
-                self.templates.recall(group, &example, &self.world.snapshot);
+                let label = self.provider.gpu_label();
+                let snapshot = &self.world.snapshot;
+                self.templates.recall(group, &example, (snapshot, label));
             }
         }
     }
@@ -230,6 +281,9 @@ impl Work {
             let mut example = example.clone();
             if let Some(map) = example.as_object_mut() {
                 map.insert("group".into(), (**group).into());
+                if let Some(beside) = self.templates.beside(group) {
+                    map.insert(BESIDE.into(), beside.into());
+                }
             }
             let key = key(EXAMPLE, group);
             self.memory.set(&key, &example);

@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+/// How long a provider may go on listing instances that were given back.
+const PATIENCE: SignedDuration = SignedDuration::from_mins(1);
+
 /// Nodes that were asked for and have not all come yet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -55,6 +58,9 @@ pub(super) struct Registry {
     /// Instances that failed, and have been dealt with.
     #[serde(skip)]
     known_failures: BTreeSet<Arc<str>>,
+    /// When instances were last given back: a provider may go on listing them.
+    #[serde(skip)]
+    discarded: BTreeMap<Arc<str>, Timestamp>,
 }
 
 impl Registry {
@@ -126,13 +132,24 @@ impl Registry {
         }
     }
 
+    /// Those of these instances that have not been given back just now; they count as given back.
+    pub(super) fn newly_unwanted(&mut self, ids: &[Arc<str>], now: Timestamp) -> Vec<Arc<str>> {
+        self.discarded
+            .retain(|_, at| now.duration_since(*at) < PATIENCE);
+        let due = ids.iter().filter(|id| !self.discarded.contains_key(*id));
+        let due: Vec<Arc<str>> = due.map(Arc::clone).collect();
+        let noted = due.iter().map(|id| (Arc::clone(id), now));
+        self.discarded.extend(noted);
+        due
+    }
+
     /// Every node of the group has come. Returns whether some had been asked for.
     pub(super) fn fulfilled(&mut self, group: &str) -> bool {
-        let asked = self.requests.remove(group).is_some();
-        if asked {
-            self.backoff.clear(group);
+        let asked = self.requests.remove(group);
+        if let Some(request) = &asked {
+            self.backoff.clear_before(group, request.since);
         }
-        asked
+        asked.is_some()
     }
 
     /// Requests whose time is up; they are closed.
@@ -176,6 +193,7 @@ pub(super) fn code(class: ErrorClass, code: &str) -> String {
 mod tests {
     use super::*;
     use plimsoll_api::nodegroup::{InstanceState, OptionOverrides};
+    use plimsoll_engine::cluster::BackoffOptions;
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
@@ -249,6 +267,28 @@ mod tests {
         registry.asked(&group, 1, at(0), minute);
         registry.gave_up("g", 5);
         assert!(registry.requests.is_empty());
+    }
+
+    #[test]
+    fn an_instance_is_given_back_once_a_minute() {
+        let (mut registry, ids) = (Registry::default(), ["a".into(), "b".into()]);
+        assert_eq!(registry.newly_unwanted(&ids[..1], at(0)), ids[..1]);
+        assert_eq!(registry.newly_unwanted(&ids, at(59)), ids[1..]);
+        assert_eq!(registry.newly_unwanted(&ids, at(60)), ids[..1]);
+    }
+
+    #[test]
+    fn nodes_that_came_clear_older_failures_only() {
+        let (mut registry, minute) = (Registry::default(), SignedDuration::from_mins(1));
+        let (group, options) = (GroupId::from("g"), BackoffOptions::default());
+        registry.backoff.fail(&group, at(0), ("a", ""), &options);
+        registry.asked(&group, 1, at(10), minute);
+        registry.backoff.fail(&group, at(20), ("b", ""), &options);
+        assert!(registry.fulfilled("g"));
+        assert!(registry.backoff.window("g", at(21)).is_some());
+        registry.asked(&group, 1, at(30), minute);
+        assert!(registry.fulfilled("g"));
+        assert!(registry.backoff.window("g", at(31)).is_none());
     }
 
     #[test]

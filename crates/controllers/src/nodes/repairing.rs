@@ -12,8 +12,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 impl Work {
-    /// Closes requests that were kept, and those whose time is up.
-    pub(super) fn settle(&mut self, groups: &[GroupFacts], health: &ClusterHealth, now: Timestamp) {
+    /// Closes requests that were kept, and those whose time is up. Returns whether there were any
+    /// of the latter: what they promised is to be judged anew.
+    pub(super) fn settle(
+        &mut self,
+        groups: &[GroupFacts],
+        health: &ClusterHealth,
+        now: Timestamp,
+    ) -> bool {
         for group in groups {
             let Some(health) = health.groups.get(&group.id) else {
                 continue;
@@ -26,7 +32,9 @@ impl Work {
                 tracing::info!(group = %group.id, size = there, "all nodes that were asked for are there");
             }
         }
-        for (group, request) in self.registry.expired(now) {
+        let expired = self.registry.expired(now);
+        let any = !expired.is_empty();
+        for (group, request) in expired {
             let patience = self.provision_time(&group);
             self.told.trouble(
                 "ScaleUpTimedOut",
@@ -43,10 +51,11 @@ impl Work {
                 .metrics
                 .add("failed_scale_ups_total", &[("reason", "timeout")], 1);
         }
+        any
     }
 
     /// Removes instances that are none, and lowers sizes that nothing stands behind. Returns
-    /// whether anything was changed at the provider.
+    /// whether a size was lowered, so that the sizes that are known hold no more.
     pub(super) async fn repair(
         &mut self,
         groups: &[GroupFacts],
@@ -54,36 +63,40 @@ impl Work {
         failed: Vec<Failed>,
     ) -> bool {
         let now = self.context.clock.now();
-        self.blame(&failed, now);
-        let mut changed = false;
         if self.options.observe_only {
-            return changed;
+            return false;
         }
+        let mut gone = 0;
         let mut by_group: BTreeMap<GroupId, Vec<Arc<str>>> = BTreeMap::new();
         for one in failed {
             by_group.entry(one.group).or_default().push(one.instance);
         }
         let floor = floor(self.options.repair.force_delete_failed);
         for (group, ids) in by_group {
-            changed |= self.discard(&group, &ids, (Unwanted::Failed, floor)).await > 0;
+            gone += self.discard(&group, &ids, (Unwanted::Failed, floor)).await;
         }
         let floor = self::floor(self.options.repair.force_delete_unregistered);
         for (group, health) in &health.groups {
             let ids = &health.long_unregistered;
             if !ids.is_empty() {
-                let gone = self
+                let old = self
                     .discard(group, ids, (Unwanted::Unregistered, floor))
                     .await;
                 let metrics = &self.signals.metrics;
-                metrics.add("old_unregistered_nodes_removed_count", &[], gone);
-                changed |= gone > 0;
+                metrics.add("old_unregistered_nodes_removed_count", &[], old);
+                gone += old;
             }
         }
-        changed | self.revert(groups, health, now).await
+        let lowered = self.revert(groups, health, now).await;
+        if gone > 0 || lowered {
+            // What is there now is known a little later.
+            self.look_within(self.options.pace.calm);
+        }
+        lowered
     }
 
     /// Groups whose instances could not be made are left alone for a while.
-    fn blame(&mut self, failed: &[Failed], now: Timestamp) {
+    pub(super) fn blame(&mut self, failed: &[Failed], now: Timestamp) {
         let mut new: BTreeMap<GroupId, Vec<&Failed>> = BTreeMap::new();
         for one in failed.iter().filter(|one| one.is_new) {
             new.entry(Arc::clone(&one.group)).or_default().push(one);
@@ -117,9 +130,13 @@ impl Work {
         let Some(group) = self.group(id) else {
             return 0;
         };
+        let ids = self.registry.newly_unwanted(ids, self.context.clock.now());
+        if ids.is_empty() {
+            return 0;
+        }
         self.calls.forget(id);
         let timeout = self.options.pace.provider_timeout;
-        let work = self.actuator.delete_instances(&group, ids, how);
+        let work = self.actuator.delete_instances(&group, &ids, how);
         let gone = tokio::time::timeout(timeout, work).await;
         gone.unwrap_or_else(|_| Err(late(timeout)))
             .unwrap_or_else(|error: ProviderError| {

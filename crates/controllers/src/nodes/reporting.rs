@@ -6,7 +6,8 @@ use super::status::StatusInput;
 use super::work::{Work, epoch_seconds};
 use jiff::Timestamp;
 use plimsoll_engine::cluster::{
-    ClusterHealth, GroupFacts, GroupId, GrowthPlan, NodeVerdict, ShrinkOptions, ShrinkPlan,
+    CLUSTER_WIDE, ClusterHealth, GroupFacts, GroupId, GrowthPlan, NodeVerdict, ShrinkOptions,
+    ShrinkPlan,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -148,9 +149,47 @@ impl Work {
         let positive = |amount: i64| figure(usize::try_from(amount).unwrap_or(0));
         metrics.set("cluster_cpu_current_cores", &[], positive(milli / 1000));
         metrics.set("cluster_memory_current_bytes", &[], positive(bytes));
+        self.measure_limits();
+        // What never happens here.
+        for name in [
+            "skipped_pods_count",
+            "overflowing_controllers_count",
+            "max_node_skip_eval_duration_seconds",
+            "nap_enabled",
+        ] {
+            metrics.set(name, &[], 0.0);
+        }
         let kinds = [("to-be-deleted", hard), ("deletion-candidate", soft)];
         for (kind, count) in kinds {
             metrics.set("node_taints_count", &[("type", kind)], figure(count));
+        }
+    }
+
+    /// `--cores-total` and `--memory-total`.
+    fn measure_limits(&self) {
+        let metrics = &self.signals.metrics;
+        let quotas = &self.options.growth.quotas;
+        let whole = quotas.iter().find(|quota| quota.id == CLUSTER_WIDE);
+        let floors = self.options.shrink.iter().flat_map(|shrink| &shrink.floors);
+        let floor = floors
+            .into_iter()
+            .find(|floor| *floor.name == *CLUSTER_WIDE);
+        for (name, resource, unit) in [
+            ("cpu_limits_cores", "cpu", 1000),
+            ("memory_limits_bytes", "memory", 1),
+        ] {
+            let least = floor.and_then(|floor| floor.least.get(resource).copied());
+            let most = whole.and_then(|whole| whole.limits.get(resource));
+            let limits = [
+                ("minimum", Some(least.unwrap_or(0))),
+                ("maximum", most.map(|most| most / unit)),
+            ];
+            for (direction, amount) in limits {
+                if let Some(amount) = amount {
+                    let amount = figure(usize::try_from(amount).unwrap_or(0));
+                    metrics.set(name, &[("direction", direction)], amount);
+                }
+            }
         }
     }
 

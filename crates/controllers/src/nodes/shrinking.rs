@@ -17,11 +17,16 @@ impl Work {
     /// Releases nodes that an earlier life had marked for removal.
     pub(super) async fn clean_up(&mut self) {
         if self.options.observe_only {
+            self.unclean = false;
             return;
         }
         match self.actuator.clean_up_leftovers().await {
-            Ok(released) if released.is_empty() => {}
-            Ok(released) => tracing::info!(?released, "released nodes that were to be removed"),
+            Ok(released) => {
+                self.unclean = false;
+                if !released.is_empty() {
+                    tracing::info!(?released, "released nodes that were to be removed");
+                }
+            }
             Err(error) => {
                 tracing::warn!(%error, "nodes that were to be removed are not released yet");
             }
@@ -43,6 +48,9 @@ impl Work {
         let nodes = self.world.listed();
         let budgets = self.world.budgets();
         let in_progress = self.in_progress();
+        // Parity: nothing is removed while nodes are being ordered.
+        let growing = self.calls.any();
+        let cooldown = growing.map(|group| format!("group {group} is being grown"));
         let (planner, snapshot, pods) = (
             &mut self.planner,
             &mut self.world.snapshot,
@@ -62,7 +70,7 @@ impl Work {
                 expected: &expected,
                 cannot_grow: &cannot_grow,
                 options,
-                cooldown: None,
+                cooldown,
                 now,
             });
             snapshot.revert();
@@ -89,7 +97,14 @@ impl Work {
         for replacement in &plan.replacements {
             let group = groups.iter().find(|group| group.id == replacement.group);
             let backed_off = self.registry.backoff.window(&replacement.group, now);
-            let Some(group) = group.filter(|_| backed_off.is_none()) else {
+            let rests = backed_off.map(|window| window.until);
+            let is_free = self.calls.ordered(&replacement.group).is_none();
+            let has_room = |group: &&GroupFacts| group.target < group.max;
+            let may = is_free && rests.is_none();
+            let Some(group) = group.filter(has_room).filter(|_| may) else {
+                let usual = now.checked_add(self.options.backoff.initial);
+                let until = rests.or(usual.ok()).unwrap_or(Timestamp::MAX);
+                self.planner.replacement_failed(&replacement.group, until);
                 continue;
             };
             tracing::info!("Consolidation: {}", replacement.note);
@@ -100,7 +115,6 @@ impl Work {
                 max: group.max,
             });
         }
-        resizes.retain(|resize| resize.to > resize.from);
         self.order_alone(resizes, now);
     }
 
@@ -144,15 +158,15 @@ impl Work {
 
     /// Removals under way, and pods that will come back.
     fn in_progress(&self) -> Deletions {
-        let running = self.actuator.running().into_iter();
+        let running = self.going.iter();
         let running = running.filter(|one| one.phase != Phase::Leaving);
         let nodes = running.map(|one| {
             let deletion = Deletion {
-                group: one.group,
+                group: Arc::clone(&one.group),
                 drains: one.drain,
                 since: one.since,
             };
-            (one.node, deletion)
+            (Arc::clone(&one.node), deletion)
         });
         let evicted = self.actuator.recently_evicted();
         Deletions {

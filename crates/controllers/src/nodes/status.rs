@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 /// When the map was last written, as Go prints times.
@@ -37,6 +38,7 @@ pub(super) struct StatusInput<'a> {
 #[derive(Debug)]
 pub(super) struct Status {
     newest: watch::Sender<Option<Value>>,
+    writer: Option<JoinHandle<()>>,
     /// Status of each condition, since when.
     since: BTreeMap<String, (String, Timestamp)>,
     written: Option<(Value, Instant)>,
@@ -46,13 +48,21 @@ impl Status {
     /// Nothing is written without a ConfigMap.
     pub(super) fn start(map: Option<ConfigMap>) -> Self {
         let newest = watch::Sender::new(None);
-        if let Some(map) = map {
-            drop(tokio::spawn(write(map, newest.subscribe())));
-        }
+        let writer = map.map(|map| tokio::spawn(write(map, newest.subscribe())));
         Self {
             newest,
+            writer,
             since: BTreeMap::new(),
             written: None,
+        }
+    }
+
+    /// Waits until what was said is written; nothing is after that.
+    pub(super) async fn close(self) {
+        drop(self.newest);
+        if let Some(writer) = self.writer {
+            // It fails only if the runtime ends.
+            drop(writer.await);
         }
     }
 

@@ -8,7 +8,7 @@ use crate::facts;
 use crate::pods::{NodeView, PodView};
 use crate::runtime::Cached;
 use jiff::Timestamp;
-use plimsoll_api::nodegroup::{NodeProvider, ProviderTemplate};
+use plimsoll_api::nodegroup::{ErrorClass, NodeProvider, ProviderTemplate};
 use plimsoll_engine::cluster::{
     GroupId, LiveNode, NodeTemplate, OwnerKind, Readiness, Residents, RunningPod, TemplateSource,
     best_template, cleaned, of_live, takes_daemon,
@@ -16,7 +16,13 @@ use plimsoll_engine::cluster::{
 use plimsoll_engine::placement::{PodFacts, Snapshot};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Where an example keeps what the provider said when it was there.
+pub(super) const BESIDE: &str = "provider";
 
 /// The templates, and what they were made of.
 #[derive(Debug, Default)]
@@ -32,6 +38,45 @@ pub(super) struct Templates {
     daemons: Vec<PodFacts>,
     /// Nodes that were examples, as they are remembered over restarts.
     examples: BTreeMap<GroupId, Value>,
+    /// What the provider said of new nodes when the last example was there, as [`gist`] tells it:
+    /// where it says something else now, the example is no example any more.
+    beside: BTreeMap<GroupId, String>,
+}
+
+/// The provider, and how much of one look may be spent on asking it.
+pub(super) struct Asks<'a> {
+    provider: &'a dyn NodeProvider,
+    until: Instant,
+    /// It has not answered, and is asked nothing more.
+    silent: bool,
+}
+
+impl<'a> Asks<'a> {
+    pub(super) fn new(provider: &'a dyn NodeProvider, patience: Duration) -> Self {
+        Self {
+            provider,
+            until: Instant::now() + patience,
+            silent: false,
+        }
+    }
+
+    /// What new nodes of the group will be, where the provider says so.
+    async fn template(&mut self, group: &GroupId) -> Option<ProviderTemplate> {
+        if self.silent {
+            return None;
+        }
+        let answer = tokio::time::timeout_at(self.until, self.provider.template(group)).await;
+        let Ok(answer) = answer else {
+            self.silent = true;
+            tracing::warn!(%group, "the provider takes too long to tell what new nodes will be");
+            return None;
+        };
+        answer.unwrap_or_else(|error| {
+            self.silent = error.class == ErrorClass::Unreachable;
+            tracing::warn!(%group, %error, "the provider does not tell what new nodes will be");
+            None
+        })
+    }
 }
 
 impl Templates {
@@ -50,11 +95,16 @@ impl Templates {
     }
 
     /// Takes over an example that an earlier life has seen.
-    pub(super) fn recall(&mut self, group: GroupId, example: &Value, snapshot: &Snapshot) {
+    pub(super) fn recall(
+        &mut self,
+        group: GroupId,
+        example: &Value,
+        (snapshot, gpu_label): (&Snapshot, &str),
+    ) {
         let Some(view) = view(example) else {
             return;
         };
-        let template = self.of_object(&view, &group, snapshot);
+        let template = self.of_object(&view, &group, (snapshot, gpu_label));
         let price = example.get("price").and_then(Value::as_f64);
         let template = NodeTemplate {
             source: TemplateSource::Remembered,
@@ -63,7 +113,20 @@ impl Templates {
         };
         self.remembered
             .insert(Arc::clone(&group), Arc::new(template));
-        self.examples.insert(group, example.clone());
+        if let Some(beside) = example.get(BESIDE).and_then(Value::as_str) {
+            self.beside.insert(Arc::clone(&group), beside.to_owned());
+        }
+        let mut example = example.clone();
+        if let Some(map) = example.as_object_mut() {
+            // They are added when it is saved.
+            map.retain(|key, _| key != BESIDE && key != "group");
+        }
+        self.examples.insert(group, example);
+    }
+
+    /// What the provider said of the group when its last example was there.
+    pub(super) fn beside(&self, group: &str) -> Option<&str> {
+        self.beside.get(group).map(String::as_str)
     }
 
     /// What to remember of each group.
@@ -71,12 +134,13 @@ impl Templates {
         &self.examples
     }
 
-    /// Makes the templates of these groups. The provider is asked only where no node tells.
+    /// Makes the templates of these groups. The provider is asked where no node tells, and once
+    /// of each group beside its first example.
     pub(super) async fn make(
         &mut self,
         groups: &[GroupId],
         world: &World,
-        provider: &dyn NodeProvider,
+        mut asks: Asks<'_>,
         now: Timestamp,
     ) -> BTreeMap<GroupId, Arc<NodeTemplate>> {
         let mut found = self.of_nodes(world, now);
@@ -93,10 +157,13 @@ impl Templates {
                 };
                 self.remembered
                     .insert(Arc::clone(group), Arc::new(remembered));
-            } else if let Some(known) = self.remembered.get(group) {
-                candidates.push(Arc::clone(known));
-            } else if let Some(provided) = self.provided(group, world, provider).await {
-                candidates.push(provided);
+                if !self.beside.contains_key(group) {
+                    let said = asks.template(group).await;
+                    let said = said.map_or_else(String::new, |said| gist(&said));
+                    self.beside.insert(Arc::clone(group), said);
+                }
+            } else if let Some(best) = self.without_node(group, world, &mut asks).await {
+                candidates.push(best);
             }
             if let Some(template) = best_template(candidates) {
                 let kept = self.made.get(group).filter(|kept| **kept == template);
@@ -108,8 +175,39 @@ impl Templates {
         self.remembered.retain(|group, _| known.contains(group));
         self.examples.retain(|group, _| known.contains(group));
         self.provided.retain(|group, _| known.contains(group));
+        self.beside.retain(|group, _| known.contains(group));
         self.made.clone_from(&made);
         made
+    }
+
+    /// What is remembered of the group's nodes, unless the provider says that new ones will be
+    /// different; else what the provider says.
+    async fn without_node(
+        &mut self,
+        group: &GroupId,
+        world: &World,
+        asks: &mut Asks<'_>,
+    ) -> Option<Arc<NodeTemplate>> {
+        let said = asks.template(group).await;
+        if let Some(known) = self.remembered.get(group).map(Arc::clone) {
+            let Some(said) = &said else {
+                return Some(known);
+            };
+            let gist = gist(said);
+            match self.beside.get(group) {
+                Some(beside) if !beside.is_empty() && *beside != gist => {
+                    tracing::info!(%group, "new nodes will not be like the last ones");
+                    self.remembered.remove(group);
+                    self.examples.remove(group);
+                    self.beside.remove(group);
+                }
+                _ => {
+                    self.beside.insert(Arc::clone(group), gist);
+                    return Some(known);
+                }
+            }
+        }
+        self.provided(group, world, (said?, asks.provider))
     }
 
     /// The best example among the nodes of each group, as templates.
@@ -212,19 +310,12 @@ impl Templates {
     }
 
     /// What the provider says.
-    async fn provided(
+    fn provided(
         &mut self,
         group: &GroupId,
         world: &World,
-        provider: &dyn NodeProvider,
+        (said, provider): (ProviderTemplate, &dyn NodeProvider),
     ) -> Option<Arc<NodeTemplate>> {
-        let said = match provider.template(group).await {
-            Ok(said) => said?,
-            Err(error) => {
-                tracing::warn!(%group, %error, "the provider does not tell what new nodes will be");
-                return None;
-            }
-        };
         if let Some((known, template)) = self.provided.get(group)
             && *known == said
         {
@@ -236,8 +327,7 @@ impl Templates {
         };
         let template = Arc::new(NodeTemplate {
             price_per_hour: said.price_per_hour.or_else(|| provider.price(&said.node)),
-            gpu: facts::of_cluster_node(&view, provider.gpu_label()).gpu,
-            ..self.of_object(&view, group, &world.snapshot)
+            ..self.of_object(&view, group, (&world.snapshot, provider.gpu_label()))
         });
         self.provided
             .insert(Arc::clone(group), (said, Arc::clone(&template)));
@@ -245,12 +335,18 @@ impl Templates {
     }
 
     /// The template that a node makes that is none of the cluster's.
-    fn of_object(&self, view: &NodeView, group: &GroupId, snapshot: &Snapshot) -> NodeTemplate {
+    fn of_object(
+        &self,
+        view: &NodeView,
+        group: &GroupId,
+        (snapshot, gpu_label): (&Snapshot, &str),
+    ) -> NodeTemplate {
+        let facts = facts::of_cluster_node(view, gpu_label);
         let known = facts::of_node(view, BTreeMap::new());
         let node = cleaned(known, group, &self.options.taints);
         let daemons = self.daemons.iter();
         NodeTemplate {
-            capacity: facts::of_cluster_node(view, "").capacity,
+            capacity: facts.capacity,
             daemons: daemons
                 .filter(|pod| takes_daemon(snapshot, pod, &node))
                 .cloned()
@@ -258,7 +354,7 @@ impl Templates {
             node,
             source: TemplateSource::Provider,
             price_per_hour: None,
-            gpu: None,
+            gpu: facts.gpu,
         }
     }
 }
@@ -291,6 +387,22 @@ fn view(node: &Value) -> Option<NodeView> {
     Some(NodeView::from_wire(wire))
 }
 
+/// What matters of what a provider says of new nodes, shortened. Their names are other ones each
+/// time.
+fn gist(said: &ProviderTemplate) -> String {
+    let part = |path: &str| said.node.pointer(path).cloned().unwrap_or_default();
+    let mut labels = part("/metadata/labels");
+    if let Some(labels) = labels.as_object_mut() {
+        labels.remove("kubernetes.io/hostname");
+    }
+    let (taints, status) = (part("/spec/taints"), part("/status/capacity"));
+    let mut hasher = DefaultHasher::new();
+    json!([labels, taints, status, part("/status/allocatable")])
+        .to_string()
+        .hash(&mut hasher);
+    format!("{:016x}", hasher.finish())
+}
+
 /// What is remembered of a node that others will be like.
 fn example(node: &NodeView, price: Option<f64>) -> Value {
     let pairs = |pairs: &[(Arc<str>, Box<str>)]| -> Value {
@@ -311,4 +423,41 @@ fn example(node: &NodeView, price: Option<f64>) -> Value {
         },
         "price": price,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn said(cpu: &str, name: &str) -> ProviderTemplate {
+        ProviderTemplate {
+            node: json!({
+                "metadata": {"name": name, "labels": {"kubernetes.io/hostname": name, "a": "b"}},
+                "status": {"capacity": {"cpu": cpu}},
+            }),
+            price_per_hour: None,
+        }
+    }
+
+    #[test]
+    fn nodes_that_differ_by_name_only_are_the_same() {
+        assert_eq!(gist(&said("1", "x")), gist(&said("1", "y")));
+        assert_ne!(gist(&said("1", "x")), gist(&said("2", "x")));
+    }
+
+    #[test]
+    fn a_gpu_is_remembered() {
+        let mut templates = Templates::default();
+        let example = json!({
+            "metadata": {"labels": {"gpu": "yes"}},
+            "status": {"capacity": {"cpu": "1", "nvidia.com/gpu": "1"},
+                "allocatable": {"cpu": "1", "nvidia.com/gpu": "1"}},
+            "group": "g", "provider": "abc",
+        });
+        templates.recall("g".into(), &example, (&Snapshot::default(), "gpu"));
+        assert!(templates.remembered["g"].gpu.is_some());
+        assert_eq!(templates.beside("g"), Some("abc"));
+        assert!(templates.examples["g"].get("provider").is_none());
+    }
 }

@@ -1,6 +1,6 @@
 //! The loop: waits until there is something to look at, and looks.
 
-use super::actuation::Actuator;
+use super::actuation::{Actuator, Running};
 use super::autoscaler::Signals;
 use super::buffers::{BufferCaches, Buffers};
 use super::calls::Calls;
@@ -21,8 +21,8 @@ use crate::runtime::{Cache, Reference};
 use crate::supervisor::Context;
 use futures::FutureExt;
 use jiff::Timestamp;
-use plimsoll_api::nodegroup::{NodeGroup, NodeProvider};
-use plimsoll_engine::cluster::Planner;
+use plimsoll_api::nodegroup::{NodeGroup, NodeProvider, ProviderError};
+use plimsoll_engine::cluster::{Planner, Resize};
 use plimsoll_engine::placement::PodFacts;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -65,6 +65,13 @@ pub(super) struct Work {
     pub(super) groups: Vec<NodeGroup>,
     /// Whether an open request is assumed for what groups lack: true at the first look.
     pub(super) adopts: bool,
+    /// Whether an earlier life may have left nodes marked.
+    pub(super) unclean: bool,
+    /// Removals that were under way when the groups were last read: those that have been agreed to
+    /// since are in the sizes that were told.
+    pub(super) going: Vec<Running>,
+    /// Orders whose end is not known, until the groups are told again.
+    pub(super) unsure: Vec<(Resize, ProviderError)>,
     /// Soft taints being written.
     pub(super) soft: Option<tokio::task::JoinHandle<()>>,
     news: UnboundedReceiver<News>,
@@ -152,6 +159,9 @@ impl Work {
         let maps = Maps::open(&context, &options).await;
         let mut work = Self::assemble(context, provider, options, ears, (own, maps));
         work.recall_examples();
+        work.expanders
+            .ready(work.options.pace.provider_timeout)
+            .await;
         work.clean_up().await;
         work
     }
@@ -203,6 +213,9 @@ impl Work {
             rng: StdRng::seed_from_u64(seed),
             groups: Vec::new(),
             adopts: true,
+            unclean: true,
+            going: Vec::new(),
+            unsure: Vec::new(),
             soft: None,
             provider_changes: provider.changes(),
             removal_changes: actuator.changes(),
@@ -236,9 +249,16 @@ impl Work {
                 latest,
                 burst: None,
             };
-            let looked = AssertUnwindSafe(Box::pin(self.look())).catch_unwind().await;
+            let look = AssertUnwindSafe(Box::pin(self.look())).catch_unwind();
+            let looked = tokio::select! {
+                biased;
+                // A provider that hangs must not keep the end from being in order.
+                _ = stop.wait_for(|stop| *stop) => Ok(()),
+                looked = look => looked,
+            };
             if looked.is_err() {
                 tracing::error!("a look at the nodes panicked; the next one begins anew");
+                self.world.snapshot.revert_all();
                 self.planner = Planner::remembering(self.planner.memory().clone());
             }
         }
@@ -311,23 +331,24 @@ impl Work {
             return;
         }
         self.took("cloudProviderRefresh", began);
-        if self.adopts {
+        self.world.set_gpu_label(self.provider.gpu_label());
+        self.find_out(now);
+        if self.unclean {
             // The provider may not have been readable when the work began.
             self.clean_up().await;
         }
         self.assign().await;
         let facts = self.group_facts(now).await;
         let failed = self.observe(now);
-        let health = self.judge(&facts, now);
+        self.blame(&failed, now);
+        let mut health = self.judge(&facts, now);
         self.took("updateClusterState", began);
-        self.settle(&facts, &health, now);
-        let repaired = self.repair(&facts, &health, failed).await;
-        if repaired {
-            // What is there now is known a little later.
-            self.look_within(self.options.pace.calm);
+        if self.settle(&facts, &health, now) {
+            health = self.judge(&facts, now);
         }
+        let lowered = self.repair(&facts, &health, failed).await;
         let outcome = if health.healthy {
-            let growth = if repaired {
+            let growth = if lowered {
                 None
             } else {
                 Some(self.grow(&facts, &health, now).await)
@@ -366,6 +387,7 @@ impl Work {
         {
             let namespace = &self.options.report.namespace;
             let map = ConfigMap::new(&self.context.client, namespace, name);
+            self.status.close().await;
             if let Err(error) = map.delete().await {
                 tracing::debug!(%error, "the status is left behind");
             }

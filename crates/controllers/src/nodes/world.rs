@@ -132,6 +132,19 @@ impl World {
         }
     }
 
+    /// Which label tells a node's GPU. Some providers say so only once they can be reached.
+    pub(super) fn set_gpu_label(&mut self, label: &'static str) {
+        if self.gpu_label == label {
+            return;
+        }
+        self.gpu_label = label;
+        for (name, node) in &mut self.nodes {
+            if let Some(view) = self.views.get(name) {
+                node.gpu = facts::of_cluster_node(view, label).gpu;
+            }
+        }
+    }
+
     /// All disruption budgets.
     pub(super) fn budgets(&self) -> Vec<BudgetFacts> {
         self.budgets.values().cloned().collect()

@@ -56,6 +56,18 @@ async fn drains_never_take_more_pods_than_the_budget_lets_go() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn pods_that_take_long_to_end_are_not_awaited_beside_their_replacements() {
+    let site = half_empty(4).await;
+    site.yard.calls();
+    site.end_in(Duration::from_secs(45));
+    let _autoscaler = start(&site);
+    is_at_rest(&site, 2, 4).await;
+    let calls = site.yard.calls();
+    let ordered = calls.iter().any(|call| call.contains("increase"));
+    assert!(!ordered, "{calls:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_budget_that_lets_nothing_go_keeps_every_node() {
     let site = half_empty(4).await;
     let nodes = site.nodes().await;

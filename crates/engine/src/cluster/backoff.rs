@@ -107,6 +107,16 @@ impl Backoff {
         self.windows.remove(group);
     }
 
+    /// The group grew as it was asked to at `asked`: failures before that are not held against it.
+    ///
+    /// Departs: as [`Backoff::clear`].
+    pub fn clear_before(&mut self, group: &str, asked: Timestamp) {
+        let window = self.windows.get(group);
+        if window.is_some_and(|window| window.failed < asked) {
+            self.windows.remove(group);
+        }
+    }
+
     /// Forgets groups without a failure for so long. Returns whether anything was forgotten.
     pub fn forget_old(&mut self, now: Timestamp, options: &BackoffOptions) -> bool {
         let before = self.windows.len();

@@ -66,6 +66,8 @@ pub struct HealthInput<'a> {
     pub unregistered: &'a BTreeMap<GroupId, Vec<Unregistered>>,
     /// Open requests by group.
     pub requests: &'a BTreeMap<GroupId, GrowthRequest>,
+    /// Nodes that the provider counts no more: it has agreed to remove them, or has lost them.
+    pub leaving: &'a BTreeSet<Arc<str>>,
     /// How many nodes of a group are being deleted.
     pub deleting: &'a BTreeMap<GroupId, usize>,
     /// Groups that failed to grow lately.
@@ -100,9 +102,13 @@ pub struct NodeCounts {
 }
 
 impl NodeCounts {
-    fn count(&mut self, node: &ClusterNode) {
+    /// Parity: a node that leaves is of no other class, however it feels meanwhile.
+    fn count(&mut self, node: &ClusterNode, leaves: bool) {
         self.registered += 1;
-        self.being_deleted += usize::from(node.being_deleted.is_some());
+        self.being_deleted += usize::from(leaves || node.being_deleted.is_some());
+        if leaves {
+            return;
+        }
         match node.readiness {
             Readiness::Suspended => self.suspended += 1,
             Readiness::Ready => self.ready += 1,
@@ -159,11 +165,14 @@ impl ClusterHealth {
 /// Judges the cluster and its groups.
 pub fn health(input: &HealthInput<'_>) -> ClusterHealth {
     let mut total = NodeCounts::default();
-    let mut by_group: BTreeMap<&GroupId, NodeCounts> = BTreeMap::new();
+    let mut by_group: BTreeMap<&GroupId, (NodeCounts, usize)> = BTreeMap::new();
     for node in input.nodes {
-        total.count(node);
+        let leaves = input.leaving.contains(&node.name);
+        total.count(node, leaves);
         if let Some(group) = &node.group {
-            by_group.entry(group).or_default().count(node);
+            let (counts, leaving) = by_group.entry(group).or_default();
+            counts.count(node, leaves);
+            *leaving += usize::from(leaves);
         }
     }
     let mut groups = BTreeMap::new();
@@ -184,7 +193,7 @@ pub fn health(input: &HealthInput<'_>) -> ClusterHealth {
 
 fn group_health(
     group: &GroupFacts,
-    mut counts: NodeCounts,
+    (mut counts, leaving): (NodeCounts, usize),
     input: &HealthInput<'_>,
 ) -> GroupHealth {
     let machines = input
@@ -231,7 +240,7 @@ fn group_health(
         overstated_by: if request.is_some() {
             0
         } else {
-            let exist = counts.registered + machines.len();
+            let exist = counts.registered + machines.len() - leaving;
             group.target.saturating_sub(exist)
         },
     }
@@ -269,6 +278,7 @@ mod tests {
             groups: &groups,
             unregistered: &BTreeMap::new(),
             requests: &BTreeMap::new(),
+            leaving: &BTreeSet::new(),
             deleting: &BTreeMap::new(),
             backed_off: &BTreeSet::new(),
             options: HealthOptions::default(),
@@ -325,6 +335,42 @@ mod tests {
         assert_eq!(got.groups["ng"].upcoming, 1);
         let got = judged(10, &kinds, |_| ());
         assert_eq!(got.groups["ng"].overstated_by, 7);
+    }
+
+    #[test]
+    fn nodes_that_leave_stand_for_none_that_were_asked_for() {
+        let request = GrowthRequest {
+            increase: 1,
+            since: at(-60),
+            deadline: at(840),
+        };
+        let requests = BTreeMap::from([(GroupId::from("ng"), request)]);
+        let leaving: BTreeSet<Arc<str>> = ["n0".into(), "n3".into()].into();
+        let kinds = [(Readiness::Ready, 3), (Readiness::Unready, 1)];
+        let got = judged(3, &kinds, |input| {
+            input.requests = Box::leak(Box::new(requests));
+            input.leaving = Box::leak(Box::new(leaving.clone()));
+        });
+        let group = &got.groups["ng"];
+        let counts = &group.counts;
+        assert_eq!(
+            (counts.ready, counts.unready, counts.being_deleted),
+            (2, 0, 2)
+        );
+        assert_eq!(group.upcoming, 1);
+        let got = judged(4, &kinds, |input| {
+            input.leaving = Box::leak(Box::new(leaving));
+        });
+        assert_eq!(got.groups["ng"].overstated_by, 2);
+    }
+
+    #[test]
+    fn nodes_that_were_taken_away_do_not_make_the_cluster_unhealthy() {
+        let kinds = [(Readiness::Ready, 4), (Readiness::Unready, 6)];
+        assert!(!judged(4, &kinds, |_| ()).healthy);
+        let gone: BTreeSet<Arc<str>> = (4..10).map(|n| format!("n{n}").into()).collect();
+        let got = judged(4, &kinds, |input| input.leaving = Box::leak(Box::new(gone)));
+        assert!(got.healthy);
     }
 
     #[test]

@@ -5,6 +5,9 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+/// How exactly it is known when nodes were last looked at.
+const FRESH: SignedDuration = SignedDuration::from_mins(1);
+
 /// Begins of the times in which nodes were unneeded without a break.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -59,7 +62,12 @@ impl Timers {
             since.insert(node, known.or(marked).unwrap_or(now));
         }
         self.since = since;
-        self.looked = Some(now);
+        // Whoever keeps this writes it when it changes: not with every look.
+        let known = self.looked.filter(|_| !self.since.is_empty());
+        let is_fresh = |last: &Timestamp| *last <= now && now.duration_since(*last) < FRESH;
+        self.looked = known
+            .filter(is_fresh)
+            .or((!self.since.is_empty()).then_some(now));
     }
 }
 
@@ -82,6 +90,19 @@ mod tests {
             (timers.since("a"), timers.since("b")),
             (Some(at(10)), Some(at(30)))
         );
+    }
+
+    #[test]
+    fn looks_that_find_nothing_new_change_nothing_for_a_minute() {
+        let mut timers = Timers::default();
+        timers.update([], at(5));
+        assert_eq!(timers, Timers::default());
+        timers.update([("a".into(), None)], at(10));
+        let before = timers.clone();
+        timers.update([("a".into(), None)], at(69));
+        assert_eq!(timers, before);
+        timers.update([("a".into(), None)], at(70));
+        assert_ne!(timers, before);
     }
 
     #[test]

@@ -61,6 +61,13 @@ impl Snapshot {
         self.forks = outer;
     }
 
+    /// Takes back every open what-if, as after a panic in the midst of one.
+    pub fn revert_all(&mut self) {
+        while !self.forks.begins.is_empty() {
+            self.revert();
+        }
+    }
+
     fn take_back(&mut self, change: Undo) {
         match change {
             Undo::Displace(key) => drop(self.displace_key(&key)),

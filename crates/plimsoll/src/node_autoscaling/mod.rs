@@ -125,6 +125,14 @@ impl NodeAutoscalingArgs {
         })
     }
 
+    /// The same for a cluster of our own, which has no `/health-check`.
+    pub(crate) fn warn_in_cluster(&self) {
+        self.warn();
+        for flag in self.report.about_health() {
+            tracing::warn!("--{flag} does nothing in a cluster of its own");
+        }
+    }
+
     /// Says in the log which of the given flags do nothing.
     pub(crate) fn warn(&self) {
         for flag in self.unused.given() {
@@ -213,6 +221,20 @@ mod tests {
         let got = options("--capacity-buffer-pod-injection-enabled --pod-injection-limit=7");
         let got = got.unwrap().buffers.unwrap();
         assert!(got.inject && !got.resolve && got.limit == 7);
+    }
+
+    #[test]
+    fn flags_about_the_health_check_are_known_when_they_are_given() {
+        let given = |flags: &str| {
+            let words = std::iter::once("command").chain(flags.split_whitespace());
+            Command::try_parse_from(words)
+                .unwrap()
+                .args
+                .report
+                .about_health()
+        };
+        assert_eq!(given(""), [""; 0]);
+        assert_eq!(given("--max-failing-time=1m"), ["max-failing-time"]);
     }
 
     #[test]

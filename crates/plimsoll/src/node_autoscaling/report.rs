@@ -42,6 +42,18 @@ pub(super) struct ReportArgs {
 }
 
 impl ReportArgs {
+    /// Flags about `/health-check` that were given, as far as their values show.
+    pub(super) fn about_health(&self) -> Vec<&'static str> {
+        let (given, usual) = (self.options(), ReportOptions::default());
+        let flags = [
+            ("max-inactivity", given.max_inactivity, usual.max_inactivity),
+            ("max-failing-time", given.max_failing, usual.max_failing),
+            ("max-startup-time", given.max_startup, usual.max_startup),
+        ];
+        let other = flags.into_iter().filter(|(_, given, usual)| given != usual);
+        other.map(|(flag, ..)| flag).collect()
+    }
+
     pub(super) fn options(&self) -> ReportOptions {
         ReportOptions {
             namespace: self.node_autoscaler_namespace.clone(),

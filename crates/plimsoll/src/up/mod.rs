@@ -132,12 +132,13 @@ pub(crate) fn run(args: UpArgs) -> Result<ExitCode> {
 async fn stay(args: UpArgs, dir: &Path, claim: &Claim) -> Result<ExitCode> {
     let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
+    args.node_autoscaling.warn_in_cluster();
     let settings = Settings {
         dir: dir.to_owned(),
         ephemeral: args.ephemeral,
         address: SocketAddr::new(args.bind, args.port),
         nodes: args.nodes.clone(),
-        node_groups: args.node_groups.checked()?,
+        node_groups: args.node_groups.checked(&args.without)?,
         node_groups_grpc: args.node_groups.served_at(),
         without: args.without.iter().cloned().collect(),
         seed: crate::cluster::fresh_seed(),

@@ -43,8 +43,12 @@ impl NodeGroupArgs {
         self.node_groups_grpc
     }
 
-    /// The groups, if no two have the same name.
-    pub(super) fn checked(&self) -> Result<Vec<NodeGroupArg>> {
+    /// The groups, if no two have the same name, and nodes are not left to other programs.
+    pub(super) fn checked(&self, without: &[String]) -> Result<Vec<NodeGroupArg>> {
+        ensure!(
+            self.groups.is_empty() || !without.iter().any(|part| part == "nodes"),
+            "--node-group: there are no nodes to add with --without nodes"
+        );
         let mut names = BTreeSet::new();
         for group in &self.groups {
             ensure!(

@@ -36,6 +36,7 @@ pub(super) fn run(scenario: Scenario<'_>) -> Result<Outcome> {
         groups: &groups,
         unregistered: &BTreeMap::new(),
         requests: &BTreeMap::new(),
+        leaving: &BTreeSet::new(),
         deleting: &BTreeMap::new(),
         backed_off: &BTreeSet::new(),
         options: HealthOptions {
