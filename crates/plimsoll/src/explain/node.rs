@@ -4,12 +4,13 @@
 use super::live::Asked;
 use super::subject::Subject;
 use super::{ExplainArgs, Format};
-use crate::nodes::{EXPLANATIONS, NodeReport, Picture, group_lines, judge, node_lines, overview};
+use crate::nodes::{
+    EXPLANATIONS, Given, NodeReport, Picture, group_lines, judge, node_lines, overview,
+};
 use crate::output::say;
 use crate::reach::Cluster;
 use anyhow::bail;
 use plimsoll_clock::Clock;
-use plimsoll_engine::placement::RoomSearch;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -71,8 +72,7 @@ pub(super) async fn run(about: About, args: &ExplainArgs) -> anyhow::Result<()> 
 
 async fn node(cluster: &Cluster, name: &str, format: Option<Format>) -> anyhow::Result<()> {
     let picture = Picture::read(cluster, Clock::system().now()).await?;
-    let mut snapshot = picture.snapshot();
-    let report = judge(&picture, &mut snapshot, &mut RoomSearch::default(), name);
+    let report = judge(&picture, &mut Given::new(&picture, &[]), name);
     let Some(report) = report else {
         bail!("there is no node {name:?}");
     };
@@ -82,13 +82,8 @@ async fn node(cluster: &Cluster, name: &str, format: Option<Format>) -> anyhow::
 /// One line a node.
 async fn nodes(cluster: &Cluster, format: Option<Format>) -> anyhow::Result<()> {
     let picture = Picture::read(cluster, Clock::system().now()).await?;
-    let mut snapshot = picture.snapshot();
-    let mut one = |name: &str| {
-        snapshot.fork();
-        let report = judge(&picture, &mut snapshot, &mut RoomSearch::default(), name);
-        snapshot.revert();
-        report
-    };
+    let mut given = Given::new(&picture, &[]);
+    let mut one = |name: &str| given.forgetting(|given| judge(&picture, given, name));
     let reports: Vec<NodeReport> = picture.nodes.keys().filter_map(|name| one(name)).collect();
     print(&reports, format, || {
         let rows = reports.iter().map(row).collect();

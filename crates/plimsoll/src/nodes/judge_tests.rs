@@ -217,7 +217,7 @@ fn nodes_removed_together_share_a_budget_and_their_groups_minimum() {
         replica_sets: vec![replica_set()],
         ..Lists::default()
     };
-    let mut picture = Picture::of_lists(lists, Timestamp::from_second(100).unwrap()).unwrap();
+    let mut picture = Picture::of_lists(lists, Timestamp::from_second(100).unwrap());
     let group = GroupFacts {
         id: "ng1".into(),
         min: 2,

@@ -10,6 +10,6 @@ mod text;
 pub(crate) mod top;
 pub(crate) mod whatif;
 
-pub(crate) use judge::{NodeReport, judge};
+pub(crate) use judge::{Given, NodeReport, judge};
 pub(crate) use picture::{EXPLANATIONS, Picture};
 pub(crate) use text::{group_lines, node_lines, overview};
