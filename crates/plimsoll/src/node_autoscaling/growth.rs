@@ -11,7 +11,7 @@ use plimsoll_engine::cluster::{
 };
 use plimsoll_sources::nodes::externalgrpc::GrpcExpander;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,7 +43,7 @@ pub(super) struct GrowthArgs {
         default_value = "",
         hide_default_value = true
     )]
-    grpc_expander_cert: PathBuf,
+    grpc_expander_cert: String,
     /// Never add nodes for pods of a lower priority, and remove theirs without regard to them
     #[arg(
         long,
@@ -86,7 +86,8 @@ impl GrowthArgs {
         if !self.expander.contains(&ExpanderName::Grpc) {
             return Ok(None);
         }
-        let service = GrpcExpander::new(&self.grpc_expander_url, &self.grpc_expander_cert)?;
+        let service =
+            GrpcExpander::new(&self.grpc_expander_url, Path::new(&self.grpc_expander_cert))?;
         Ok(Some(Adviser(Arc::new(service))))
     }
 
