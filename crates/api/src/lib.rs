@@ -11,6 +11,7 @@ pub mod convert;
 pub mod custom;
 pub mod decode;
 pub mod defaults;
+pub(crate) mod definition;
 pub mod discovery;
 pub mod exposition;
 pub mod gates;

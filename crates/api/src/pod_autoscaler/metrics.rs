@@ -1,6 +1,6 @@
 //! `spec.metrics`: what is measured.
 
-use super::rules::{
+use crate::definition::schema::{
     LONGEST_NAME, Reason, label_selector, object, path_segment, positive_quantity, rule_at, text,
     with, word,
 };
@@ -134,6 +134,13 @@ fn pods() -> Value {
     )
 }
 
+/// A selector of series of a metric.
+pub(super) fn series() -> Value {
+    label_selector(
+        "Narrows the metric down to series with these labels. All of them count when it is absent.",
+    )
+}
+
 fn described() -> Value {
     let described_object = object(
         "The object that the metric describes.",
@@ -194,7 +201,7 @@ fn external() -> Value {
 fn identifier() -> Value {
     object(
         "Which metric.",
-        json!({"name": path_segment("The metric's name."), "selector": label_selector()}),
+        json!({"name": path_segment("The metric's name."), "selector": series()}),
         &["name"],
         Vec::new(),
     )

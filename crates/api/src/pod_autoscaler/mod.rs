@@ -6,10 +6,10 @@
 //! start and `install` prints it.
 
 mod metrics;
-mod rules;
 mod schema;
 mod status;
 
+use crate::definition::{Frame, Scope, age, column};
 use crate::{convert, defaults, meta, print};
 use serde_json::{Map, Value, json};
 
@@ -26,77 +26,52 @@ pub const PLURAL: &str = "podautoscalers";
 /// The annotation of a `HorizontalPodAutoscaler` that means what `spec.syncPeriod` means here.
 pub const SYNC_PERIOD_ANNOTATION: &str = "plimsoll.dev/sync-period";
 
+const FRAME: Frame = Frame {
+    group: GROUP,
+    versions: &[VERSION],
+    kind: KIND,
+    plural: PLURAL,
+    short_names: &["pa"],
+    categories: &["all", "plimsoll"],
+    scope: Scope::Namespaced,
+};
+
 /// The CustomResourceDefinition, ready to be created or printed.
 pub fn definition() -> Value {
-    json!({
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": {"name": format!("{PLURAL}.{GROUP}")},
-        "spec": {
-            "group": GROUP,
-            "scope": "Namespaced",
-            "names": {
-                "plural": PLURAL,
-                "singular": "podautoscaler",
-                "kind": KIND,
-                "listKind": "PodAutoscalerList",
-                "shortNames": ["pa"],
-                "categories": ["all", "plimsoll"],
-            },
-            "versions": [{
-                "name": VERSION,
-                "served": true,
-                "storage": true,
-                "schema": {"openAPIV3Schema": schema::whole()},
-                "subresources": {"status": {}},
-                "additionalPrinterColumns": columns(),
-            }],
-        },
-    })
+    let described = "Scales a workload by what its pods use, by metrics and by the time of day. Like \
+                     a HorizontalPodAutoscaler, for clusters whose built-in controller of those \
+                     cannot be switched off.";
+    FRAME.definition(described, schema::spec(), status::status(), columns())
 }
 
 /// The columns of `kubectl get`, as of a `HorizontalPodAutoscaler`. Text that no JSONPath can put
 /// together is in the status.
-fn columns() -> Value {
-    let column = |name: &str, kind: &str, path: &str, description: &str| json!({"name": name, "type": kind, "jsonPath": path, "description": description});
-    json!([
+fn columns() -> Vec<Value> {
+    let targets = "Each metric: what it is now / what it should be.";
+    let replicas = "How many replicas there are.";
+    vec![
         column(
             "Reference",
             "string",
             ".status.reference",
-            "What is scaled."
+            "What is scaled.",
         ),
-        column(
-            "Targets",
-            "string",
-            ".status.targets",
-            "Each metric: what it is now / what it should be."
-        ),
+        column("Targets", "string", ".status.targets", targets),
         column(
             "MinPods",
             "integer",
             ".spec.minReplicas",
-            "The lower bound."
+            "The lower bound.",
         ),
         column(
             "MaxPods",
             "integer",
             ".spec.maxReplicas",
-            "The upper bound."
+            "The upper bound.",
         ),
-        column(
-            "Replicas",
-            "integer",
-            ".status.currentReplicas",
-            "How many replicas there are."
-        ),
-        column(
-            "Age",
-            "date",
-            ".metadata.creationTimestamp",
-            "How old it is."
-        ),
-    ])
+        column("Replicas", "integer", ".status.currentReplicas", replicas),
+        age(),
+    ]
 }
 
 /// Fills in what the definition's defaults cannot: as for a `HorizontalPodAutoscaler`.

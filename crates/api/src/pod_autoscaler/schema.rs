@@ -1,10 +1,9 @@
-//! The schema of a whole object and of `spec`.
+//! The schema of `spec`.
 
 use super::metrics::{api_version_rule, metrics};
-use super::rules::{
+use crate::definition::schema::{
     LONGEST_NAME, Reason, count, object, path_segment, quantity, rule, rule_at, text, with, word,
 };
-use super::status;
 use serde_json::{Value, json};
 
 /// Schedules of one autoscaler.
@@ -16,26 +15,7 @@ const DURATION: &str = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$";
 /// Five fields, or a name for them. What the fields mean is read when the autoscaler is.
 const CRON: &str = r"^\s*(@(yearly|annually|monthly|weekly|daily|midnight|hourly)|[0-9*?,/-]+\s+[0-9*?,/-]+\s+[0-9*?,/-]+\s+[0-9A-Za-z*?,/-]+\s+[0-9A-Za-z*?,/-]+)\s*$";
 
-/// The whole object.
-pub(super) fn whole() -> Value {
-    let described = "Scales a workload by what its pods use, by metrics and by the time of day. Like \
-                     a HorizontalPodAutoscaler, for clusters whose built-in controller of those \
-                     cannot be switched off.";
-    object(
-        described,
-        json!({
-            "apiVersion": {"type": "string", "description": "The version of this representation."},
-            "kind": {"type": "string", "description": "What this object is."},
-            "metadata": {"type": "object"},
-            "spec": spec(),
-            "status": status::status(),
-        }),
-        &["spec"],
-        Vec::new(),
-    )
-}
-
-fn spec() -> Value {
+pub(super) fn spec() -> Value {
     let min = "The lower bound. 0 is allowed with an Object or External metric: the workload is \
                scaled to zero and back.";
     object(

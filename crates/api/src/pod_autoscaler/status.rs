@@ -1,6 +1,7 @@
 //! The schema of `status`: a `HorizontalPodAutoscaler`'s, and two texts for `kubectl get`.
 
-use super::rules::{LONGEST_NAME, any_quantity, count, label_selector, object, text, with};
+use super::metrics::series;
+use crate::definition::schema::{LONGEST_NAME, any_quantity, count, object, text, with};
 use serde_json::{Value, json};
 
 pub(super) fn status() -> Value {
@@ -95,7 +96,7 @@ fn identifier() -> Value {
     let name = json!({"description": "The metric's name.", "type": "string"});
     object(
         "Which metric.",
-        json!({"name": name, "selector": label_selector()}),
+        json!({"name": name, "selector": series()}),
         &["name"],
         Vec::new(),
     )

@@ -1,28 +1,28 @@
-//! Rules in CEL with upstream's messages, and the small schemas that come up again and again.
+//! Rules in CEL, and the small schemas that come up again and again.
 
 use serde_json::{Map, Value, json};
 
 /// Bytes of the longest name of an object, a metric or a resource.
-pub(super) const LONGEST_NAME: u32 = 253;
+pub(crate) const LONGEST_NAME: u32 = 253;
 /// Bytes of the longest quantity.
 const LONGEST_QUANTITY: u32 = 64;
 const QUANTITY: &str = r"^(\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))(([KMGTPE]i)|[numkMGTPE]|([eE](\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))))?$";
 
 /// What a broken rule is reported as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Reason {
+pub(crate) enum Reason {
     Invalid,
     Required,
     Forbidden,
 }
 
 /// A rule about `self`.
-pub(super) fn rule(expression: &str, message: &str) -> Value {
+pub(crate) fn rule(expression: &str, message: &str) -> Value {
     json!({"rule": expression, "message": message})
 }
 
 /// A rule whose violation is reported at a field below.
-pub(super) fn rule_at(field: &str, reason: Reason, expression: &str, message: &str) -> Value {
+pub(crate) fn rule_at(field: &str, reason: Reason, expression: &str, message: &str) -> Value {
     let mut rule = json!({"rule": expression, "message": message, "fieldPath": field});
     let reason = match reason {
         Reason::Invalid => return rule,
@@ -36,7 +36,7 @@ pub(super) fn rule_at(field: &str, reason: Reason, expression: &str, message: &s
 }
 
 /// An object: its description, properties, required ones and rules.
-pub(super) fn object(
+pub(crate) fn object(
     description: &str,
     properties: Value,
     required: &[&str],
@@ -56,30 +56,35 @@ pub(super) fn object(
 }
 
 /// The schema with further keywords.
-pub(super) fn with(mut schema: Value, keywords: Value) -> Value {
+pub(crate) fn with(mut schema: Value, keywords: Value) -> Value {
     if let (Some(schema), Value::Object(keywords)) = (schema.as_object_mut(), keywords) {
         schema.extend(keywords);
     }
     schema
 }
 
+/// Text of any length.
+pub(crate) fn plain(description: &str) -> Value {
+    json!({"description": description, "type": "string"})
+}
+
 /// Text of at most so many characters.
-pub(super) fn text(description: &str, longest: u32) -> Value {
+pub(crate) fn text(description: &str, longest: u32) -> Value {
     json!({"description": description, "type": "string", "maxLength": longest})
 }
 
 /// One of a few words.
-pub(super) fn word(description: &str, allowed: &[&str]) -> Value {
+pub(crate) fn word(description: &str, allowed: &[&str]) -> Value {
     json!({"description": description, "type": "string", "enum": allowed})
 }
 
 /// A 32-bit integer that is at least so large.
-pub(super) fn count(description: &str, least: i64) -> Value {
+pub(crate) fn count(description: &str, least: i64) -> Value {
     json!({"description": description, "type": "integer", "format": "int32", "minimum": least})
 }
 
 /// A name that can be one part of a path.
-pub(super) fn path_segment(description: &str) -> Value {
+pub(crate) fn path_segment(description: &str) -> Value {
     let rules = [
         rule("self != '.'", "may not be '.'"),
         rule("self != '..'", "may not be '..'"),
@@ -91,7 +96,7 @@ pub(super) fn path_segment(description: &str) -> Value {
 }
 
 /// A quantity, as text or as an integer, that obeys a rule: how texts and integers are judged.
-pub(super) fn quantity(description: &str, (text, integer, why): (&str, &str, &str)) -> Value {
+pub(crate) fn quantity(description: &str, (text, integer, why): (&str, &str, &str)) -> Value {
     let expression = format!("type(self) == int ? {integer} : {text}");
     with(
         any_quantity(description),
@@ -100,7 +105,7 @@ pub(super) fn quantity(description: &str, (text, integer, why): (&str, &str, &st
 }
 
 /// A quantity of any sign.
-pub(super) fn any_quantity(description: &str) -> Value {
+pub(crate) fn any_quantity(description: &str) -> Value {
     json!({
         "description": description,
         "anyOf": [{"type": "integer"}, {"type": "string"}],
@@ -111,7 +116,7 @@ pub(super) fn any_quantity(description: &str) -> Value {
 }
 
 /// A quantity above zero.
-pub(super) fn positive_quantity(description: &str) -> Value {
+pub(crate) fn positive_quantity(description: &str) -> Value {
     let judged = (
         "quantity(self).isGreaterThan(quantity('0'))",
         "self > 0",
@@ -120,8 +125,42 @@ pub(super) fn positive_quantity(description: &str) -> Value {
     quantity(description, judged)
 }
 
+/// Quantities by resource.
+pub(crate) fn quantities(description: &str) -> Value {
+    let quantity = any_quantity("How much of it.");
+    json!({"description": description, "type": "object", "additionalProperties": quantity})
+}
+
+/// The conditions of a status, one of a type.
+pub(crate) fn conditions(description: &str) -> Value {
+    let condition = object(
+        "One fact.",
+        json!({
+            "type": plain("Which fact."),
+            "status": word("Whether it is so.", &["True", "False", "Unknown"]),
+            "reason": plain("Why, in one word."),
+            "message": plain("Why, in one sentence."),
+            "observedGeneration": {
+                "description": "The generation of the spec that this is about.",
+                "type": "integer", "format": "int64",
+            },
+            "lastTransitionTime": {
+                "description": "When the status changed last.",
+                "type": "string", "format": "date-time",
+            },
+        }),
+        &["type", "status", "reason", "message", "lastTransitionTime"],
+        Vec::new(),
+    );
+    json!({
+        "description": description,
+        "type": "array", "items": condition,
+        "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"],
+    })
+}
+
 /// A label selector. Parity: its operators are not checked here, but when it is used.
-pub(super) fn label_selector() -> Value {
+pub(crate) fn label_selector(description: &str) -> Value {
     let expression = object(
         "A requirement on one label.",
         json!({
@@ -136,7 +175,7 @@ pub(super) fn label_selector() -> Value {
         Vec::new(),
     );
     let selector = object(
-        "Narrows the metric down to series with these labels. All of them count when it is absent.",
+        description,
         json!({
             "matchExpressions": {
                 "description": "Requirements that must all be met.",
