@@ -3,7 +3,12 @@
 use super::restart::{Verdict, verdict};
 use super::state::{ContainerState, FailedAt, PodFailure, PodState, Run, later};
 use super::view::{Container, Pod, Role};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
+
+/// How long a deleted pod is to be seen at least. `kubectl delete` gets the object, lists it and then
+/// watches: a pod replaced by one of the same name between the first two steps would never go in
+/// its eyes. Upstream's kubelet takes a second or more.
+const LINGER: SignedDuration = SignedDuration::from_millis(500);
 
 /// One step for the agent to take.
 #[derive(Debug, Clone, PartialEq)]
@@ -45,7 +50,7 @@ pub fn plan(pod: &Pod, state: &PodState, now: Timestamp) -> Action {
     let deleted = pod.metadata.deletion_timestamp.is_some();
     if state.over {
         return if deleted {
-            Action::Finish
+            finish(pod, state, now)
         } else {
             Action::Wait(None)
         };
@@ -203,6 +208,17 @@ fn wind_down(pod: &Pod, state: &PodState, now: Timestamp) -> Action {
         Action::Wait(wake.0)
     } else {
         Action::RemoveSandbox
+    }
+}
+
+/// Lets the pod go, but not so soon that nobody could see it end. Who gave it no grace waits for
+/// nothing.
+fn finish(pod: &Pod, state: &PodState, now: Timestamp) -> Action {
+    let seen = state.deletion_seen.filter(|_| pod.grace_seconds() > 0);
+    let until = seen.and_then(|at| at.checked_add(LINGER).ok());
+    match until.filter(|at| *at > now) {
+        Some(at) => Action::Wait(Some(at)),
+        None => Action::Finish,
     }
 }
 

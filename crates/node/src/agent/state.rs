@@ -38,6 +38,8 @@ pub struct PodState {
     pub main_part: bool,
     /// Whether the pod has been wound down: nothing runs, nothing will.
     pub over: bool,
+    /// When this node first saw that the pod is deleted.
+    pub deletion_seen: Option<Timestamp>,
 }
 
 /// Why a node ended a pod.
@@ -255,6 +257,14 @@ impl PodState {
             resize: None,
             main_part: false,
             over: false,
+            deletion_seen: pod.metadata.deletion_timestamp.map(|_| now),
+        }
+    }
+
+    /// Takes note of the pod's deletion.
+    pub fn note_deletion(&mut self, pod: &Pod, now: Timestamp) {
+        if pod.metadata.deletion_timestamp.is_some() {
+            self.deletion_seen.get_or_insert(now);
         }
     }
 

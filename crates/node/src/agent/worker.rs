@@ -449,6 +449,7 @@ impl Worker {
                 let before = std::mem::replace(&mut self.site.pod, pod);
                 self.refresh_volumes(&before);
                 self.state.grow(&self.site.pod);
+                self.state.note_deletion(&self.site.pod, self.now());
                 if before.metadata.generation != self.site.pod.metadata.generation {
                     self.asked_for_resize(&before);
                 }

@@ -105,6 +105,27 @@ fn deletion_stops_then_kills_then_takes_down_then_finishes() {
     assert_eq!(plan(&pod, &state, at(40)), Action::Finish);
 }
 
+#[rstest::rstest]
+#[case::too_soon_to_be_seen(30, 10_400, Action::Wait(Some(Timestamp::from_millisecond(10_500).unwrap())))]
+#[case::long_enough(30, 10_500, Action::Finish)]
+#[case::without_grace(0, 10_001, Action::Finish)]
+fn a_deleted_pod_is_to_be_seen_for_a_moment(
+    #[case] grace: i64,
+    #[case] now: i64,
+    #[case] want: Action,
+) {
+    let mut pod = pod("Always");
+    let mut state = up(&pod);
+    pod.metadata.deletion_timestamp = Some(at(10 + grace));
+    pod.metadata.deletion_grace_period_seconds = Some(grace);
+    state.note_deletion(&pod, at(10));
+    // Seen again, it is not seen anew.
+    state.note_deletion(&pod, at(11));
+    state.over = true;
+    let now = Timestamp::from_millisecond(now).unwrap();
+    assert_eq!(plan(&pod, &state, now), want);
+}
+
 #[test]
 fn main_containers_wait_for_init_containers_and_sidecars() {
     let pod: Pod = serde_json::from_value(json!({
