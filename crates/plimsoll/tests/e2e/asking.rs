@@ -1,6 +1,7 @@
 //! `explain node`, `whatif` and `top nodes`, as a person types them.
 
 use crate::cluster::{Cluster, plimsoll};
+use crate::ending::Ending;
 use crate::kubectl::{Kubectl, wait};
 use crate::{Outcome, check};
 use libtest_mimic::Failed;
@@ -19,7 +20,7 @@ fn command(kubeconfig: &Path, line: &str) -> Command {
 
 /// Runs a command to its end; its output, or its error.
 fn run(kubeconfig: &Path, line: &str) -> Result<String, Failed> {
-    let output = command(kubeconfig, line).output()?;
+    let output = command(kubeconfig, line).ends()?;
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     if output.status.success() {
         return Ok(said);
@@ -111,7 +112,7 @@ fn refuses(config: &Path) -> Outcome {
         ("whatif add pods 0 --like deploy/none", "invalid value '0'"),
         ("top nodes -l a=(", "--selector"),
     ] {
-        let output = command(config, line).output()?;
+        let output = command(config, line).ends()?;
         let why = String::from_utf8_lossy(&output.stderr).into_owned();
         check!(
             !output.status.success() && why.contains(wanted),

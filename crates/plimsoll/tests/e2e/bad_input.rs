@@ -1,6 +1,7 @@
 //! What a Kubernetes user expects of mistakes: the known error, and nothing changed.
 
 use crate::cluster::Cluster;
+use crate::ending::Ending;
 use crate::kubectl::Kubectl;
 use crate::{Outcome, check};
 use std::process::Command;
@@ -109,7 +110,7 @@ fn strangers(cluster: &Cluster) -> Outcome {
         let url = format!("{server}/api/v1/pods");
         let out = Command::new("curl")
             .args(["-sk", "-H", header, &url])
-            .output()?;
+            .ends()?;
         Ok(String::from_utf8_lossy(&out.stdout).into_owned())
     };
     let broken = ask("Authorization: Bearer broken.token.here")?;

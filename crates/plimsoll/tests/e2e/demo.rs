@@ -3,12 +3,13 @@
 use crate::Outcome;
 use crate::check;
 use crate::cluster::plimsoll;
+use crate::ending::Ending;
 use std::time::Duration;
 use tokio::time::Instant;
 
 pub(crate) fn passes() -> Outcome {
     let start = Instant::now();
-    let output = plimsoll().arg("demo").output()?;
+    let output = plimsoll().arg("demo").ends()?;
     let out = String::from_utf8_lossy(&output.stdout);
     let err = String::from_utf8_lossy(&output.stderr);
     check!(output.status.success(), "{out}{err}");

@@ -1,5 +1,6 @@
 //! Runs kubectl against a cluster.
 
+use crate::ending::Ending;
 use libtest_mimic::Failed;
 use nix::pty::openpty;
 use std::fs::File;
@@ -67,19 +68,13 @@ impl Kubectl {
 
     /// Runs a command line (words may be single-quoted) to its end.
     pub(crate) fn run(&self, line: &str) -> Printed {
-        printed(
-            &self
-                .command(line)
-                .stdin(Stdio::null())
-                .output()
-                .expect("kubectl starts"),
-        )
+        self.feed(line, "")
     }
 
     /// Runs the helm beside this kubectl to its end.
     pub(crate) fn helm(&self, line: &str) -> Printed {
         let mut command = Command::new(self.binary.with_file_name("helm"));
-        command.args(words(line)).stdin(Stdio::null());
+        command.args(words(line));
         if let Some(path) = &self.kubeconfig {
             command.env("KUBECONFIG", path);
             for (name, folder) in [
@@ -90,22 +85,13 @@ impl Kubectl {
                 command.env(name, path.with_extension(folder));
             }
         }
-        printed(&command.output().expect("helm starts"))
+        printed(&command.ends().expect("helm runs"))
     }
 
     /// Runs a command with something on its standard input.
     pub(crate) fn feed(&self, line: &str, input: &str) -> Printed {
-        let mut command = self.command(line);
-        command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        let mut child = command.spawn().expect("kubectl starts");
-        let mut stdin = child.stdin.take().expect("piped");
-        // A refusal may close the pipe before all is read.
-        stdin.write_all(input.as_bytes()).ok();
-        drop(stdin);
-        printed(&child.wait_with_output().expect("kubectl ends"))
+        let fed = self.command(line).ends_fed(input);
+        printed(&fed.expect("kubectl runs"))
     }
 
     /// Runs a command that must succeed; returns what it printed.

@@ -1,6 +1,7 @@
 //! Lab 1, steps 1 to 8: manual and automatic horizontal scaling, as a learner types it.
 
 use crate::cluster::{Cluster, plimsoll};
+use crate::ending::Ending;
 use crate::kubectl::Kubectl;
 use crate::{Outcome, check};
 use std::process::Command;
@@ -149,7 +150,7 @@ fn reach(k: &Kubectl) -> Outcome {
     for address in [&pod_ip, &service_ip] {
         let out = Command::new("curl")
             .args(["-s", "-m", "5", &format!("http://{address}")])
-            .output()?;
+            .ends()?;
         let text = String::from_utf8_lossy(&out.stdout);
         check!(
             text.contains("OK!"),
@@ -262,7 +263,7 @@ fn explained(cluster: &Cluster) -> Outcome {
         command
             .args(["explain", "hpa/scalable-app", "--kubeconfig"])
             .arg(cluster.kubeconfig());
-        command.args(extra).output()
+        command.args(extra).ends()
     };
     let text = String::from_utf8(ask(&[])?.stdout)?;
     for wanted in [

@@ -1,6 +1,7 @@
 //! Lab 4, step 5: what keeps a node, each said and each lifted.
 
 use crate::cluster::{Cluster, plimsoll};
+use crate::ending::Ending;
 use crate::kubectl::{Kubectl, wait};
 use crate::lab4::{start, until_nodes};
 use crate::{Outcome, check};
@@ -95,7 +96,7 @@ fn said(cluster: &Cluster, node: &str, reason: &str) -> Outcome {
     let mut asking = plimsoll();
     asking.args(["explain", &format!("node/{node}"), "-o", "json"]);
     asking.env("KUBECONFIG", cluster.kubeconfig());
-    let output = asking.output()?;
+    let output = asking.ends()?;
     let text = String::from_utf8_lossy(&output.stdout);
     check!(text.contains(reason), "no {reason} in {text}{output:?}");
     Ok(())

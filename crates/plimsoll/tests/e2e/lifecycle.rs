@@ -2,6 +2,7 @@
 
 use crate::Outcome;
 use crate::cluster::{Cluster, plimsoll};
+use crate::ending::Ending;
 use crate::kubectl::Kubectl;
 use std::net::TcpListener;
 
@@ -19,7 +20,7 @@ macro_rules! check {
 fn run(arguments: &[&str]) -> (Option<i32>, String, String) {
     let output = plimsoll()
         .args(arguments)
-        .output()
+        .ends()
         .expect("the binary starts");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     (

@@ -13,6 +13,7 @@ mod cluster;
 mod controller;
 mod crash;
 mod demo;
+mod ending;
 mod explain;
 mod jobs;
 mod kubectl;

@@ -2,6 +2,7 @@
 //! others, over TLS.
 
 use crate::cluster::{Cluster, plimsoll};
+use crate::ending::Ending;
 use crate::kubectl::{Kubectl, printed, wait};
 use crate::{Outcome, check};
 use libtest_mimic::Failed;
@@ -122,7 +123,7 @@ fn doctor(cluster: &Cluster) -> Outcome {
         .arg("doctor")
         .arg("--kubeconfig")
         .arg(cluster.kubeconfig())
-        .output()?;
+        .ends()?;
     let said = printed(&output);
     check!(said.ok, "{}{}", said.out, said.err);
     check!(!said.out.contains("WARN"), "{}", said.out);
@@ -132,7 +133,7 @@ fn doctor(cluster: &Cluster) -> Outcome {
 
 /// What is printed can be applied, and once more without a change.
 fn install(k: &Kubectl, dir: &Path) -> Outcome {
-    let output = plimsoll().args(["install", "--replicas=0"]).output()?;
+    let output = plimsoll().args(["install", "--replicas=0"]).ends()?;
     check!(output.status.success(), "{output:?}");
     let file = dir.join("install.yaml");
     std::fs::write(&file, output.stdout)?;
@@ -201,7 +202,7 @@ fn serves(k: &Kubectl, cluster: &Cluster) -> Outcome {
     let output = plimsoll()
         .args(["explain", "hpa/web", "--kubeconfig"])
         .arg(cluster.kubeconfig())
-        .output()?;
+        .ends()?;
     let said = printed(&output);
     check!(said.ok, "{}", said.err);
     check!(said.out.contains("hpa/web in default"), "{}", said.out);
@@ -265,7 +266,7 @@ fn nothing_was_forbidden(audit: &Path) -> Outcome {
 pub(crate) fn chart(kubectl: &Kubectl) -> Outcome {
     let scratch = tempfile::tempdir()?;
     let dir = scratch.path().join("chart");
-    let written = plimsoll().args(["install", "--helm"]).arg(&dir).output()?;
+    let written = plimsoll().args(["install", "--helm"]).arg(&dir).ends()?;
     check!(written.status.success(), "{written:?}");
     let lint = kubectl.helm(&format!("lint {}", dir.display()));
     check!(lint.ok, "{}{}", lint.out, lint.err);
@@ -292,10 +293,7 @@ pub(crate) fn chart(kubectl: &Kubectl) -> Outcome {
         check!(rendered.ok, "{}", rendered.err);
         let file = scratch.path().join("values.yaml");
         std::fs::write(&file, values)?;
-        let output = plimsoll()
-            .args(["install", "--values"])
-            .arg(&file)
-            .output()?;
+        let output = plimsoll().args(["install", "--values"]).arg(&file).ends()?;
         check!(output.status.success(), "{output:?}");
         let (ours, mut theirs) = (
             objects(&String::from_utf8(output.stdout)?)?,
@@ -357,7 +355,7 @@ pub(crate) fn plugin(kubectl: &Kubectl) -> Outcome {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let mut paths = vec![scratch.path().to_owned()];
     paths.extend(std::env::split_paths(&path));
-    let output = command.env("PATH", std::env::join_paths(paths)?).output()?;
+    let output = command.env("PATH", std::env::join_paths(paths)?).ends()?;
     let said = printed(&output);
     check!(said.ok, "{}", said.err);
     check!(

@@ -3,6 +3,7 @@
 use crate::Outcome;
 use crate::check;
 use crate::cluster::{Cluster, plimsoll};
+use crate::ending::Ending;
 use crate::kubectl::Kubectl;
 use std::path::Path;
 
@@ -10,7 +11,7 @@ use std::path::Path;
 const LEAN: [&str; 4] = ["--nodes", "0", "--without", "scheduler,proxy,dns,metrics"];
 
 fn run(arguments: &[&str]) -> Result<String, libtest_mimic::Failed> {
-    let output = plimsoll().args(arguments).output()?;
+    let output = plimsoll().args(arguments).ends()?;
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     let err = String::from_utf8_lossy(&output.stderr).into_owned();
     if output.status.success() {
@@ -61,7 +62,7 @@ pub(crate) fn keeps(kubectl: &Kubectl) -> Outcome {
     run(&["restore", &file, "--data-dir", &to])?;
     let again = plimsoll()
         .args(["restore", &file, "--data-dir", &to])
-        .output()?;
+        .ends()?;
     let why = String::from_utf8_lossy(&again.stderr).into_owned();
     check!(
         !again.status.success() && why.contains("--replace"),

@@ -2,6 +2,7 @@
 //! WebSocket and over the SPDY that kubectl falls back to.
 
 use crate::cluster::Cluster;
+use crate::ending::end;
 use crate::kubectl::{Kubectl, Printed, printed};
 use crate::{Outcome, check};
 use libtest_mimic::Failed;
@@ -39,15 +40,7 @@ pub(crate) fn all(kubectl: &Kubectl) -> Outcome {
 
 /// Runs a command with this on its standard input.
 fn run(k: &Kubectl, over: Over, line: &str, input: &[u8]) -> Result<Printed, Failed> {
-    let mut child = start(k, over, line)?;
-    let stdin = child.stdin.take();
-    let input = input.to_vec();
-    let feeding = std::thread::spawn(move || {
-        // A refusal may close the pipe before all is read.
-        stdin.map(|mut stdin| stdin.write_all(&input).ok())
-    });
-    let output = child.wait_with_output()?;
-    feeding.join().ok();
+    let output = end(start(k, over, line)?, input.to_vec(), line)?;
     Ok(printed(&output))
 }
 

@@ -10,6 +10,7 @@
 
 use crate::Outcome;
 use crate::cluster::{Cluster, plimsoll};
+use crate::ending::Ending;
 use crate::kubectl::{Kubectl, Printed};
 use libtest_mimic::Failed;
 use std::time::Duration;
@@ -142,7 +143,7 @@ fn run(kubectl: &Kubectl, cluster: &Cluster, step: &Step) -> Result<Printed, Fai
             } else {
                 command.arg("--data-dir").arg(cluster.dir());
             }
-            let output = command.output()?;
+            let output = command.ends()?;
             Ok(crate::kubectl::printed(&output))
         }
         other => Err(format!("no program {other:?} in transcripts").into()),
