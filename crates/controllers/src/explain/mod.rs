@@ -1,6 +1,8 @@
 //! `explain.plimsoll.dev/v1alpha1` as a whole: what the horizontal autoscaler and what the node
 //! autoscaler did, and why.
 
+pub(crate) mod board;
+pub(crate) mod journal;
 pub(crate) mod query;
 
 use crate::{horizontal, nodes};

@@ -1,5 +1,6 @@
 //! What a read of explanations or decisions asks for.
 
+use super::journal::Span;
 use jiff::{SignedDuration, Timestamp};
 use plimsoll_api::kind::Column;
 use plimsoll_api::local::LocalRequest;
@@ -7,7 +8,6 @@ use plimsoll_api::selector::FieldSelector;
 use plimsoll_api::status::ApiError;
 use serde_json::{Value, json};
 use std::time::Duration;
-use tokio::sync::watch;
 
 /// The API group.
 pub(crate) const GROUP: &str = "explain.plimsoll.dev";
@@ -49,10 +49,10 @@ impl Wanted {
         })
     }
 
-    /// Whether a decision with this id, last made at `last`, is wanted.
-    pub(crate) fn has(&self, about: About<'_>, id: u64, last: Timestamp) -> bool {
-        id > self.after
-            && self.since.is_none_or(|since| last >= since)
+    /// Whether a decision that was made then is wanted.
+    pub(crate) fn has(&self, about: About<'_>, made: &Span) -> bool {
+        made.id > self.after
+            && self.since.is_none_or(|since| made.last >= since)
             && self.fields.matches(|field| match field {
                 "involvedObject.kind" => about.kind,
                 "involvedObject.name" => about.name,
@@ -66,28 +66,6 @@ impl Wanted {
 pub(crate) fn wait(request: &LocalRequest) -> Result<Duration, ApiError> {
     let wait = number(request, "timeoutSeconds")?.unwrap_or(0);
     Ok(Duration::from_secs(wait).min(LONGEST_WAIT))
-}
-
-/// Reads until something is found or `wait` is over. `read` answers what there is now and the id of
-/// the newest of all.
-pub(crate) async fn until_news(
-    wait: Duration,
-    mut newest: watch::Receiver<u64>,
-    mut read: impl FnMut() -> (Vec<Value>, u64),
-) -> Value {
-    let deadline = tokio::time::Instant::now() + wait;
-    loop {
-        newest.mark_unchanged();
-        let (items, last) = read();
-        let over = wait.is_zero() || !items.is_empty();
-        if over
-            || tokio::time::timeout_at(deadline, newest.changed())
-                .await
-                .is_err()
-        {
-            return list("DecisionList", &items, &last.to_string());
-        }
-    }
 }
 
 /// The one decision with this name.

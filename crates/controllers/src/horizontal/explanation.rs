@@ -7,15 +7,15 @@ mod show;
 
 use super::findings::Finding;
 use super::key::ScalerKey;
+use crate::explain::board::{Board, Told};
+use crate::explain::journal::{Ids, Journal, Remembered as _, Span};
 use crate::explain::query::{About, Wanted};
 use jiff::Timestamp;
-use journal::{Entry, Journal, MOST_ENTRIES, Span, is_repeated, says_the_same};
-use parking_lot::RwLock;
+use journal::{Entry, is_repeated, says_the_same};
 use plimsoll_engine::horizontal::{Decision, Observed, summary};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use tokio::sync::watch;
 
 pub use show::describe;
 
@@ -26,31 +26,25 @@ const MOST_BYTES_IN_ALL: usize = 32 << 20;
 ///
 /// Consecutive passes that decide the same are one entry with a count; an entry holds the newest of
 /// its passes. A log is bounded by count and bytes, and so are all logs together.
-#[derive(Debug, Clone)]
-pub struct Explanations(Arc<Shared>);
-
-#[derive(Debug)]
-struct Shared {
-    inner: RwLock<Inner>,
-    /// Id of the newest changed decision, for whoever waits.
-    newest: watch::Sender<u64>,
-}
+#[derive(Debug, Clone, Default)]
+pub struct Explanations(Board<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
-    scalers: BTreeMap<ScalerKey, Told>,
+    scalers: BTreeMap<ScalerKey, Scaler>,
     /// Bytes of all logs.
     bytes: usize,
-    newest: u64,
+    ids: Ids,
     /// The newest pass of any autoscaler.
     latest: Timestamp,
 }
 
+/// What one autoscaler told.
 #[derive(Debug)]
-struct Told {
+struct Scaler {
     last: Arc<Record>,
     span: Span,
-    journal: Journal,
+    journal: Journal<Entry>,
 }
 
 #[derive(Debug)]
@@ -58,16 +52,6 @@ struct Record {
     observed: Observed,
     decision: Decision,
     findings: Vec<Finding>,
-}
-
-impl Default for Explanations {
-    fn default() -> Self {
-        let (newest, _) = watch::channel(0);
-        Self(Arc::new(Shared {
-            inner: RwLock::default(),
-            newest,
-        }))
-    }
 }
 
 impl Explanations {
@@ -84,15 +68,12 @@ impl Explanations {
             decision,
             findings,
         };
-        let changed = self.0.inner.write().tell(scaler, record);
-        if let Some(id) = changed {
-            self.0.newest.send_replace(id);
-        }
+        self.0.tell(|inner| inner.tell(scaler, record));
     }
 
     /// The decision in one line, unless it says what the last one told said.
     pub(super) fn news(&self, scaler: &ScalerKey, decision: &Decision) -> Option<String> {
-        let inner = self.0.inner.read();
+        let inner = self.0.read();
         let told = inner.scalers.get(scaler);
         let old = told.is_some_and(|told| says_the_same(&told.last.decision, decision));
         (!old).then(|| summary(&decision.trace))
@@ -100,31 +81,37 @@ impl Explanations {
 
     /// Forgets an autoscaler that is gone.
     pub(super) fn forget(&self, scaler: &ScalerKey) {
-        let mut inner = self.0.inner.write();
-        if let Some(told) = inner.scalers.remove(scaler) {
-            inner.bytes -= told.journal.bytes();
-        }
+        self.0.tell(|inner| {
+            if let Some(told) = inner.scalers.remove(scaler) {
+                inner.bytes -= told.journal.bytes();
+            }
+        });
     }
 
     fn get(&self, key: &ScalerKey) -> Option<Value> {
-        Some(show::explanation(
-            key,
-            self.0.inner.read().scalers.get(key)?,
-        ))
+        Some(show::explanation(key, self.0.read().scalers.get(key)?))
     }
 
     fn list(&self, is_wanted: impl Fn(&ScalerKey) -> bool) -> Vec<Value> {
-        let inner = self.0.inner.read();
+        let inner = self.0.read();
         let told = inner.scalers.iter().filter(|(key, _)| is_wanted(key));
         told.map(|(key, told)| show::explanation(key, told))
             .collect()
     }
+}
 
-    /// The wanted decisions, oldest first, and the id of the newest of all.
-    fn decisions(&self, wanted: &Wanted) -> (Vec<Value>, u64) {
-        let inner = self.0.inner.read();
+impl Told for Inner {
+    fn newest(&self) -> u64 {
+        self.ids.newest()
+    }
+
+    fn latest(&self) -> Timestamp {
+        self.latest
+    }
+
+    fn wanted(&self, wanted: &Wanted) -> Vec<(u64, Value)> {
         let mut found = Vec::new();
-        for (key, told) in &inner.scalers {
+        for (key, told) in &self.scalers {
             let other = wanted.namespace.as_deref();
             if other.is_some_and(|namespace| *key.object.namespace != *namespace) {
                 continue;
@@ -135,55 +122,37 @@ impl Explanations {
                 name: &key.object.name,
             };
             for entry in told.journal.entries() {
-                if wanted.has(about, entry.span.id, entry.span.last) {
+                if wanted.has(about, &entry.span) {
                     found.push((entry.span.id, show::past(key, entry)));
                 }
             }
-            if wanted.has(about, told.span.id, told.span.last) {
+            if wanted.has(about, &told.span) {
                 found.push((told.span.id, show::current(key, told)));
             }
         }
-        found.sort_by_key(|(id, _)| *id);
-        let decisions = found.into_iter().map(|(_, decision)| decision);
-        (decisions.collect(), inner.newest)
-    }
-
-    /// The time of the newest pass: what "an hour ago" counts from.
-    fn latest(&self) -> Timestamp {
-        self.0.inner.read().latest
+        found
     }
 }
 
 impl Inner {
-    /// Answers the id of the decision if it is another one than before.
-    fn tell(&mut self, scaler: &ScalerKey, record: Record) -> Option<u64> {
+    fn tell(&mut self, scaler: &ScalerKey, record: Record) {
         let now = record.observed.now;
         self.latest = self.latest.max(now);
         if let Some(told) = self.scalers.get_mut(scaler)
             && is_repeated(&told.last.decision, &record.decision)
         {
             told.last = Arc::new(record);
-            told.span.last = now;
-            told.span.passes += 1;
-            return None;
+            told.span.again(now);
+            return;
         }
-        // Ids grow from one process to the next, too, as long as clocks do.
-        let time = u64::try_from(now.as_microsecond()).unwrap_or_default();
-        self.newest = (self.newest + 1).max(time);
-        let span = Span {
-            id: self.newest,
-            first: now,
-            last: now,
-            passes: 1,
-        };
+        let span = self.ids.begin(now);
         self.begin(scaler, Arc::new(record), span);
-        Some(self.newest)
     }
 
     fn begin(&mut self, scaler: &ScalerKey, last: Arc<Record>, span: Span) {
         let Some(told) = self.scalers.get_mut(scaler) else {
             let journal = Journal::default();
-            let told = Told {
+            let told = Scaler {
                 last,
                 span,
                 journal,
@@ -210,7 +179,7 @@ impl Inner {
         let share = MOST_BYTES_IN_ALL / 2 / self.scalers.len().max(1);
         self.bytes = 0;
         for told in self.scalers.values_mut() {
-            told.journal.trim(MOST_ENTRIES, share);
+            told.journal.trim(Entry::MOST_ENTRIES, share);
             self.bytes += told.journal.bytes();
         }
     }

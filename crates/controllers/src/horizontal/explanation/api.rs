@@ -1,9 +1,7 @@
 //! `explain.plimsoll.dev/v1alpha1`: explanations by kind of autoscaler, and decisions.
 
 use super::Explanations;
-use crate::explain::query::{
-    DECISIONS, GROUP, Wanted, cell, columns, list, named, until_news, wait,
-};
+use crate::explain::query::{DECISIONS, GROUP, cell, columns, list};
 use crate::horizontal::key::{ScalerKey, ScalerKind};
 use crate::runtime::ObjectKey;
 use async_trait::async_trait;
@@ -52,16 +50,6 @@ impl Explanations {
         });
         let listed = format!("{}List", explanation_kind(kind));
         Ok(list(&listed, &items, ""))
-    }
-
-    /// The decisions asked for; with `after` and `timeoutSeconds`, waits until there is one.
-    async fn read_decisions(&self, request: &LocalRequest) -> Result<Value, ApiError> {
-        let wanted = Wanted::parse(request, self.latest())?;
-        if let Some(name) = &request.name {
-            return named(self.decisions(&wanted).0, name);
-        }
-        let newest = self.0.newest.subscribe();
-        Ok(until_news(wait(request)?, newest, || self.decisions(&wanted)).await)
     }
 }
 
@@ -153,7 +141,7 @@ impl LocalGroup for Explanations {
 
     async fn read(&self, request: LocalRequest) -> Result<Value, ApiError> {
         if request.resource == DECISIONS {
-            return self.read_decisions(&request).await;
+            return self.0.decisions(&request).await;
         }
         let kind = kind_of(&request.resource).ok_or_else(ApiError::no_such_resource)?;
         self.read_explanations(kind, &request)

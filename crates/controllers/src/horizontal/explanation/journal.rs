@@ -1,27 +1,8 @@
-//! The decision log of one autoscaler: bounded, one entry per changed decision.
+//! What is remembered of a past decision about one autoscaler, and which decisions are one.
 
-use jiff::Timestamp;
+use crate::explain::journal::{Remembered, Span};
 use plimsoll_engine::horizontal::{Decision, Step, same_outcome};
-use std::collections::VecDeque;
 use std::sync::Arc;
-
-/// Decisions remembered per autoscaler, the current one not counted.
-pub(super) const MOST_ENTRIES: usize = 500;
-/// Bytes of them per autoscaler.
-pub(super) const MOST_BYTES: usize = 256 << 10;
-
-/// A run of passes that decided the same.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Span {
-    /// Grows with every changed decision of this process, and from one process to the next.
-    pub(super) id: u64,
-    /// The first pass.
-    pub(super) first: Timestamp,
-    /// The newest pass.
-    pub(super) last: Timestamp,
-    /// How many there were.
-    pub(super) passes: u64,
-}
 
 /// A decision of the past, as the newest of its passes made it.
 #[derive(Debug)]
@@ -53,39 +34,14 @@ impl Entry {
     }
 }
 
-/// Past decisions, oldest first.
-#[derive(Debug, Default)]
-pub(super) struct Journal {
-    entries: VecDeque<Entry>,
-    bytes: usize,
-}
+impl Remembered for Entry {
+    /// Of one autoscaler, the decision in force not counted.
+    const MOST_ENTRIES: usize = 500;
+    /// Of one autoscaler.
+    const MOST_BYTES: usize = 256 << 10;
 
-impl Journal {
-    /// Adds an entry and drops the oldest ones beyond the bounds.
-    pub(super) fn push(&mut self, entry: Entry) {
-        self.bytes += entry.bytes;
-        self.entries.push_back(entry);
-        self.trim(MOST_ENTRIES, MOST_BYTES);
-    }
-
-    /// Drops the oldest entries beyond the bounds.
-    pub(super) fn trim(&mut self, entries: usize, bytes: usize) {
-        while self.entries.len() > entries || self.bytes > bytes {
-            let Some(oldest) = self.entries.pop_front() else {
-                return;
-            };
-            self.bytes -= oldest.bytes;
-        }
-    }
-
-    /// Bytes in use, roughly.
-    pub(super) fn bytes(&self) -> usize {
+    fn bytes(&self) -> usize {
         self.bytes
-    }
-
-    /// Oldest first.
-    pub(super) fn entries(&self) -> impl Iterator<Item = &Entry> {
-        self.entries.iter()
     }
 }
 
@@ -141,7 +97,8 @@ fn names_in(step: &Step) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::{Entry, Journal, MOST_BYTES, MOST_ENTRIES, Span, is_repeated};
+    use super::{Entry, is_repeated};
+    use crate::explain::journal::{Remembered as _, Span};
     use jiff::Timestamp;
     use plimsoll_engine::horizontal::{Decision, Status, Step};
 
@@ -171,27 +128,10 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_go_beyond_the_count() {
-        let mut journal = Journal::default();
-        for id in 0..600 {
-            journal.push(entry(id, ""));
-        }
-        let ids: Vec<u64> = journal.entries().map(|entry| entry.span.id).collect();
-        assert_eq!(ids.len(), MOST_ENTRIES);
-        assert_eq!(ids.first(), Some(&100));
-    }
-
-    #[test]
-    fn the_oldest_go_beyond_the_bytes() {
-        let mut journal = Journal::default();
-        let long = "x".repeat(MOST_BYTES / 10);
-        for id in 0..50 {
-            journal.push(entry(id, &long));
-        }
-        assert!(journal.bytes() <= MOST_BYTES);
-        assert!((5..10).contains(&journal.entries().count()));
-        journal.push(entry(50, &"x".repeat(MOST_BYTES)));
-        assert_eq!((journal.entries().count(), journal.bytes()), (0, 0));
+    fn an_entry_weighs_what_it_says() {
+        let (short, long) = (entry(0, ""), entry(1, &"x".repeat(1000)));
+        assert!(long.bytes() >= short.bytes() + 1000);
+        assert!(short.bytes() >= size_of::<Entry>());
     }
 
     #[test]

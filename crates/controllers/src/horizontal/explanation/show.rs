@@ -1,8 +1,9 @@
 //! Explanations and decisions as JSON. Sentences are made here, when somebody reads them.
 
 use super::api::explanation_kind;
-use super::journal::{Entry, Span};
-use super::{Record, Told};
+use super::journal::Entry;
+use super::{Record, Scaler};
+use crate::explain::journal::{Span, created};
 use crate::explain::query::API_VERSION;
 use crate::horizontal::key::ScalerKey;
 use plimsoll_engine::horizontal::{Decision, Observed, Reading, Selection, Step, render, summary};
@@ -13,7 +14,7 @@ use std::sync::Arc;
 const CHANGES: usize = 32;
 
 /// The last decision with its inputs, what was found around it, and what was changed lately.
-pub(super) fn explanation(key: &ScalerKey, told: &Told) -> Value {
+pub(super) fn explanation(key: &ScalerKey, told: &Scaler) -> Value {
     let Record {
         observed,
         decision,
@@ -46,7 +47,7 @@ pub fn describe(
         "apiVersion": API_VERSION,
         "metadata": {
             "name": name, "namespace": namespace,
-            "creationTimestamp": observed.now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+            "creationTimestamp": created(observed.now),
         },
         "time": observed.now,
         "decision": {
@@ -70,7 +71,7 @@ fn involved(key: &ScalerKey) -> Value {
     })
 }
 
-fn changes(told: &Told) -> Vec<Value> {
+fn changes(told: &Scaler) -> Vec<Value> {
     let past = told
         .journal
         .entries()
@@ -102,7 +103,7 @@ pub(super) fn past(key: &ScalerKey, entry: &Entry) -> Value {
 }
 
 /// The decision in force.
-pub(super) fn current(key: &ScalerKey, told: &Told) -> Value {
+pub(super) fn current(key: &ScalerKey, told: &Scaler) -> Value {
     let decision = &told.last.decision;
     let made = Made {
         span: &told.span,
@@ -126,34 +127,17 @@ struct Made<'a> {
 
 impl Made<'_> {
     fn decision(&self, key: &ScalerKey) -> Value {
-        let Span {
-            id,
-            first,
-            last,
-            passes,
-        } = self.span;
-        json!({
-            "kind": "Decision",
-            "apiVersion": API_VERSION,
-            "metadata": {
-                "name": format!("{}.{id:x}", key.object.name),
-                "namespace": key.object.namespace,
-                "creationTimestamp": first.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
-                "resourceVersion": id.to_string(),
-            },
-            "involvedObject": involved(key),
-            "firstTime": first,
-            "lastTime": last,
-            "passes": passes,
-            "from": self.from,
-            "to": self.wrote.unwrap_or(self.from),
-            "wrote": self.wrote.is_some(),
-            "reason": self.reason,
-            "error": self.error,
-            "summary": summary(self.trace),
-            "sentences": render(self.trace),
-            "steps": self.trace,
-        })
+        let object = (&*key.object.namespace, &*key.object.name);
+        let mut shown = self.span.head(object, involved(key));
+        shown.insert("from".into(), json!(self.from));
+        shown.insert("to".into(), json!(self.wrote.unwrap_or(self.from)));
+        shown.insert("wrote".into(), json!(self.wrote.is_some()));
+        shown.insert("reason".into(), json!(self.reason));
+        shown.insert("error".into(), json!(self.error));
+        shown.insert("summary".into(), json!(summary(self.trace)));
+        shown.insert("sentences".into(), json!(render(self.trace)));
+        shown.insert("steps".into(), json!(self.trace));
+        Value::Object(shown)
     }
 }
 

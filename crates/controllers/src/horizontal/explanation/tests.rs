@@ -170,9 +170,9 @@ fn what_is_forgotten_takes_no_room() {
     for second in 0..10 {
         tell(&explanations, &web, second, 9);
     }
-    assert!(explanations.0.inner.read().bytes > 0);
+    assert!(explanations.0.read().bytes > 0);
     explanations.forget(&web);
-    assert_eq!(explanations.0.inner.read().bytes, 0);
+    assert_eq!(explanations.0.read().bytes, 0);
 }
 
 #[test]

@@ -1,9 +1,7 @@
 //! The resources of `explain.plimsoll.dev/v1alpha1` that are about nodes.
 
 use super::{Explanations, Inner};
-use crate::explain::query::{
-    DECISIONS, GROUP, Wanted, cell, columns, list, named, until_news, wait,
-};
+use crate::explain::query::{DECISIONS, GROUP, cell, columns, list};
 use jiff::Timestamp;
 use plimsoll_api::local::{LocalRequest, LocalResource};
 use plimsoll_api::print;
@@ -50,19 +48,14 @@ impl Explanations {
     /// # Errors
     /// There is no such object, or the request is wrong.
     pub async fn read(&self, request: LocalRequest) -> Result<Value, ApiError> {
-        if request.resource != DECISIONS {
-            return self.explained(&request);
+        if request.resource == DECISIONS {
+            return self.0.decisions(&request).await;
         }
-        let wanted = Wanted::parse(&request, self.latest())?;
-        if let Some(name) = &request.name {
-            return named(self.decisions(&wanted).0, name);
-        }
-        let newest = self.0.newest.subscribe();
-        Ok(until_news(wait(&request)?, newest, || self.decisions(&wanted)).await)
+        self.explained(&request)
     }
 
     fn explained(&self, request: &LocalRequest) -> Result<Value, ApiError> {
-        let inner = self.0.inner.read();
+        let inner = self.0.read();
         let namespace = request.namespace.as_deref();
         let resource = request.resource.as_str();
         if let Some(name) = &request.name {

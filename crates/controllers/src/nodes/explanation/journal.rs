@@ -1,36 +1,10 @@
-//! The log of decisions about nodes and groups: bounded, one entry per changed verdict.
+//! What is remembered of a decision about a node or a group, and which verdicts are one decision.
 
-use crate::explain::query::API_VERSION;
-use jiff::Timestamp;
+use crate::explain::journal::{Remembered, Span};
 use plimsoll_engine::cluster::{Answer, GroupFacts, GroupVerdict, KeepReason, NodeVerdict};
 use serde_json::{Value, json};
-use std::collections::VecDeque;
 use std::mem::discriminant;
 use std::sync::Arc;
-
-/// Decisions remembered of all nodes and groups together, those in force not counted.
-const MOST_ENTRIES: usize = 5_000;
-
-/// A run of looks that decided the same.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Span {
-    /// Grows with every changed decision.
-    pub(super) id: u64,
-    /// The first look.
-    pub(super) first: Timestamp,
-    /// The newest look.
-    pub(super) last: Timestamp,
-    /// How many there were.
-    pub(super) passes: u64,
-}
-
-impl Span {
-    /// One more look.
-    pub(super) fn again(&mut self, now: Timestamp) {
-        self.last = now;
-        self.passes += 1;
-    }
-}
 
 /// A decision, as the newest of its looks made it.
 #[derive(Debug)]
@@ -75,52 +49,28 @@ impl Entry {
 
     /// In the form of the API.
     pub(super) fn shown(&self) -> Value {
-        let Span {
-            id,
-            first,
-            last,
-            passes,
-        } = self.span;
+        let involved = json!({ "kind": self.kind, "name": self.name });
         let (from, to) = self.sizes.unzip();
-        json!({
-            "kind": "Decision",
-            "apiVersion": API_VERSION,
-            "metadata": {
-                "name": format!("{}.{id:x}", self.name),
-                "creationTimestamp": first.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
-                "resourceVersion": id.to_string(),
-            },
-            "involvedObject": { "kind": self.kind, "name": self.name },
-            "firstTime": first,
-            "lastTime": last,
-            "passes": passes,
-            "from": from,
-            "to": to,
-            "wrote": from != to,
-            "reason": self.reason,
-            "error": null,
-            "summary": self.answer.reason,
-            "lift": self.answer.lift,
-        })
+        let mut shown = self.span.head(("", &self.name), involved);
+        shown.insert("from".into(), json!(from));
+        shown.insert("to".into(), json!(to));
+        shown.insert("wrote".into(), json!(from != to));
+        shown.insert("reason".into(), json!(self.reason));
+        shown.insert("error".into(), Value::Null);
+        shown.insert("summary".into(), json!(self.answer.reason));
+        shown.insert("lift".into(), json!(self.answer.lift));
+        Value::Object(shown)
     }
 }
 
-/// Past decisions, oldest first.
-#[derive(Debug, Default)]
-pub(super) struct Journal(VecDeque<Entry>);
+impl Remembered for Entry {
+    /// Of all nodes and groups together, decisions in force not counted.
+    const MOST_ENTRIES: usize = 5_000;
+    /// Of all nodes and groups together.
+    const MOST_BYTES: usize = 8 << 20;
 
-impl Journal {
-    /// Adds an entry and drops the oldest beyond the bound.
-    pub(super) fn push(&mut self, entry: Entry) {
-        self.0.push_back(entry);
-        if self.0.len() > MOST_ENTRIES {
-            self.0.pop_front();
-        }
-    }
-
-    /// Oldest first.
-    pub(super) fn entries(&self) -> impl Iterator<Item = &Entry> {
-        self.0.iter()
+    fn bytes(&self) -> usize {
+        size_of::<Self>() + self.answer.reason.len() + self.answer.lift.len()
     }
 }
 

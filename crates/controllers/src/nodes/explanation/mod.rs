@@ -10,10 +10,11 @@ mod settings;
 mod show;
 mod template;
 
+use crate::explain::board::{Board, Told};
+use crate::explain::journal::{Ids, Journal, Span};
 use crate::explain::query::{About, Wanted};
 use jiff::Timestamp;
-use journal::{Entry, Journal, Span};
-use parking_lot::RwLock;
+use journal::Entry;
 use plimsoll_engine::cluster::{
     GroupFacts, GroupId, GroupVerdict, GrowthOptions, GrowthPlan, NodeVerdict, Resize,
     ShrinkOptions, ShrinkPlan, TaintRules,
@@ -23,7 +24,6 @@ use serde_json::Value;
 use settings::Settings;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use tokio::sync::watch;
 
 pub use api::explains;
 
@@ -84,15 +84,8 @@ struct SizeChange {
 }
 
 /// What the node autoscaler tells. Clones share it.
-#[derive(Debug, Clone)]
-pub struct Explanations(Arc<Shared>);
-
-#[derive(Debug)]
-struct Shared {
-    inner: RwLock<Inner>,
-    /// Id of the newest changed decision, for whoever waits.
-    newest: watch::Sender<u64>,
-}
+#[derive(Debug, Clone, Default)]
+pub struct Explanations(Board<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
@@ -102,33 +95,16 @@ struct Inner {
     nodes: BTreeMap<Arc<str>, Span>,
     groups: BTreeMap<GroupId, Span>,
     changes: BTreeMap<GroupId, VecDeque<SizeChange>>,
-    journal: Journal,
-    newest: u64,
+    journal: Journal<Entry>,
+    ids: Ids,
     /// The flags that decisions rest on.
     settings: Option<Settings>,
-}
-
-impl Default for Explanations {
-    fn default() -> Self {
-        let (newest, _) = watch::channel(0);
-        Self(Arc::new(Shared {
-            inner: RwLock::default(),
-            newest,
-        }))
-    }
 }
 
 impl Explanations {
     /// Takes over what a look came to.
     pub fn tell(&self, look: Look) {
-        let mut inner = self.0.inner.write();
-        let before = inner.newest;
-        inner.tell(look);
-        let newest = inner.newest;
-        drop(inner);
-        if newest > before {
-            self.0.newest.send_replace(newest);
-        }
+        self.0.tell(|inner| inner.tell(look));
     }
 
     /// Notes the settings, so that what-ifs decide alike: of removal, of growth, of taints that nodes
@@ -139,19 +115,20 @@ impl Explanations {
         growth: &GrowthOptions,
         (taints, gpu_label): (&TaintRules, &'static str),
     ) {
-        let mut inner = self.0.inner.write();
-        let known = inner.settings.as_ref().is_some_and(|known| {
-            (&known.removal, &known.growth) == (removal, growth)
-                && (&known.taints, known.gpu_label) == (taints, gpu_label)
-        });
-        if !known {
-            inner.settings = Some(Settings {
-                removal: removal.clone(),
-                growth: growth.clone(),
-                taints: taints.clone(),
-                gpu_label,
+        self.0.tell(|inner| {
+            let known = inner.settings.as_ref().is_some_and(|known| {
+                (&known.removal, &known.growth) == (removal, growth)
+                    && (&known.taints, known.gpu_label) == (taints, gpu_label)
             });
-        }
+            if !known {
+                inner.settings = Some(Settings {
+                    removal: removal.clone(),
+                    growth: growth.clone(),
+                    taints: taints.clone(),
+                    gpu_label,
+                });
+            }
+        });
     }
 
     /// Notes that a group's size was set, or that this failed, and the steps that led to it.
@@ -162,58 +139,39 @@ impl Explanations {
         reason: &str,
         outcome: Result<(), String>,
     ) {
-        let mut inner = self.0.inner.write();
-        let grows = resize.to > resize.from;
-        let trace = match &inner.wanted {
-            Some((_, plan)) if grows => plan.trace.clone(),
-            _ => Vec::new(),
-        };
-        let changes = inner.changes.entry(Arc::clone(&resize.group)).or_default();
-        changes.push_back(SizeChange {
+        let change = SizeChange {
             time: now,
             from: resize.from,
             to: resize.to,
             reason: reason.to_owned(),
             error: outcome.err(),
-            trace,
-        });
-        if changes.len() > CHANGES {
-            changes.pop_front();
-        }
+            trace: Vec::new(),
+        };
+        self.0.tell(|inner| inner.resized(&resize.group, change));
+    }
+}
+
+impl Told for Inner {
+    fn newest(&self) -> u64 {
+        self.ids.newest()
     }
 
-    /// The wanted decisions, oldest first, and the id of the newest of all.
-    fn decisions(&self, wanted: &Wanted) -> (Vec<Value>, u64) {
-        let inner = self.0.inner.read();
-        let past = inner.journal.entries().filter(|entry| {
-            let about = About {
-                kind: entry.kind,
-                namespace: "",
-                name: &entry.name,
-            };
-            wanted.has(about, entry.span.id, entry.span.last)
-        });
-        let mut found: Vec<(u64, Value)> =
-            past.map(|entry| (entry.span.id, entry.shown())).collect();
-        for entry in inner.current() {
-            let about = About {
-                kind: entry.kind,
-                namespace: "",
-                name: &entry.name,
-            };
-            if wanted.has(about, entry.span.id, entry.span.last) {
-                found.push((entry.span.id, entry.shown()));
-            }
-        }
-        found.sort_by_key(|(id, _)| *id);
-        let decisions = found.into_iter().map(|(_, decision)| decision);
-        (decisions.collect(), inner.newest)
-    }
-
-    /// The time of the newest look: what "an hour ago" counts from.
     fn latest(&self) -> Timestamp {
-        let inner = self.0.inner.read();
-        inner.look.as_ref().map(|look| look.now).unwrap_or_default()
+        self.look.as_ref().map(|look| look.now).unwrap_or_default()
+    }
+
+    fn wanted(&self, wanted: &Wanted) -> Vec<(u64, Value)> {
+        let current = self.current();
+        let all = self.journal.entries().chain(&current);
+        let found = all.filter(|entry| {
+            let about = About {
+                kind: entry.kind,
+                namespace: "",
+                name: &entry.name,
+            };
+            wanted.has(about, &entry.span)
+        });
+        found.map(|entry| (entry.span.id, entry.shown())).collect()
     }
 }
 
@@ -234,13 +192,26 @@ impl Inner {
         self.look = Some(look);
     }
 
+    fn resized(&mut self, group: &GroupId, mut change: SizeChange) {
+        if change.to > change.from
+            && let Some((_, plan)) = &self.wanted
+        {
+            change.trace.clone_from(&plan.trace);
+        }
+        let changes = self.changes.entry(Arc::clone(group)).or_default();
+        changes.push_back(change);
+        if changes.len() > CHANGES {
+            changes.pop_front();
+        }
+    }
+
     fn begin(&mut self, look: &Look) {
         for name in look.nodes().keys() {
-            let span = self.span(look.now);
+            let span = self.ids.begin(look.now);
             self.nodes.insert(Arc::clone(name), span);
         }
         for group in look.groups.iter() {
-            let span = self.span(look.now);
+            let span = self.ids.begin(look.now);
             self.groups.insert(Arc::clone(&group.id), span);
         }
     }
@@ -260,7 +231,7 @@ impl Inner {
             if let Some(span) = self.nodes.get_mut(name) {
                 span.again(new.now);
             } else {
-                let span = self.span(new.now);
+                let span = self.ids.begin(new.now);
                 self.nodes.insert(Arc::clone(name), span);
             }
         }
@@ -284,24 +255,12 @@ impl Inner {
             if let Some(span) = self.groups.get_mut(&group.id) {
                 span.again(new.now);
             } else {
-                let span = self.span(new.now);
+                let span = self.ids.begin(new.now);
                 self.groups.insert(Arc::clone(&group.id), span);
             }
         }
         let known = |id: &GroupId| new.groups.iter().any(|group| group.id == *id);
         self.changes.retain(|id, _| known(id));
-    }
-
-    /// Ids grow from one process to the next, too, as long as clocks do.
-    fn span(&mut self, now: Timestamp) -> Span {
-        let time = u64::try_from(now.as_microsecond()).unwrap_or_default();
-        self.newest = (self.newest + 1).max(time);
-        Span {
-            id: self.newest,
-            first: now,
-            last: now,
-            passes: 1,
-        }
     }
 
     /// The decisions in force.

@@ -2,6 +2,7 @@
 
 use super::{GroupStanding, Inner, Look};
 use super::{settings, template};
+use crate::explain::journal::created;
 use crate::explain::query::API_VERSION;
 use jiff::Timestamp;
 use plimsoll_engine::cluster::{
@@ -26,8 +27,7 @@ fn head(kind: &str, (namespace, name): (&str, &str), now: Timestamp) -> Map<Stri
             about.insert("namespace".into(), json!(namespace));
         }
     }
-    let created = now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
-    metadata.insert("creationTimestamp".into(), json!(created));
+    metadata.insert("creationTimestamp".into(), created(now).into());
     shown.insert("kind".into(), json!(format!("{kind}Explanation")));
     shown.insert("apiVersion".into(), json!(API_VERSION));
     shown.insert("metadata".into(), metadata.into());
