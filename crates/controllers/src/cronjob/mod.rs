@@ -8,15 +8,13 @@ pub use view::{ActiveJob, Concurrency, CronJobSpec, CronJobStatus, CronJobView, 
 
 use crate::job::{JobView, JobWire};
 use crate::runtime::{
-    Action, Cache, Change, Deletion, EventKind, ObjectKey, Owner, Queue, Reconcile, Recorder,
-    Reference, WriteError, run,
+    Action, Cache, Change, Deletion, Doomed, EventKind, ObjectKey, Owner, Queue, Reconcile,
+    Recorder, Reference, WriteError, run,
 };
 use crate::supervisor::Context;
 use jiff::Timestamp;
-use parking_lot::Mutex;
 use plan::{News, Overlap};
 use serde_json::{Map, Value, json};
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use timing::{Timing, Unusable};
 
@@ -29,8 +27,8 @@ const SCHEDULED: &str = "batch.kubernetes.io/cronjob-scheduled-timestamp";
 pub async fn control(context: Context) {
     let queue = Queue::new();
     let cron_jobs: Cache<CronJobView> = Cache::start(context.client.clone(), context.seed ^ 0x0c);
-    let doomed: Doomed = Arc::default();
-    watch(&context, &cron_jobs, &queue, &doomed);
+    let doomed = Doomed::follow(&context.caches.jobs.all);
+    watch(&context, &cron_jobs, &queue);
     cron_jobs.ready().await;
     context.caches.jobs.all.ready().await;
     let controller = CronJobs {
@@ -43,18 +41,10 @@ pub async fn control(context: Context) {
     match run(Arc::new(controller), queue).await {}
 }
 
-/// Uids of Jobs whose deletion was asked for.
-type Doomed = Arc<Mutex<BTreeSet<Arc<str>>>>;
-
-fn watch(
-    context: &Context,
-    cron_jobs: &Cache<CronJobView>,
-    queue: &Queue<ObjectKey>,
-    doomed: &Doomed,
-) {
+fn watch(context: &Context, cron_jobs: &Cache<CronJobView>, queue: &Queue<ObjectKey>) {
     let add = queue.clone();
     cron_jobs.on_change(move |change: &Change<CronJobView>| add.add(change.key.clone()));
-    let (add, doomed) = (queue.clone(), Arc::clone(doomed));
+    let add = queue.clone();
     let jobs = &context.caches.jobs.all;
     jobs.on_change(move |change: &Change<JobView>| {
         let sides = [change.old.as_ref(), change.new.as_ref()];
@@ -66,13 +56,6 @@ fn watch(
                     name: Arc::clone(&owner.name),
                 });
             }
-        }
-        let gone = |old: &&Arc<JobView>| {
-            let new = change.new.as_ref();
-            new.is_none_or(|new| new.meta.is_deleting() || new.meta.uid != old.meta.uid)
-        };
-        if let Some(old) = change.old.as_ref().filter(gone) {
-            doomed.lock().remove(&old.meta.uid);
         }
     });
 }
@@ -103,10 +86,7 @@ impl Reconcile for CronJobs {
             .jobs
             .by_controller
             .get(&cron_job.meta.uid);
-        {
-            let doomed = self.doomed.lock();
-            jobs.retain(|job| !doomed.contains(&job.meta.uid));
-        }
+        jobs.retain(|job| !self.doomed.contains(&job.meta.uid));
         let about = Reference::to(API_VERSION, KIND, &cron_job.meta);
         let mut status = cron_job.status.clone();
         self.tell(&about, plan::settle(&mut status, &jobs));
@@ -213,7 +193,7 @@ impl CronJobs {
         key: &ObjectKey,
         uid: &Arc<str>,
     ) -> Result<(), WriteError> {
-        self.doomed.lock().insert(Arc::clone(uid));
+        self.doomed.add(uid);
         let deletion = Deletion::of(uid);
         match self.context.writer.delete::<JobWire>(key, &deletion).await {
             Ok(()) => {
@@ -222,7 +202,7 @@ impl CronJobs {
                 Ok(())
             }
             Err(error) => {
-                self.doomed.lock().remove(uid);
+                self.doomed.spare(uid);
                 let message = format!("Deleted job: {}", error.message());
                 self.recorder.warning(about, "FailedDelete", message);
                 Err(error)

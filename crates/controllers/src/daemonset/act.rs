@@ -4,10 +4,10 @@ use super::body::{pin, pod};
 use super::plan::{Because, Step};
 use super::view::DaemonSetView;
 use super::{DaemonSetError, DaemonSets, reference};
-use crate::pods::PodView;
-use crate::runtime::{Cached, Deletion, WriteError};
-use futures::future::join_all;
+use crate::pods::{PodControl, PodView};
+use crate::runtime::WriteError;
 use jiff::Timestamp;
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,7 +46,7 @@ impl Work<'_> {
                         continue;
                     };
                     match self.may_go(pod, &node, because, now) {
-                        Ok(()) => victims.push(pod),
+                        Ok(()) => victims.push(Arc::clone(pod)),
                         Err(left) => wait = Some(wait.map_or(left, |known| known.min(left))),
                     }
                 }
@@ -58,7 +58,7 @@ impl Work<'_> {
         nodes.truncate(BURST);
         victims.truncate(BURST);
         let created = self.create(&nodes).await;
-        let deleted = self.delete(&victims).await;
+        let deleted = self.control().delete(&victims).await;
         created.and(deleted)?;
         Ok(wait)
     }
@@ -92,78 +92,22 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// Creates pods in batches of 1, 2, 4, …, so that a template that cannot be created costs one
-    /// refused request and not hundreds.
-    async fn create(&self, nodes: &[Arc<str>]) -> Result<(), DaemonSetError> {
+    async fn create(&self, nodes: &[Arc<str>]) -> Result<(), WriteError> {
         if nodes.is_empty() {
             return Ok(());
         }
         let body = pod(self.set, self.hash);
-        let context = &self.controller.context;
-        let (writer, cache) = (&context.writer, &context.caches.pods);
+        let bodies: Vec<Value> = nodes.iter().map(|node| pin(body.clone(), node)).collect();
         let namespace = self.set.meta.namespace();
-        let (mut rest, mut size) = (nodes, 1);
-        while !rest.is_empty() {
-            let (batch, left) = rest.split_at(size.min(rest.len()));
-            let creations = batch.iter().map(|node| {
-                let body = pin(body.clone(), node);
-                async move { writer.create(cache, namespace, &body).await }
-            });
-            let mut outcome = Ok(());
-            for created in join_all(creations).await {
-                outcome = outcome.and(self.tell_created(created));
-            }
-            outcome?;
-            (rest, size) = (left, size * 2);
-        }
-        Ok(())
+        self.control().create(namespace, &bodies).await
     }
 
-    fn tell_created(&self, created: Result<Arc<PodView>, WriteError>) -> Result<(), WriteError> {
-        let (about, recorder) = (reference(self.set), &self.controller.recorder);
-        match created {
-            Ok(pod) => {
-                let message = format!("Created pod: {}", pod.meta.name());
-                recorder.normal(&about, "SuccessfulCreate", message);
-                Ok(())
-            }
-            Err(error) if error.is_namespace_terminating() => Err(error),
-            Err(error) => {
-                let message = format!("Error creating: {}", error.message());
-                recorder.warning(&about, "FailedCreate", message);
-                Err(error)
-            }
+    fn control(&self) -> PodControl<'_> {
+        PodControl {
+            context: &self.controller.context,
+            recorder: &self.controller.recorder,
+            owner: reference(self.set),
+            doomed: &self.controller.doomed,
         }
-    }
-
-    async fn delete(&self, victims: &[&Arc<PodView>]) -> Result<(), DaemonSetError> {
-        let controller = self.controller;
-        let writer = &controller.context.writer;
-        let deletions = victims.iter().map(|pod| {
-            controller.doomed.add(pod);
-            let deletion = Deletion::of(&pod.meta.uid);
-            async move {
-                writer
-                    .delete::<<PodView as Cached>::Wire>(&pod.meta.key, &deletion)
-                    .await
-            }
-        });
-        let (about, recorder) = (reference(self.set), &controller.recorder);
-        let mut outcome = Ok(());
-        for (pod, deleted) in victims.iter().zip(join_all(deletions).await) {
-            match deleted {
-                Ok(()) => {
-                    let message = format!("Deleted pod: {}", pod.meta.name());
-                    recorder.normal(&about, "SuccessfulDelete", message);
-                }
-                Err(error) => {
-                    controller.doomed.spare(pod);
-                    let message = format!("Error deleting: {}", error.message());
-                    recorder.warning(&about, "FailedDelete", message);
-                    outcome = Err(error.into());
-                }
-            }
-        }
-        outcome
     }
 }

@@ -17,10 +17,11 @@ pub use eligible::{Eligible, Rules};
 pub use view::{DaemonSetStatus, DaemonSetView, Strategy};
 
 use crate::deployment::rolling::{Rounding, resolve};
-use crate::pods::{Doomed, NodeView, PodView, Selector, availability};
+use crate::pods::{NodeView, PodView, Selector, availability};
 use crate::revisions::{HASH_LABEL as REVISION_HASH, Holder, Recorded, RevisionError, Revisions};
 use crate::runtime::{
-    Action, Cache, Change, ObjectKey, Queue, Reconcile, Recorder, Reference, WriteError, run,
+    Action, Cache, Change, Doomed, ObjectKey, Queue, Reconcile, Recorder, Reference, WriteError,
+    run,
 };
 use crate::supervisor::Context;
 use act::Work;
@@ -253,7 +254,7 @@ impl DaemonSets {
             by_node.entry(node).or_default().push(Daemon {
                 name: Arc::clone(&pod.meta.key.name),
                 current: pod.meta.label(HASH_LABEL) == Some(hash),
-                ends: self.doomed.ends(&pod),
+                ends: self.doomed.ends(&pod.meta),
                 phase: pod.phase,
                 health: match available {
                     Ok(()) => Health::Available,

@@ -34,15 +34,12 @@ pub use view::{
     CompletionMode, JobCondition, JobSpec, JobStatus, JobView, JobWire, PodReplacement, Uncounted,
 };
 
-use crate::pods::{PodView, Selector};
-use crate::runtime::{
-    Action, Cached, Deletion, Queue, Reconcile, Recorder, Reference, WriteError, run,
-};
+use crate::pods::{PodControl, PodView, Selector};
+use crate::runtime::{Action, Doomed, Queue, Reconcile, Recorder, Reference, WriteError, run};
 use crate::supervisor::Context;
 use backoff::Record;
 use body::{Pattern, owner};
 use decide::{Act, NewPod, Outcome};
-use futures::future::join_all;
 use pace::Pace;
 use parking_lot::Mutex;
 use seen::{FINALIZER, Seen, Tally, is_tracked};
@@ -56,14 +53,14 @@ const KIND: &str = "Job";
 /// Runs the controller for ever.
 pub async fn control(context: Context) {
     let queue = Queue::new();
-    let doomed: Doomed = Arc::default();
+    let doomed = Doomed::follow(&context.caches.pods);
     let pace = Pace::new(queue.clone());
     context.caches.jobs.all.ready().await;
     context.caches.pods.ready().await;
     let jobs = Jobs {
         recorder: context.recorder.component("job-controller"),
         context: context.clone(),
-        doomed: Arc::clone(&doomed),
+        doomed,
         records: Arc::default(),
         pace: pace.clone(),
     };
@@ -71,8 +68,6 @@ pub async fn control(context: Context) {
     match run(Arc::new(jobs), queue).await {}
 }
 
-/// Uids of pods whose deletion was asked for.
-type Doomed = Arc<Mutex<BTreeSet<Arc<str>>>>;
 /// Failures since the last success, by the Job's uid.
 type Records = Arc<Mutex<BTreeMap<Arc<str>, Record>>>;
 
@@ -165,11 +160,10 @@ impl Jobs {
 
     /// Which of these pods are to be deleted as far as this controller is concerned.
     fn doomed(&self, pods: &[Arc<PodView>]) -> BTreeSet<Arc<str>> {
-        let doomed = self.doomed.lock();
-        let uids = pods.iter().map(|pod| &pod.meta.uid);
-        uids.filter(|uid| doomed.contains(*uid))
-            .map(Arc::clone)
-            .collect()
+        let doomed = pods
+            .iter()
+            .filter(|pod| self.doomed.contains(&pod.meta.uid));
+        doomed.map(|pod| Arc::clone(&pod.meta.uid)).collect()
     }
 
     /// The failures so far, newly ended pods included.
@@ -222,78 +216,26 @@ impl Jobs {
                 // Without the finalizer first, they would count as failed.
                 self.release(pods.iter().filter(|pod| is_tracked(pod)))
                     .await?;
-                self.delete(job, &pods).await
+                self.control(job).delete(&pods).await
             }
-            Act::Stop(pods) => self.delete(job, &pods).await,
+            Act::Stop(pods) => self.control(job).delete(&pods).await,
         }
     }
 
-    /// Creates pods in batches of 1, 2, 4, …, so that a template that cannot be created costs one
-    /// refused request and not hundreds.
     async fn create(&self, job: &Arc<JobView>, pods: &[NewPod]) -> Result<(), WriteError> {
         let pattern = Pattern::of(job);
-        let about = Reference::to(API_VERSION, KIND, &job.meta);
-        let (writer, cache) = (&self.context.writer, &self.context.caches.pods);
-        let (mut rest, mut size) = (pods, 1);
-        while !rest.is_empty() {
-            let (batch, later) = rest.split_at(size.min(rest.len()));
-            let creations = batch.iter().map(|new| {
-                let body = pattern.pod(new);
-                async move { writer.create(cache, job.meta.namespace(), &body).await }
-            });
-            let mut failure = None;
-            for created in join_all(creations).await {
-                match created {
-                    Ok(pod) => {
-                        let message = format!("Created pod: {}", pod.meta.name());
-                        self.recorder.normal(&about, "SuccessfulCreate", message);
-                    }
-                    Err(error) => {
-                        self.tell_failure(&about, ("FailedCreate", "creating"), &error);
-                        failure = Some(error);
-                    }
-                }
-            }
-            if let Some(error) = failure {
-                return Err(error);
-            }
-            (rest, size) = (later, size * 2);
-        }
-        Ok(())
+        let bodies: Vec<_> = pods.iter().map(|new| pattern.pod(new)).collect();
+        self.control(job)
+            .create(job.meta.namespace(), &bodies)
+            .await
     }
 
-    async fn delete(&self, job: &JobView, pods: &[Arc<PodView>]) -> Result<(), WriteError> {
-        let about = Reference::to(API_VERSION, KIND, &job.meta);
-        let uids = pods.iter().map(|pod| Arc::clone(&pod.meta.uid));
-        self.doomed.lock().extend(uids);
-        let deletions = pods.iter().map(|pod| async move {
-            let deletion = Deletion::of(&pod.meta.uid);
-            let writer = &self.context.writer;
-            writer
-                .delete::<<PodView as Cached>::Wire>(&pod.meta.key, &deletion)
-                .await
-        });
-        let mut outcome = Ok(());
-        for (pod, deleted) in pods.iter().zip(join_all(deletions).await) {
-            match deleted {
-                Ok(()) => {
-                    let message = format!("Deleted pod: {}", pod.meta.name());
-                    self.recorder.normal(&about, "SuccessfulDelete", message);
-                }
-                Err(error) => {
-                    self.doomed.lock().remove(&pod.meta.uid);
-                    self.tell_failure(&about, ("FailedDelete", "deleting"), &error);
-                    outcome = Err(error);
-                }
-            }
-        }
-        outcome
-    }
-
-    fn tell_failure(&self, about: &Reference, (reason, doing): (&str, &str), error: &WriteError) {
-        if !error.is_namespace_terminating() {
-            let message = format!("Error {doing}: {}", error.message());
-            self.recorder.warning(about, reason, message);
+    fn control(&self, job: &JobView) -> PodControl<'_> {
+        PodControl {
+            context: &self.context,
+            recorder: &self.recorder,
+            owner: Reference::to(API_VERSION, KIND, &job.meta),
+            doomed: &self.doomed,
         }
     }
 }

@@ -47,16 +47,9 @@ pub(super) fn watch(jobs: &Jobs, queue: &Queue<Work>) {
             (_, Some(_)) => add.add(Work::Job(change.key.clone())),
         }
     });
-    let (add, pace, doomed) = (queue.clone(), jobs.pace.clone(), Arc::clone(&jobs.doomed));
+    let (add, pace) = (queue.clone(), jobs.pace.clone());
     let known = caches.clone();
     caches.pods.on_change(move |change: &Change<PodView>| {
-        if let Some(old) = &change.old {
-            let new = change.new.as_ref();
-            let same = new.filter(|new| new.meta.uid == old.meta.uid);
-            if same.is_none_or(|pod| pod.meta.is_deleting()) {
-                doomed.lock().remove(&old.meta.uid);
-            }
-        }
         if matters(change) {
             let sides = [change.old.as_ref(), change.new.as_ref()];
             let keys = sides.into_iter().flatten().filter_map(|pod| pod.job());

@@ -8,7 +8,7 @@ mod attempt;
 mod availability;
 mod budget;
 mod caches;
-mod doomed;
+mod control;
 mod namespace;
 mod node;
 mod node_terms;
@@ -24,7 +24,7 @@ mod volume;
 mod workload;
 
 pub(crate) use availability::availability;
-pub(crate) use doomed::Doomed;
+pub(crate) use control::PodControl;
 pub(crate) use node_terms::node_term;
 pub(crate) use pod::null_as_empty;
 pub(crate) use template::{hash, sorted};

@@ -6,13 +6,12 @@
 mod status;
 mod victims;
 
-use crate::pods::{Caches, Doomed, PodView, ReplicaSetView, Selector, template_value};
+use crate::pods::{Caches, PodControl, PodView, ReplicaSetView, Selector, template_value};
 use crate::runtime::{
-    Action, Cache, Cached, Change, Deletion, ObjectKey, Owner, Queue, Reconcile, Recorder,
-    Reference, WriteError, run,
+    Action, Cache, Cached, Change, Doomed, ObjectKey, Owner, Queue, Reconcile, Recorder, Reference,
+    WriteError, run,
 };
 use crate::supervisor::Context;
-use futures::future::join_all;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use status::{Failure, Pods};
@@ -176,7 +175,7 @@ impl<V: Replicated> ReplicaSets<V> {
         let owned = self.context.caches.pods_by_controller.get(&set.meta.uid);
         let mut pods = Pods::default();
         for pod in owned.into_iter().filter(|pod| !pod.phase.is_terminal()) {
-            if self.doomed.ends(&pod) {
+            if self.doomed.ends(&pod.meta) {
                 pods.terminating += 1;
             } else {
                 pods.active.push(pod);
@@ -238,29 +237,21 @@ impl<V: Replicated> ReplicaSets<V> {
             .collect()
     }
 
-    /// Creates `count` pods in batches of 1, 2, 4, …, so that a template that cannot be created
-    /// costs one refused request and not hundreds.
+    fn control(&self, set: &ReplicaSetView) -> PodControl<'_> {
+        PodControl {
+            context: &self.context,
+            recorder: &self.recorder,
+            owner: Reference::to(V::API_VERSION, V::KIND, &set.meta),
+            doomed: &self.doomed,
+        }
+    }
+
     async fn grow(&self, set: &ReplicaSetView, count: usize) -> Result<(), (Failure, WriteError)> {
         let body = pod_body::<V>(set);
-        let about = Reference::to(V::API_VERSION, V::KIND, &set.meta);
-        let (writer, cache) = (&self.context.writer, &self.context.caches.pods);
-        let (mut left, mut batch) = (count, 1);
-        while left > 0 {
-            let size = batch.min(left);
-            let creations = (0..size).map(|_| writer.create(cache, set.meta.namespace(), &body));
-            for created in join_all(creations).await {
-                match created {
-                    Ok(pod) => {
-                        let message = format!("Created pod: {}", pod.meta.name());
-                        self.recorder.normal(&about, "SuccessfulCreate", message);
-                    }
-                    Err(error) => return Err(self.failed(&about, "FailedCreate", error)),
-                }
-            }
-            left -= size;
-            batch = size * 2;
-        }
-        Ok(())
+        let bodies = vec![&body; count];
+        let control = self.control(set);
+        let created = control.create(set.meta.namespace(), &bodies);
+        created.await.map_err(|error| failed("FailedCreate", error))
     }
 
     async fn shrink(
@@ -268,51 +259,13 @@ impl<V: Replicated> ReplicaSets<V> {
         set: &ReplicaSetView,
         victims: Vec<Arc<PodView>>,
     ) -> Result<(), (Failure, WriteError)> {
-        let about = Reference::to(V::API_VERSION, V::KIND, &set.meta);
-        for pod in &victims {
-            self.doomed.add(pod);
-        }
-        let deletions = victims.iter().map(|pod| async move {
-            let deletion = Deletion::of(&pod.meta.uid);
-            let writer = &self.context.writer;
-            writer
-                .delete::<<PodView as Cached>::Wire>(&pod.meta.key, &deletion)
-                .await
-        });
-        let mut outcome = Ok(());
-        for (pod, deleted) in victims.iter().zip(join_all(deletions).await) {
-            match deleted {
-                Ok(()) => {
-                    let message = format!("Deleted pod: {}", pod.meta.name());
-                    self.recorder.normal(&about, "SuccessfulDelete", message);
-                }
-                Err(error) => {
-                    self.doomed.spare(pod);
-                    outcome = Err(self.failed(&about, "FailedDelete", error));
-                }
-            }
-        }
-        outcome
+        let deleted = self.control(set).delete(&victims).await;
+        deleted.map_err(|error| failed("FailedDelete", error))
     }
+}
 
-    fn failed(
-        &self,
-        about: &Reference,
-        reason: &'static str,
-        error: WriteError,
-    ) -> (Failure, WriteError) {
-        let message = error.message();
-        if !error.is_namespace_terminating() {
-            let verb = if reason == "FailedCreate" {
-                "creating"
-            } else {
-                "deleting"
-            };
-            self.recorder
-                .warning(about, reason, format!("Error {verb}: {message}"));
-        }
-        ((reason, message), error)
-    }
+fn failed(reason: &'static str, error: WriteError) -> (Failure, WriteError) {
+    ((reason, error.message()), error)
 }
 
 fn owner<V: Replicated>(set: &ReplicaSetView) -> Owner {

@@ -14,6 +14,7 @@ mod cache;
 mod controller;
 mod correlate;
 mod discovery;
+mod doomed;
 pub mod election;
 mod index;
 mod key;
@@ -33,5 +34,6 @@ pub use recorder::{EventKind, Recorder, Reference};
 pub use write::{Deletion, WriteError, Writer};
 
 pub(crate) use controller::chain;
+pub(crate) use doomed::Doomed;
 pub(crate) use meta::wire;
 pub(crate) use write::null_if_empty;

@@ -193,14 +193,14 @@ impl Work<'_> {
 
     async fn delete(&self, pod: &PodView) -> Result<(), StatefulSetError> {
         let controller = self.controller;
-        controller.doomed.add(pod);
+        controller.doomed.add(&pod.meta.uid);
         let deletion = Deletion::of(&pod.meta.uid);
         let writer = &controller.context.writer;
         let deleted = writer
             .delete::<<PodView as Cached>::Wire>(&pod.meta.key, &deletion)
             .await;
         if deleted.is_err() {
-            controller.doomed.spare(pod);
+            controller.doomed.spare(&pod.meta.uid);
         }
         Ok(deleted?)
     }

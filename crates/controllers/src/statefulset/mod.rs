@@ -12,10 +12,10 @@ mod plan;
 mod pod;
 mod status;
 
-use crate::pods::{ClaimView, Doomed, PodView, StatefulSetStatus, StatefulSetView};
+use crate::pods::{ClaimView, PodView, StatefulSetStatus, StatefulSetView};
 use crate::revisions::{Found, Holder, Recorded, RevisionError, RevisionView, Revisions};
 use crate::runtime::{
-    Action, Change, ObjectKey, Queue, Reconcile, Recorder, Reference, WriteError, run,
+    Action, Change, Doomed, ObjectKey, Queue, Reconcile, Recorder, Reference, WriteError, run,
 };
 use crate::supervisor::Context;
 use jiff::Timestamp;

@@ -2,7 +2,8 @@
 
 use super::plan::{Faults, Member, Observation};
 use super::pod::{REVISION_LABEL, claim_name, claim_owners, goes_with, identity, ordinal};
-use crate::pods::{Caches, ClaimView, Doomed, Phase, PodView, StatefulSetView, availability};
+use crate::pods::{Caches, ClaimView, Phase, PodView, StatefulSetView, availability};
+use crate::runtime::Doomed;
 use jiff::Timestamp;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -53,7 +54,7 @@ pub(super) fn observe(
             phase: pod.phase,
             is_ready: ready,
             available: availability(pod, set.min_ready_seconds, now),
-            ends: doomed.ends(pod),
+            ends: doomed.ends(&pod.meta),
             faults,
         };
         (*ordinal, member)
