@@ -159,16 +159,38 @@ pub(crate) fn group_lines(told: &Value) -> Vec<String> {
     lines
 }
 
+/// The newest look at pods that waited, and the one that ordered nodes, if that was another.
 fn growth_lines(told: &Value) -> Vec<String> {
-    let Some(growth) = told.get("lastGrowth").filter(|growth| !growth.is_null()) else {
+    let find = |name: &str| told.get(name).filter(|growth| !growth.is_null());
+    let Some(growth) = find("lastGrowth") else {
         return vec!["  no pod has waited for a node yet".to_owned()];
     };
+    let (pods, time) = pods_and_time(growth);
+    let mut lines = vec![format!("when {pods} last waited for a node, at {time}:")];
+    lines.extend(look_lines(growth));
+    let order = find("lastOrder").filter(|order| order.get("time") != growth.get("time"));
+    if let Some(order) = order {
+        let (pods, time) = pods_and_time(order);
+        lines.push(format!(
+            "when nodes were last ordered, for {pods}, at {time}:"
+        ));
+        lines.extend(look_lines(order));
+    }
+    lines
+}
+
+fn pods_and_time(growth: &Value) -> (String, String) {
     let pods = growth.get("pods").and_then(Value::as_u64).unwrap_or(0);
-    let time = seconds(text(growth, "/time"));
     let plural = if pods == 1 { "" } else { "s" };
-    let mut lines = vec![format!(
-        "when {pods} pod{plural} last waited for a node, at {time}:"
-    )];
+    (
+        format!("{pods} pod{plural}"),
+        seconds(text(growth, "/time")),
+    )
+}
+
+/// What a look came to for a group, and its steps.
+fn look_lines(growth: &Value) -> Vec<String> {
+    let mut lines = Vec::new();
     sentence(&mut lines, text(growth, "/summary"), text(growth, "/lift"));
     if let Some(option) = growth.get("option").filter(|option| !option.is_null()) {
         let count = |name: &str| option.get(name).and_then(Value::as_u64).unwrap_or(0);
@@ -303,6 +325,8 @@ mod tests {
             "lastGrowth": {"time": "2026-01-01T11:00:00Z", "pods": 3, "summary": "grown",
                 "lift": "", "option": {"nodes": 2, "pods": 3, "note": "waste 41.41 %"},
                 "trace": ["3 pods wait"]},
+            "lastOrder": {"time": "2026-01-01T10:59:00Z", "pods": 1, "summary": "outvoted",
+                "lift": "", "option": null, "trace": ["1 pod waits"]},
             "changes": [{"time": "2026-01-01T11:00:00Z", "from": 2, "to": 4, "reason": "3 pods",
                 "error": "no machines"}],
         });
@@ -317,6 +341,9 @@ mod tests {
                 "  grown",
                 "  2 new nodes of it would take 3 pods (waste 41.41 %)",
                 "  - 3 pods wait",
+                "when nodes were last ordered, for 1 pod, at 2026-01-01T10:59:00Z:",
+                "  outvoted",
+                "  - 1 pod waits",
                 "recent changes:",
                 "  2026-01-01T11:00:00Z  2 -> 4  3 pods, failed: no machines",
             ]

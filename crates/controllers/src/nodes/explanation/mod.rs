@@ -16,8 +16,8 @@ use crate::explain::query::{About, Wanted};
 use jiff::Timestamp;
 use journal::Entry;
 use plimsoll_engine::cluster::{
-    GroupFacts, GroupId, GroupVerdict, GrowthOptions, GrowthPlan, NodeVerdict, Resize,
-    ShrinkOptions, ShrinkPlan, TaintRules,
+    GroupFacts, GroupId, GroupVerdict, GrowthOptions, GrowthOutcome, GrowthPlan, NodeVerdict,
+    Resize, ShrinkOptions, ShrinkPlan, TaintRules,
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -92,6 +92,8 @@ struct Inner {
     look: Option<Look>,
     /// The last look that found pods waiting, and when it was.
     wanted: Option<(Timestamp, Arc<GrowthPlan>)>,
+    /// The last look that ordered nodes, or, before any did, the last that would have if it could.
+    ordered: Option<(Timestamp, Arc<GrowthPlan>)>,
     nodes: BTreeMap<Arc<str>, Span>,
     groups: BTreeMap<GroupId, Span>,
     changes: BTreeMap<GroupId, VecDeque<SizeChange>>,
@@ -181,6 +183,7 @@ impl Inner {
             && !plan.pods.is_empty()
         {
             self.wanted = Some((look.now, Arc::clone(plan)));
+            self.note_order(look.now, plan);
         }
         if let Some(old) = self.look.take() {
             look.growth = look.growth.or_else(|| old.growth.clone());
@@ -194,7 +197,7 @@ impl Inner {
 
     fn resized(&mut self, group: &GroupId, mut change: SizeChange) {
         if change.to > change.from
-            && let Some((_, plan)) = &self.wanted
+            && let Some((_, plan)) = self.ordered.as_ref().or(self.wanted.as_ref())
         {
             change.trace.clone_from(&plan.trace);
         }
@@ -202,6 +205,16 @@ impl Inner {
         changes.push_back(change);
         if changes.len() > CHANGES {
             changes.pop_front();
+        }
+    }
+
+    /// Looks that find room on nodes to come must not hide the one that ordered these.
+    fn note_order(&mut self, now: Timestamp, plan: &Arc<GrowthPlan>) {
+        let has_ordered = |(_, plan): &(Timestamp, Arc<GrowthPlan>)| !plan.resizes.is_empty();
+        let tried = plan.outcome != GrowthOutcome::NotNeeded;
+        let none_yet = !self.ordered.as_ref().is_some_and(has_ordered);
+        if !plan.resizes.is_empty() || (tried && none_yet) {
+            self.ordered = Some((now, Arc::clone(plan)));
         }
     }
 

@@ -101,6 +101,9 @@ impl Inner {
         if let Some((time, plan)) = &self.wanted {
             shown.insert("lastGrowth".into(), growth_of(*time, plan, facts));
         }
+        if let Some((time, plan)) = &self.ordered {
+            shown.insert("lastOrder".into(), growth_of(*time, plan, facts));
+        }
         let changes = self.changes.get(name);
         let changes: Vec<Value> = changes.into_iter().flatten().map(|c| json!(c)).collect();
         shown.insert("changes".into(), changes.into());
@@ -260,7 +263,7 @@ fn health(standing: &GroupStanding) -> String {
     format!("{state}: {}", counts.join(", "))
 }
 
-/// The last look that found pods waiting, as far as it is about this group.
+/// A look at pods that waited, as far as it is about this group.
 fn growth_of(time: Timestamp, plan: &GrowthPlan, facts: &GroupFacts) -> Value {
     let verdict = plan.groups.get(&facts.id);
     let verdict = verdict.unwrap_or(&GroupVerdict::NotNeeded);

@@ -208,6 +208,56 @@ async fn a_group_tells_sizes_template_and_its_last_growth() {
 }
 
 #[tokio::test]
+async fn a_look_that_finds_room_does_not_hide_the_one_that_ordered() {
+    let told = Explanations::default();
+    let resize = Resize {
+        group: "ng1".into(),
+        from: 1,
+        to: 2,
+        max: 4,
+    };
+    let with = |mut look: Look, change: &dyn Fn(&mut GrowthPlan)| {
+        let mut plan = GrowthPlan::clone(look.growth.as_ref().unwrap());
+        change(&mut plan);
+        look.growth = Some(Arc::new(plan));
+        look
+    };
+    let web = |verdict| [("web", verdict)];
+    let none = GroupVerdict::HelpsNobody;
+    let hopeless = grown(5, none.clone(), &web(PodVerdict::AwaitsEvaluation));
+    told.tell(with(hopeless, &|plan| {
+        plan.outcome = GrowthOutcome::NoOptionsAvailable;
+    }));
+    let group = read(&told, "nodegroups", "ng1").await;
+    assert_eq!(group["lastOrder"]["time"], "1970-01-01T00:00:05Z");
+    let ordering = grown(
+        10,
+        GroupVerdict::Grown(resize.clone()),
+        &web(PodVerdict::Triggered(["ng1".into()].into())),
+    );
+    told.tell(with(ordering, &|plan| {
+        plan.resizes = vec![resize.clone()];
+        plan.trace = vec!["one more is ordered".into()];
+    }));
+    let fits = || web(PodVerdict::Fits("upcoming-1".into()));
+    let waiting = grown(20, GroupVerdict::NotNeeded, &fits());
+    told.tell(with(waiting, &|plan| {
+        plan.outcome = GrowthOutcome::NotNeeded;
+    }));
+    told.resized(at(21), &resize, "pods without a node", Ok(()));
+    told.tell(with(grown(30, none, &fits()), &|plan| {
+        plan.outcome = GrowthOutcome::NoOptionsAvailable;
+    }));
+    let group = read(&told, "nodegroups", "ng1").await;
+    assert_eq!(group["lastGrowth"]["time"], "1970-01-01T00:00:30Z");
+    let order = &group["lastOrder"];
+    assert_eq!(order["time"], "1970-01-01T00:00:10Z");
+    assert_eq!(order["summary"], "grown: {ng1 1->2 (max: 4)}");
+    let steps = serde_json::json!(["one more is ordered"]);
+    assert_eq!(group["changes"][0]["trace"], steps);
+}
+
+#[tokio::test]
 async fn every_growth_is_a_decision_of_its_own() {
     let told = Explanations::default();
     for second in [10, 20] {
