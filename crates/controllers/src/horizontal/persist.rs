@@ -12,6 +12,8 @@ use super::ask::text_of;
 use super::options::MemoryPlace;
 use super::recall::elapsed;
 use super::record::{self, Entry};
+use crate::runtime::Said;
+use crate::runtime::election::no_namespace;
 use futures::future::join_all;
 use jiff::Timestamp;
 use kube::Client;
@@ -232,6 +234,7 @@ impl Persisted {
 
     /// Saves changes as they come, for ever.
     pub(super) async fn keep(&self) {
+        let mut said = Said::default();
         loop {
             self.changed.notified().await;
             tokio::select! {
@@ -239,9 +242,14 @@ impl Persisted {
                 () = self.hurried.notified() => tokio::time::sleep(SHORT_PAUSE).await,
                 () = tokio::time::sleep(PAUSE) => {}
             }
-            if let Err(error) = self.save().await {
-                tracing::warn!(%error, "what autoscalers remember was not saved; trying again");
-                self.changed.notify_one();
+            match self.save().await {
+                Ok(()) => said.is_over(),
+                Err(error) => {
+                    if said.is_news(&error) {
+                        tracing::warn!(%error, "what autoscalers remember is not saved; trying on");
+                    }
+                    self.changed.notify_one();
+                }
             }
         }
     }
@@ -273,7 +281,7 @@ impl Persisted {
                 }
                 Err(Refused::Other(why)) => return Err(why),
                 Err(Refused::Absent) => {
-                    return Err(format!("there is no namespace {}", self.place.namespace));
+                    return Err(no_namespace(&self.place.namespace));
                 }
             }
             Ok(())

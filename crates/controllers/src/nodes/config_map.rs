@@ -13,6 +13,12 @@ pub(super) enum ConfigMapError {
     /// There is none of that name.
     #[error("it does not exist")]
     Absent,
+    /// There is no such namespace.
+    #[error(
+        "there is no namespace {0}: kubectl create namespace {0}, or name another one with \
+         --node-autoscaler-namespace"
+    )]
+    NoNamespace(String),
     /// No answer in time.
     #[error("no answer within {} s", PATIENCE.as_secs())]
     Late,
@@ -79,7 +85,10 @@ impl ConfigMap {
         let request = http::Request::post(self.parent())
             .header("content-type", "application/json")
             .body(map.to_string().into_bytes());
-        self.send(request).await
+        match self.send(request).await {
+            Err(ConfigMapError::Absent) => Err(ConfigMapError::NoNamespace(self.namespace.clone())),
+            done => done,
+        }
     }
 
     /// Deletes it, if there is one.

@@ -4,7 +4,7 @@
 //! Only entries that changed are written.
 
 use super::config_map::{ConfigMap, ConfigMapError};
-use crate::runtime::chain;
+use crate::runtime::{Said, chain};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
@@ -21,6 +21,8 @@ pub(super) struct Memory {
     map: Option<ConfigMap>,
     saved: BTreeMap<String, String>,
     unsaved: BTreeMap<String, Option<String>>,
+    /// Why it could not be saved, told once.
+    said: Said,
 }
 
 impl Memory {
@@ -30,6 +32,7 @@ impl Memory {
             map,
             saved: BTreeMap::new(),
             unsaved: BTreeMap::new(),
+            said: Said::default(),
         }
     }
 
@@ -106,9 +109,12 @@ impl Memory {
             .collect();
         if let Err(error) = map.merge(&json!({ "data": data })).await {
             let error = chain(&error);
-            tracing::warn!(%error, "what node autoscaling remembers could not be saved");
+            if self.said.is_news(&error) {
+                tracing::warn!(%error, "what node autoscaling remembers is not saved; trying on");
+            }
             return;
         }
+        self.said.is_over();
         for (key, text) in std::mem::take(&mut self.unsaved) {
             match text {
                 Some(text) => drop(self.saved.insert(key, text)),

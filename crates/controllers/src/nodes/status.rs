@@ -2,7 +2,7 @@
 
 use super::config_map::ConfigMap;
 use super::text::yaml;
-use crate::runtime::{Reference, chain};
+use crate::runtime::{Reference, Said, chain};
 use jiff::Timestamp;
 use plimsoll_engine::cluster::{
     BackoffWindow, ClusterHealth, GroupFacts, GroupHealth, GroupId, NodeCounts,
@@ -239,14 +239,19 @@ pub(super) async fn announce(map: &ConfigMap, now: Timestamp, mut about: Referen
 
 /// Writes the newest status whenever there is another one.
 async fn write(map: ConfigMap, mut newest: watch::Receiver<Option<Value>>) {
+    let mut said = Said::default();
     while newest.changed().await.is_ok() {
         let patch = newest.borrow_and_update().clone();
         let Some(patch) = patch else {
             continue;
         };
-        if let Err(error) = map.merge(&patch).await {
-            let error = chain(&error);
-            tracing::warn!(%error, "the status cannot be written");
+        let Err(error) = map.merge(&patch).await else {
+            said.is_over();
+            continue;
+        };
+        let error = chain(&error);
+        if said.is_news(&error) {
+            tracing::warn!(%error, "the status cannot be written; trying on");
         }
     }
 }

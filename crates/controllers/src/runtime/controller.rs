@@ -88,21 +88,29 @@ async fn work_on<R: Reconcile>(reconciler: &R, queue: &Queue<R::Key>, key: &R::K
     queue.done(key);
 }
 
-/// An error with its causes.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
+/// An error with its causes. Of an answer of the API server, its message: the rest of its `Status`
+/// says the same in other words.
+pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let (mut text, mut next) = (String::new(), Some(error));
+    while let Some(error) = next {
+        if !text.is_empty() {
+            text.push_str(": ");
+        }
+        next = error.source();
+        match error.downcast_ref::<kube::Error>() {
+            Some(kube::Error::Api(status)) if !status.message.is_empty() => {
+                text.push_str(&status.message);
+                next = None;
+            }
+            _ => text.push_str(&error.to_string()),
+        }
     }
     text
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Action, Reconcile, run};
+    use super::{Action, Reconcile, chain, run};
     use crate::runtime::Queue;
     use parking_lot::Mutex;
     use std::sync::Arc;
@@ -132,6 +140,23 @@ mod tests {
                 _ => Ok(Action::Wait),
             }
         }
+    }
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("not written")]
+    struct Unwritten(#[source] kube::Error);
+
+    #[test]
+    fn of_a_servers_answer_the_message_is_told() {
+        let status = kube::core::Status::failure("pods \"a\" not found", "NotFound");
+        let error = Unwritten(kube::Error::Api(Box::new(status.with_code(404))));
+        assert_eq!(chain(&error), "not written: pods \"a\" not found");
+        let error = Unwritten(kube::Error::LinesCodecMaxLineLengthExceeded);
+        let told = chain(&error);
+        assert!(
+            told.starts_with("not written: ") && told.len() > 14,
+            "{told}"
+        );
     }
 
     #[tokio::test(start_paused = true)]

@@ -21,6 +21,7 @@ mod key;
 mod meta;
 mod queue;
 mod recorder;
+mod said;
 mod write;
 
 pub use cache::{Cache, Cached, Change, Full};
@@ -36,4 +37,5 @@ pub use write::{Deletion, WriteError, Writer};
 pub(crate) use controller::chain;
 pub(crate) use doomed::Doomed;
 pub(crate) use meta::wire;
+pub(crate) use said::Said;
 pub(crate) use write::null_if_empty;

@@ -108,6 +108,7 @@ const EACH_KUBECTL: &[(&str, WithKubectl)] = &[
     ("safekeeping", safekeeping::keeps),
     ("controller", controller::follows),
     ("run::with_no_more_rights_than_install_gives", run::whole),
+    ("run::warns_once_without_its_namespace", run::homeless),
     ("run::the_chart_makes_what_install_prints", run::chart),
     ("run::answers_as_a_plugin_of_kubectl", run::plugin),
 ];

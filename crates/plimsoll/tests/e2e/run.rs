@@ -113,6 +113,29 @@ pub(crate) fn whole(kubectl: &Kubectl) -> Outcome {
     nothing_was_forbidden(&audit)
 }
 
+/// Where the namespace of its own objects is missing, it says so once, and what to do.
+pub(crate) fn homeless(kubectl: &Kubectl) -> Outcome {
+    let scratch = tempfile::tempdir()?;
+    let cluster = Cluster::start(&[
+        "--runtime=simulated",
+        "--nodes=1",
+        "--without=horizontal,metrics",
+    ])?;
+    let k = kubectl.on(&cluster.kubeconfig());
+    let runner = Runner::start(scratch.path(), "homeless", &cluster.kubeconfig())?;
+    let advice = "there is no namespace plimsoll-system: kubectl create namespace plimsoll-system, \
+                  or name another one with --leader-elect-resource-namespace";
+    runner.wait_for(advice)?;
+    // Several attempts later it has not said it again.
+    let again = wait(7, || runner.said().matches(advice).count() > 1);
+    check!(again.is_err(), "{}", runner.said());
+    k.ok("create namespace plimsoll-system")?;
+    runner.wait_for("became leader")?;
+    let said = runner.said();
+    check!(!said.contains("NotFound"), "{said}");
+    Ok(())
+}
+
 fn with_log(error: &Failed, runner: &Runner) -> Failed {
     let why = error.message().unwrap_or_default();
     format!("{why}\nthe log says:\n{}", runner.said()).into()

@@ -23,7 +23,7 @@ pub use record::{Timing, TimingError};
 
 use self::record::{Observed, Record};
 use self::sight::Sight;
-use super::{Meta, Recorder, Reference};
+use super::{Meta, Recorder, Reference, Said, chain};
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::PostParams;
@@ -36,6 +36,17 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 /// Giving the lease back may take no longer; it runs out by itself.
 const RELEASE_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Why an attempt failed that was not answered.
+const SLOW: &str = "the API server gives no answer in time";
+
+/// What to do where the namespace of our own objects is missing.
+pub(crate) fn no_namespace(name: &str) -> String {
+    format!(
+        "there is no namespace {name}: kubectl create namespace {name}, or name another one with \
+         --leader-elect-resource-namespace"
+    )
+}
 
 /// Which lease, who wants it, and how patiently.
 #[derive(Debug, Clone)]
@@ -82,6 +93,8 @@ pub struct Elector {
     /// Acting is allowed until then.
     deadline: Option<Instant>,
     sight: Sight,
+    /// What is wrong, told once.
+    said: Said,
 }
 
 impl Elector {
@@ -104,6 +117,7 @@ impl Elector {
             observed: Observed::default(),
             own: None,
             deadline: None,
+            said: Said::default(),
         }
     }
 
@@ -127,18 +141,20 @@ impl Elector {
                 Ok(Ok(Outcome::Mine)) => {
                     self.deadline = Some(begun + self.settings.timing.renew_deadline);
                     if self.leads() {
+                        self.said.is_over();
                         self.tell("became leader");
                         return;
                     }
                 }
                 Ok(Ok(Outcome::Others(leader))) => {
+                    self.said.is_over();
                     if told != leader {
                         tracing::info!(%leader, "another process leads; standing by");
                         told = leader;
                     }
                 }
-                Ok(Err(error)) => tracing::warn!(%error, "cannot take the lease"),
-                Err(_) => tracing::warn!("taking the lease takes too long; trying again"),
+                Ok(Err(error)) => self.complain("cannot take the lease", &self.text_of(&error)),
+                Err(_) => self.complain("cannot take the lease", SLOW),
             }
             let stretch = self.rng.random_range(1.0..2.2);
             let pause = self.settings.timing.retry_period.mul_f64(stretch);
@@ -167,10 +183,13 @@ impl Elector {
             }
             let patience = self.patience().min(expires - begun);
             match timeout(patience, self.attempt()).await {
-                Ok(Ok(Outcome::Mine)) => self.deadline = Some(begun + timing.renew_deadline),
+                Ok(Ok(Outcome::Mine)) => {
+                    self.said.is_over();
+                    self.deadline = Some(begun + timing.renew_deadline);
+                }
                 Ok(Ok(Outcome::Others(leader))) => return self.lose(Lost::Taken(leader)),
-                Ok(Err(error)) => tracing::warn!(%error, "cannot renew the lease"),
-                Err(_) => tracing::warn!("renewing the lease takes too long"),
+                Ok(Err(error)) => self.complain("cannot renew the lease", &self.text_of(&error)),
+                Err(_) => self.complain("cannot renew the lease", SLOW),
             }
         }
     }
@@ -278,6 +297,25 @@ impl Elector {
         self.observed.see(Some(&record), Instant::now());
         self.own = Some(created);
         Ok(Outcome::Mine)
+    }
+
+    /// Warns of what is wrong, once; attempts go on.
+    fn complain(&mut self, what: &str, why: &str) {
+        if self.said.is_news(why) {
+            tracing::warn!("{what}, trying on: {why}");
+        } else {
+            tracing::debug!("{what}, trying on: {why}");
+        }
+    }
+
+    fn text_of(&self, error: &Error) -> String {
+        if let Error::Api(status) = error
+            && status.code == 404
+            && status.message.starts_with("namespaces")
+        {
+            return no_namespace(&self.settings.namespace);
+        }
+        chain(error)
     }
 
     fn lose(&mut self, why: Lost) -> Lost {
