@@ -9,6 +9,11 @@ use kube::{Api, Client, Error};
 use plimsoll_clock::Clock;
 use serde_json::{Value, json};
 
+/// Where they are.
+pub(crate) const NAMESPACE: &str = "kube-system";
+/// The annotation that tells them from other pods.
+pub(crate) const MARK: &str = "plimsoll.dev/runs-in";
+
 /// A part of the process, shown as a pod.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Component {
@@ -88,8 +93,8 @@ pub async fn describe(
     node: &str,
     component: &Component,
 ) -> Result<(), Error> {
-    let pods: Api<Pod> = Api::namespaced(client.clone(), "kube-system");
-    let name = format!("{}-{node}", component.name);
+    let pods: Api<Pod> = Api::namespaced(client.clone(), NAMESPACE);
+    let name = pod_name(component, node);
     let pod: Pod = decode(mirror_pod(&name, node, component))?;
     match pods.create(&PostParams::default(), &pod).await {
         Ok(_) => {}
@@ -103,17 +108,22 @@ pub async fn describe(
         .map(drop)
 }
 
+/// What the pod is called on a node.
+pub(crate) fn pod_name(component: &Component, node: &str) -> String {
+    format!("{}-{node}", component.name)
+}
+
 fn mirror_pod(name: &str, node: &str, component: &Component) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Pod",
         "metadata": {
-            "name": name, "namespace": "kube-system",
+            "name": name, "namespace": NAMESPACE,
             "labels": {"component": component.label, "tier": "control-plane"},
             "annotations": {
                 // Marks a pod that a node agent reports but nobody starts through the API.
                 "kubernetes.io/config.mirror": component.name,
                 "kubernetes.io/config.source": "plimsoll",
-                "plimsoll.dev/runs-in": "the plimsoll process itself",
+                MARK: "the plimsoll process itself",
             },
         },
         "spec": {

@@ -6,6 +6,7 @@
 
 pub mod components;
 pub mod definitions;
+pub mod describing;
 mod plane;
 pub mod storage;
 

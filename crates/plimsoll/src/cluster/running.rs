@@ -21,7 +21,8 @@ use plimsoll_apiserver::pki::{Context as Entry, KeyedCert, Pki};
 use plimsoll_apiserver::serve::Listener;
 use plimsoll_apiserver::store::{Options as StoreOptions, Sealing, Store};
 use plimsoll_clock::Clock;
-use plimsoll_cluster::components::{self, COMPONENTS};
+use plimsoll_cluster::components::{self, COMPONENTS, Component};
+use plimsoll_cluster::describing;
 use plimsoll_cluster::{ControlPlane, Parts};
 use plimsoll_controllers::horizontal;
 use plimsoll_controllers::nodes::{self as autoscaling, NodeAutoscaler};
@@ -236,12 +237,19 @@ impl Running {
         tokio::time::timeout(NODE_PATIENCE, futures::future::try_join_all(ready))
             .await
             .context("the nodes did not become Ready in time")??;
-        let Some(first) = names.first() else {
-            return Ok(());
-        };
-        for (_, component) in COMPONENTS.iter().filter(|(part, _)| runs(part)) {
-            components::describe(&self.client, self.clock, first, component).await?;
+        self.describe(settings, names.first()).await
+    }
+
+    /// Shows the parts of this process as pods, at first on this node.
+    async fn describe(&mut self, settings: &Settings, first: Option<&String>) -> Result<()> {
+        let runs = |part: &str| part.is_empty() || !settings.without.contains(part);
+        let parts = COMPONENTS.iter().filter(|(part, _)| runs(part));
+        let parts: Vec<Component> = parts.map(|(_, component)| component.clone()).collect();
+        for (component, node) in parts.iter().flat_map(|part| first.map(|node| (part, node))) {
+            components::describe(&self.client, self.clock, node, component).await?;
         }
+        let context = self.plane.context.clone();
+        self.plane.keep(describing::keep(context, parts));
         Ok(())
     }
 

@@ -79,6 +79,19 @@ pub(crate) fn each(kubectl: &Kubectl) -> Outcome {
         k.until("get nodes -o name", 60, |out| !out.contains(node.as_str()))?;
     }
     k.until("get nodes -o name", 30, str::is_empty)?;
+    described(&k)
+}
+
+/// The pods that describe the cluster's own parts went with the last node, and come with the next.
+fn described(k: &Kubectl) -> Outcome {
+    k.ok("create deployment again --image=registry.k8s.io/pause")?;
+    let node = node_of(k, "again")?;
+    let parts = format!(
+        "get pods -n kube-system -l tier=control-plane --no-headers --field-selector=spec.nodeName={node}"
+    );
+    k.until(&parts, 60, |out| {
+        out.lines().count() == 8 && out.lines().all(|line| line.contains("Running"))
+    })?;
     Ok(())
 }
 
