@@ -7,14 +7,10 @@ use std::sync::Arc;
 /// The budgets, less what has been spent in this look.
 #[derive(Debug, Clone, Default)]
 pub struct RemainingBudgets {
-    budgets: Vec<Budget>,
-    by_namespace: BTreeMap<String, Vec<usize>>,
-}
-
-#[derive(Debug, Clone)]
-struct Budget {
-    facts: BudgetFacts,
-    left: i32,
+    /// Shared: what-ifs copy what is left, again and again.
+    budgets: Arc<[BudgetFacts]>,
+    by_namespace: Arc<BTreeMap<String, Vec<usize>>>,
+    left: Vec<i32>,
 }
 
 /// How pods can be evicted.
@@ -38,16 +34,16 @@ pub struct Exhausted {
 impl RemainingBudgets {
     /// Nothing spent yet.
     pub fn new(budgets: &[BudgetFacts]) -> Self {
-        let mut remaining = Self::default();
+        let mut by_namespace: BTreeMap<String, Vec<usize>> = BTreeMap::new();
         for (at, facts) in budgets.iter().enumerate() {
-            let of_namespace = remaining.by_namespace.entry(facts.namespace.clone());
+            let of_namespace = by_namespace.entry(facts.namespace.clone());
             of_namespace.or_default().push(at);
-            remaining.budgets.push(Budget {
-                facts: facts.clone(),
-                left: facts.allowed,
-            });
         }
-        remaining
+        Self {
+            budgets: budgets.into(),
+            by_namespace: Arc::new(by_namespace),
+            left: budgets.iter().map(|facts| facts.allowed).collect(),
+        }
     }
 
     fn indices(&self, pod: &PodFacts) -> impl Iterator<Item = usize> + '_ {
@@ -55,10 +51,8 @@ impl RemainingBudgets {
         let spec = Arc::clone(&pod.spec);
         here.into_iter().flatten().copied().filter(move |at| {
             // An absent selector protects nobody, an empty one everybody.
-            let selector = self
-                .budgets
-                .get(*at)
-                .and_then(|b| b.facts.selector.as_ref());
+            let facts = self.budgets.get(*at);
+            let selector = facts.and_then(|facts| facts.selector.as_ref());
             selector.is_some_and(|selector| selector.matches(&spec.labels))
         })
     }
@@ -70,9 +64,12 @@ impl RemainingBudgets {
 
     /// The first budget of the pod that allows nothing more.
     pub fn exhausted(&self, pod: &PodFacts) -> Option<&BudgetFacts> {
-        let mut budgets = self.indices(pod).filter_map(|at| self.budgets.get(at));
-        let empty = budgets.find(|budget| budget.left < 1)?;
-        Some(&empty.facts)
+        let at = self.indices(pod).find(|at| self.left(*at) < 1)?;
+        self.budgets.get(at)
+    }
+
+    fn left(&self, budget: usize) -> i32 {
+        self.left.get(budget).copied().unwrap_or(0)
     }
 
     /// Whether these pods can be evicted.
@@ -87,9 +84,9 @@ impl RemainingBudgets {
         let mut answer = Evictable::AtOnce;
         for (place, pod) in pods.into_iter().enumerate() {
             for at in self.indices(pod) {
-                let left = self.budgets.get(at).map_or(0, |budget| budget.left);
+                let left = self.left(at);
                 if left < 1 {
-                    let budget = self.budgets.get(at).map(|budget| budget.facts.name.clone());
+                    let budget = self.budgets.get(at).map(|facts| facts.name.clone());
                     return Err(Exhausted {
                         pod: place,
                         budget: budget.unwrap_or_default(),
@@ -110,8 +107,8 @@ impl RemainingBudgets {
         for pod in pods {
             let spent: Vec<usize> = self.indices(pod).collect();
             for at in spent {
-                if let Some(budget) = self.budgets.get_mut(at) {
-                    budget.left = budget.left.saturating_sub(1).max(0);
+                if let Some(left) = self.left.get_mut(at) {
+                    *left = left.saturating_sub(1).max(0);
                 }
             }
         }

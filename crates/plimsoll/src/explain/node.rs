@@ -79,30 +79,46 @@ async fn node(cluster: &Cluster, name: &str, format: Option<Format>) -> anyhow::
     print(&report, format, || node_lines(&report))
 }
 
-/// One line a node.
+/// One line a node; as a record, everything about each.
 async fn nodes(cluster: &Cluster, format: Option<Format>) -> anyhow::Result<()> {
     let picture = Picture::read(cluster, Clock::system().now()).await?;
-    let mut given = Given::new(&picture, &[]);
-    let mut one = |name: &str| given.forgetting(|given| judge(&picture, given, name));
-    let reports: Vec<NodeReport> = picture.nodes.keys().filter_map(|name| one(name)).collect();
-    print(&reports, format, || {
-        let rows = reports.iter().map(row).collect();
-        let lines = overview(rows, ["NAME", "GROUP", "WHY"]);
-        if lines.is_empty() {
-            return vec!["there is no node".to_owned()];
-        }
-        lines
-    })
+    let mut given = None;
+    if format.is_some() {
+        let names = picture.nodes.keys();
+        let reports = names.filter_map(|name| judged(&picture, &mut given, name));
+        let reports: Vec<NodeReport> = reports.collect();
+        return print(&reports, format, Vec::new);
+    }
+    let rows = picture.nodes.keys();
+    let rows = rows
+        .map(|name| row(&picture, &mut given, name))
+        .collect::<Vec<_>>();
+    let lines = overview(rows, ["NAME", "GROUP", "WHY"]);
+    if lines.is_empty() {
+        say("there is no node");
+    }
+    lines.iter().for_each(say);
+    Ok(())
 }
 
-fn row(report: &NodeReport) -> [String; 3] {
-    let group = report.group.as_deref().unwrap_or("-").to_owned();
-    let told = report.autoscaler.as_ref();
-    let told = told.and_then(|told| told.get("summary")?.as_str());
-    let first = report.obstacles.first();
-    let own = first.map_or(&report.summary, |first| &first.reason);
-    let why = told.unwrap_or(own).to_owned();
-    [report.node.clone(), group, why]
+/// A node by itself, as if no other went. What that takes is made when it is first needed.
+fn judged(picture: &Picture, given: &mut Option<Given>, name: &str) -> Option<NodeReport> {
+    let given = given.get_or_insert_with(|| Given::new(picture, &[]));
+    given.forgetting(|given| judge(picture, given, name))
+}
+
+/// What the node autoscaler says; only of nodes it does not know, what is in the way.
+fn row(picture: &Picture, given: &mut Option<Given>, name: &str) -> [String; 3] {
+    let group = picture.nodes.get(name).and_then(|node| node.group.as_ref());
+    let group = group.map_or_else(|| "-".to_owned(), ToString::to_string);
+    let why = match picture.said_of(name) {
+        Some(said) => said.to_owned(),
+        None => judged(picture, given, name).map_or_else(String::new, |report| {
+            let first = report.obstacles.into_iter().next();
+            first.map_or(report.summary, |first| first.reason)
+        }),
+    };
+    [name.to_owned(), group, why]
 }
 
 async fn group(

@@ -80,7 +80,12 @@ impl Picture {
         Ok(picture)
     }
 
-    fn of(lists: Lists, owners: &Owners, now: Timestamp) -> Self {
+    fn of(mut lists: Lists, owners: &Owners, now: Timestamp) -> Self {
+        // Looked up by name for every pod and node.
+        sort(&mut lists.nodes);
+        sort(&mut lists.replica_sets);
+        sort(&mut lists.stateful_sets);
+        sort(&mut lists.replication_controllers);
         let nodes = lists.nodes.iter().map(|node| cluster_node(node, now));
         let nodes: BTreeMap<_, _> = nodes.map(|node| (Arc::clone(&node.name), node)).collect();
         let placed = lists.pods.iter().filter(|pod| pod.node.is_some());
@@ -155,10 +160,12 @@ impl Picture {
 
     /// A node as the API has it.
     pub(crate) fn view(&self, node: &str) -> Option<&NodeView> {
-        self.lists
-            .nodes
-            .iter()
-            .find(|view| view.meta.name() == node)
+        find(&self.lists.nodes, ("", node))
+    }
+
+    /// What the node autoscaler says of a node, in a sentence.
+    pub(crate) fn said_of(&self, node: &str) -> Option<&str> {
+        self.told.get(node)?.get("summary")?.as_str()
     }
 
     /// The options that hold for a node.
@@ -226,9 +233,18 @@ fn owner_of(pod: &PodView, lists: &Lists, owners: &Owners) -> (Option<usize>, Op
     }
 }
 
-fn find<'a, V: Cached>(list: &'a [V], (namespace, name): (&str, &str)) -> Option<&'a V> {
-    let mut list = list.iter();
-    list.find(|one| one.meta().namespace() == namespace && one.meta().name() == name)
+fn name_of<V: Cached>(object: &V) -> (&str, &str) {
+    (object.meta().namespace(), object.meta().name())
+}
+
+fn sort<V: Cached>(list: &mut [V]) {
+    list.sort_by(|one, other| name_of(one).cmp(&name_of(other)));
+}
+
+/// The object of this namespace and name in a sorted list.
+fn find<'a, V: Cached>(list: &'a [V], wanted: (&str, &str)) -> Option<&'a V> {
+    let found = list.binary_search_by(|one| name_of(one).cmp(&wanted));
+    list.get(found.ok()?)
 }
 
 /// Namespaces and names of all objects of a kind; `None` if they may not be read.

@@ -12,7 +12,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use jiff::Timestamp;
 use plimsoll_api::selector::LabelSelector;
 use plimsoll_clock::Clock;
-use plimsoll_engine::cluster::Residents;
+use plimsoll_engine::cluster::{ClusterNode, Readiness, Residents};
 use plimsoll_engine::placement::Resources;
 use plimsoll_quantity::Quantity;
 use serde::Serialize;
@@ -187,13 +187,15 @@ async fn usage(cluster: &Cluster) -> BTreeMap<String, (i64, i64)> {
 }
 
 fn table(picture: &Picture, used: &BTreeMap<String, (i64, i64)>) -> Table {
-    let mut alone = Given::new(picture, &[]);
-    let mut one = |name: &str| {
-        // Each node by itself: as if no other went.
-        let report = alone.forgetting(|given| judge(picture, given, name));
-        row(picture, &report?, used.get(name).copied())
-    };
-    let nodes = picture.nodes.keys().filter_map(|name| one(name)).collect();
+    let mut alone = None;
+    let nodes = picture.nodes.iter().map(|(name, node)| {
+        let why = match picture.said_of(name) {
+            Some(said) => said.strip_prefix("it stays: ").unwrap_or(said).to_owned(),
+            None => judged(picture, &mut alone, name),
+        };
+        row(picture, node, (why, used.get(&**name).copied()))
+    });
+    let nodes = nodes.collect();
     let waiting = picture.lists.pods.iter();
     let waiting = waiting.filter(|pod| pod.node.is_none() && !pod.phase.is_terminal());
     Table {
@@ -203,26 +205,21 @@ fn table(picture: &Picture, used: &BTreeMap<String, (i64, i64)>) -> Table {
     }
 }
 
-fn row(picture: &Picture, report: &NodeReport, used: Option<(i64, i64)>) -> Option<Row> {
-    let node = picture.nodes.get(report.node.as_str())?;
-    let view = picture.view(&report.node);
+fn row(picture: &Picture, node: &ClusterNode, (why, used): (String, Option<(i64, i64)>)) -> Row {
+    let view = picture.view(&node.name);
     let mut requested = Resources::default();
     let mut pods = 0;
-    for pod in picture
-        .pods
-        .on(&report.node)
-        .into_iter()
-        .flat_map(Residents::pods)
-    {
+    let residents = picture.pods.on(&node.name).into_iter();
+    for pod in residents.flat_map(Residents::pods) {
         requested.add(&pod.pod.spec.requests);
         pods += 1;
     }
     let instance_type = view.and_then(money::instance_type);
-    Some(Row {
-        name: report.node.clone(),
-        group: report.group.as_ref().map(ToString::to_string),
+    Row {
+        name: node.name.to_string(),
+        group: node.group.as_ref().map(ToString::to_string),
         instance_type: instance_type.map(str::to_owned),
-        ready: report.ready,
+        ready: node.readiness == Readiness::Ready,
         cpu_requested_milli: requested.cpu_milli,
         cpu_allocatable_milli: node.allocatable.cpu_milli,
         memory_requested_bytes: requested.memory_bytes,
@@ -230,19 +227,22 @@ fn row(picture: &Picture, report: &NodeReport, used: Option<(i64, i64)>) -> Opti
         cpu_used_milli: used.map(|(cpu, _)| cpu),
         memory_used_bytes: used.map(|(_, memory)| memory),
         pods,
-        price_per_hour: report.price_per_hour,
+        price_per_hour: node.price_per_hour,
         created: node.created,
-        why: why(report),
-    })
+        why,
+    }
 }
 
-/// What the node autoscaler says, else the first thing in the way.
+/// What is in the way of a node's removal, where no autoscaler says so: each node by itself, as if
+/// no other went. What that takes is made when it is first needed.
+fn judged(picture: &Picture, alone: &mut Option<Given>, name: &str) -> String {
+    let alone = alone.get_or_insert_with(|| Given::new(picture, &[]));
+    let report = alone.forgetting(|given| judge(picture, given, name));
+    report.as_ref().map(why).unwrap_or_default()
+}
+
+/// The first thing in the way.
 fn why(report: &NodeReport) -> String {
-    let told = report.autoscaler.as_ref();
-    let told = told.and_then(|told| told.get("summary")?.as_str());
-    if let Some(told) = told {
-        return told.strip_prefix("it stays: ").unwrap_or(told).to_owned();
-    }
     match report.obstacles.as_slice() {
         [] => report.summary.clone(),
         [one] => one.reason.clone(),
