@@ -33,3 +33,4 @@ pub mod statefulset;
 pub mod supervisor;
 pub mod ttl;
 pub mod volumes;
+pub mod wishes;

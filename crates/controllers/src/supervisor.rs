@@ -2,6 +2,7 @@
 
 use crate::pods::Caches;
 use crate::runtime::{Recorder, Writer};
+use crate::wishes::Wishes;
 use kube::Client;
 use plimsoll_clock::Clock;
 use std::collections::BTreeSet;
@@ -85,6 +86,8 @@ pub struct Context {
     pub caches: Caches,
     /// Tells events; use [`Recorder::component`] for a controller's own name.
     pub recorder: Recorder,
+    /// What autoscalers want beyond what they may write now.
+    pub wishes: Wishes,
     /// Settings.
     pub options: Options,
 }
@@ -109,6 +112,7 @@ impl Context {
             client,
             clock,
             seed,
+            wishes: Wishes::default(),
             options,
         }
     }
@@ -139,6 +143,7 @@ impl Context {
             client,
             clock,
             seed,
+            wishes: Wishes::default(),
             options: Options::default(),
         }
     }

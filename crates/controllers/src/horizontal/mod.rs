@@ -29,6 +29,7 @@ mod running;
 mod shell;
 mod view;
 pub mod wire;
+mod wishing;
 
 pub use explanation::{Explanations, describe};
 pub use key::{ScalerKey, ScalerKind};

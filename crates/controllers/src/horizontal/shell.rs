@@ -20,6 +20,7 @@ use crate::runtime::{
     Action, Cache, Change, ObjectKey, Queue, Reconcile, Recorder, WriteError, Writer,
 };
 use crate::supervisor::Context;
+use crate::wishes::Wishes;
 use kube::runtime::watcher;
 use plimsoll_api::usage::{Samples, UsageStore};
 use plimsoll_clock::Clock;
@@ -53,6 +54,7 @@ pub(super) struct Shell {
     pub(super) metrics: Metrics,
     pub(super) lookout: Lookout,
     pub(super) verticals: Verticals,
+    pub(super) wishes: Wishes,
     explanations: Explanations,
     evaluations: AtomicU64,
 }
@@ -90,6 +92,7 @@ impl Shell {
             recall: Recall::default(),
             lookout: Lookout::default(),
             verticals: Verticals::default(),
+            wishes: context.wishes.clone(),
             mapper,
             outside,
             persisted,
@@ -244,6 +247,7 @@ impl Shell {
         self.registry.forget(key);
         self.lookout.forget(key);
         self.explanations.forget(key);
+        self.wish_no_more(key);
     }
 
     /// One pass; answers when to look again at the latest.
@@ -279,6 +283,7 @@ impl Shell {
             memory.compact();
         }
         self.remember(key, scaler, decision.memory.as_ref(), wrote);
+        self.wish(key, scaler, &decision, wrote);
         let end_of_hold = held.and_then(|held| held.until);
         let next_change = decision.next_change.into_iter().chain(end_of_hold).min();
         let rest = self.rest(scaler, next_change);
@@ -310,6 +315,7 @@ impl Shell {
         if let Some(persisted) = &self.persisted {
             persisted.forget(&scaler.meta.uid);
         }
+        self.wish_no_more(key);
     }
 
     fn remember(&self, key: &ScalerKey, scaler: &Scaler, memory: Option<&Memory>, wrote: bool) {
@@ -436,7 +442,10 @@ impl Reconcile for Shell {
         match outcome {
             Ok(rest) => Ok(Action::Requeue(rest)),
             // Nothing to do before somebody edits it.
-            Err(Error::Spec(..)) => Ok(Action::Wait),
+            Err(Error::Spec(..)) => {
+                self.wish_no_more(key);
+                Ok(Action::Wait)
+            }
             Err(Error::Status(error)) if error.is_not_found() => Ok(Action::Wait),
             // A pass is a decision, so it is not tried again at once, nor ever more rarely.
             Err(Error::Status(_) | Error::Late) => {

@@ -53,7 +53,7 @@ impl Work {
         now: Timestamp,
     ) -> Arc<GrowthPlan> {
         let began = Instant::now();
-        let pending = self.pending();
+        let (pending, notes) = self.pending(now);
         self.enforce_minima(groups, health, now);
         let was_idle = self.counted.is_idle(pending.len());
         if pending.is_empty() {
@@ -73,7 +73,9 @@ impl Work {
         };
         let chain = self.chain(groups);
         let chain = self.advised(chain, &question).await;
-        let plan = Arc::new(self.decided(chain, &question));
+        let mut plan = self.decided(chain, &question);
+        plan.trace.splice(0..0, notes);
+        let plan = Arc::new(plan);
         self.took("scaleUp", began);
         Told::plan(&plan);
         self.told.unhelped(&plan, now);
@@ -183,8 +185,9 @@ impl Work {
         }
     }
 
-    /// Pods without a node, and those that will lose theirs.
-    fn pending(&mut self) -> Vec<PendingPod> {
+    /// Pods without a node, those that will lose theirs, and those that are only imagined; also why
+    /// some are counted.
+    fn pending(&mut self, now: Timestamp) -> (Vec<PendingPod>, Vec<String>) {
         let mut pending: Vec<PendingPod> = self.world.pending.values().cloned().collect();
         for running in self.actuator.running() {
             if !running.drain || running.phase == Phase::Leaving {
@@ -199,11 +202,15 @@ impl Work {
                 }
             }
         }
-        if let Some(intended) = &self.options.intended {
-            pending.extend(self.world.intended(intended.limit));
+        let mut notes = Vec::new();
+        if let Some(options) = &self.options.intended {
+            let wishes = self.context.wishes.in_force(now);
+            let intended = self.world.intended(options.limit, &wishes);
+            pending.extend(intended.pods);
+            notes = intended.notes;
         }
         pending.extend(self.headroom());
-        pending
+        (pending, notes)
     }
 
     /// Groups that must not grow now.

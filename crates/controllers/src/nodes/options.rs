@@ -37,9 +37,11 @@ pub struct Options {
     pub repair: RepairOptions,
     /// What is told, and where.
     pub report: ReportOptions,
-    /// Ask for nodes for replicas that workloads want and that have no pod yet (opt-in).
+    /// Ask for nodes for replicas that workloads want and that have no pod yet, and for those that
+    /// autoscalers of this process want and may not write yet (opt-in).
     ///
-    /// Departs: upstream's `--enable-proactive-scaleup` waits for the controllers' status.
+    /// Departs: upstream's `--enable-proactive-scaleup` waits for the controllers' status, and knows
+    /// nothing of autoscalers.
     pub intended: Option<IntendedOptions>,
     /// What to do about `CapacityBuffer`s; `None` = they are not even read.
     pub buffers: Option<BufferOptions>,

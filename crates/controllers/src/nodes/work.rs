@@ -76,6 +76,8 @@ pub(super) struct Work {
     pub(super) soft: Option<tokio::task::JoinHandle<()>>,
     news: UnboundedReceiver<News>,
     provider_changes: Option<watch::Receiver<u64>>,
+    /// Tells of autoscalers that want more than they may write, where that counts.
+    wishes: Option<watch::Receiver<u64>>,
     removal_changes: watch::Receiver<u64>,
     /// When to look next.
     due: Due,
@@ -218,6 +220,7 @@ impl Work {
             unsure: Vec::new(),
             soft: None,
             provider_changes: provider.changes(),
+            wishes: options.intended.map(|_| context.wishes.read()),
             removal_changes: actuator.changes(),
             due: Due {
                 latest: Instant::now(),
@@ -292,6 +295,7 @@ impl Work {
                     continue;
                 }
                 () = changed(&mut self.provider_changes) => Haste::Urgent,
+                () = changed(&mut self.wishes) => Haste::Urgent,
                 Ok(()) = self.removal_changes.changed() => Haste::Calm,
                 () = sleep_until(at) => Haste::None,
             };

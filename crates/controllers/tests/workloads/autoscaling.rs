@@ -30,7 +30,7 @@ impl Load {
     }
 
     /// Measures from now on.
-    fn begin(&self, rig: &mut Rig) {
+    pub(crate) fn begin(&self, rig: &mut Rig) {
         let (caches, clock) = (rig.context.caches.clone(), rig.clock);
         drop(rig.tasks.spawn(self.clone().measure(caches, clock)));
     }

@@ -31,6 +31,7 @@ pub mod status;
 mod tolerance;
 mod total;
 pub mod trace;
+mod wish;
 
 pub use decision::{Decision, decide, decide_held, propose};
 pub use hold::ByHand;
@@ -45,3 +46,4 @@ pub use spec::Spec;
 pub use status::{Condition, Event, EventKind, Status};
 pub use tolerance::Band;
 pub use trace::Step;
+pub use wish::held_back;

@@ -62,7 +62,8 @@ pub(super) struct GrowthArgs {
     #[arg(long, value_name = "BOOL", default_value_t = true, action = ArgAction::Set,
           num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     scale_up_from_zero: bool,
-    /// Also add nodes for replicas that workloads want and that have no pods yet
+    /// Also add nodes for replicas that workloads want and that have no pods yet, and for those that
+    /// autoscalers want and may not write yet
     #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set,
           num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     pub(super) enable_proactive_scaleup: bool,
