@@ -20,10 +20,15 @@ impl Autoscaler {
         // What was on its way to the API may still arrive.
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+
+    /// Ends it in order.
+    pub(crate) async fn stop(self) {
+        self.0.stop().await;
+    }
 }
 
 /// Upstream's defaults with short waits before nodes are removed.
-fn options() -> Options {
+pub(crate) fn options() -> Options {
     let mut options = Options {
         group: GroupOptions {
             scale_down_unneeded_time: SignedDuration::from_mins(1),
@@ -45,8 +50,17 @@ pub(crate) fn start(site: &Site) -> Autoscaler {
     start_with(site, site.rig.client.clone())
 }
 
-/// The same, with a way to the API of its own.
+/// With settings of its own.
+pub(crate) fn start_set(site: &Site, options: Options) -> Autoscaler {
+    begin(site, site.rig.client.clone(), options)
+}
+
+/// With short waits, and a way to the API of its own.
 pub(crate) fn start_with(site: &Site, client: Client) -> Autoscaler {
+    begin(site, client, options())
+}
+
+fn begin(site: &Site, client: Client, options: Options) -> Autoscaler {
     let context = Context {
         writer: Writer::new(client.clone()),
         client,
@@ -56,7 +70,7 @@ pub(crate) fn start_with(site: &Site, client: Client) -> Autoscaler {
     Autoscaler(NodeAutoscaler::start(
         &context,
         provider,
-        options(),
+        options,
         Signals::default(),
     ))
 }

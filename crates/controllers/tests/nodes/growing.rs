@@ -7,7 +7,7 @@ use std::time::Duration;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-fn sold_out() -> ProviderError {
+pub(crate) fn sold_out() -> ProviderError {
     ProviderError {
         class: ErrorClass::OutOfResources,
         code: "SoldOut".into(),
@@ -15,8 +15,8 @@ fn sold_out() -> ProviderError {
     }
 }
 
-/// Calls that ask for machines of a group.
-fn increases(calls: &[String], group: &str) -> Vec<String> {
+/// Calls that ask for machines of a group: for how many each.
+pub(crate) fn increases(calls: &[String], group: &str) -> Vec<String> {
     let wanted = format!("increase {group} by ");
     let calls = calls.iter().filter_map(|call| call.strip_prefix(&wanted));
     calls.map(str::to_owned).collect()

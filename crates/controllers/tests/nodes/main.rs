@@ -11,6 +11,12 @@ mod chaos;
 #[cfg(test)]
 mod growing;
 #[cfg(test)]
+mod lives;
+#[cfg(test)]
+mod promises;
+#[cfg(test)]
+mod replacing;
+#[cfg(test)]
 #[path = "../workloads/faults.rs"]
 #[expect(dead_code, reason = "not all that it can do is needed here")]
 mod requests;

@@ -85,7 +85,12 @@ impl Site {
 
     /// A deployment `web` whose pods ask for `cpu`.
     pub(crate) async fn deploy(&self, replicas: usize, cpu: &str) {
-        let body = json!({
+        self.deploy_like(replicas, cpu, &json!({})).await;
+    }
+
+    /// The same; `extra` is merged into the spec of its pods.
+    pub(crate) async fn deploy_like(&self, replicas: usize, cpu: &str, extra: &Value) {
+        let mut body = json!({
             "apiVersion": "apps/v1", "kind": "Deployment",
             "metadata": {"name": "web", "namespace": "default"},
             "spec": {"replicas": replicas, "selector": {"matchLabels": {"app": "web"}}, "template": {
@@ -93,6 +98,7 @@ impl Site {
                 "spec": {"containers": [{"name": "c", "image": "i",
                     "resources": {"requests": {"cpu": cpu, "memory": "64Mi"}}}]}}},
         });
+        json_patch::merge(&mut body["spec"]["template"]["spec"], extra);
         self.rig.create(&self.rig.deployments(), body).await;
     }
 

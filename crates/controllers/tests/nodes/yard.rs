@@ -32,6 +32,16 @@ pub(crate) struct Manner {
     pub(crate) stale: Option<Vec<NodeGroup>>,
     /// So many more machines are said to be asked for than are.
     pub(crate) phantom: usize,
+    /// Node objects stay this long after their machines.
+    pub(crate) lingers: Duration,
+    /// Calls that are obeyed and never answered: part of the call's name.
+    pub(crate) mute: Option<&'static str>,
+    /// Calls at which the provider's own code fails: part of the call's name.
+    pub(crate) panics: Option<&'static str>,
+    /// Machines of this group are said to be deleted, and go on being told.
+    pub(crate) keeps: Option<&'static str>,
+    /// Whether nobody tells what new machines will be.
+    pub(crate) secretive: bool,
 }
 
 impl Default for Manner {
@@ -44,6 +54,11 @@ impl Default for Manner {
             sold_out: None,
             stale: None,
             phantom: 0,
+            lingers: Duration::ZERO,
+            mute: None,
+            panics: None,
+            keeps: None,
+            secretive: false,
         }
     }
 }
@@ -63,6 +78,8 @@ struct Group {
     max: usize,
     target: usize,
     cpu: &'static str,
+    /// Dollars an hour.
+    price: Option<f64>,
     machines: BTreeMap<String, Machine>,
 }
 
@@ -108,6 +125,7 @@ impl Yard {
             max,
             target: min,
             cpu,
+            price: None,
             machines: BTreeMap::new(),
         };
         self.state.lock().groups.insert(name.to_owned(), group);
@@ -115,6 +133,18 @@ impl Yard {
             let machine = self.make(name);
             self.join(name, &machine).await;
         }
+    }
+
+    /// Machines of a group that are made from now on have so much.
+    pub(crate) fn reshape(&self, group: &str, cpu: &'static str) {
+        self.state.lock().groups.get_mut(group).unwrap().cpu = cpu;
+        self.tell();
+    }
+
+    /// What a machine of a group costs.
+    pub(crate) fn charge(&self, group: &str, price: f64) {
+        self.state.lock().groups.get_mut(group).unwrap().price = Some(price);
+        self.tell();
     }
 
     /// Behaves differently from now on.
@@ -246,12 +276,40 @@ impl Yard {
             tokio::time::sleep(delay).await;
         }
         let mut state = self.state.lock();
+        let breaks = state.manner.panics.is_some_and(|part| call.contains(part));
+        if breaks {
+            state.calls.push(call.clone());
+        }
+        assert!(!breaks, "the provider's code fails at {call:?}");
         let refused = state.manner.refuses.clone();
         let refused = refused.filter(|(part, _)| call.contains(part));
         if call != "groups" {
             state.calls.push(call);
         }
         refused.map_or(Ok(()), |(_, error)| Err(error))
+    }
+
+    /// Answers, or never does.
+    async fn answer(&self, call: &str) {
+        let mute = self.state.lock().manner.mute;
+        if mute.is_some_and(|part| call.contains(part)) {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// The Node object goes, sooner or later.
+    async fn leave(&self, name: &str) {
+        let lingers = self.state.lock().manner.lingers;
+        let (nodes, name) = (self.nodes.clone(), name.to_owned());
+        let gone = async move {
+            tokio::time::sleep(lingers).await;
+            drop(nodes.delete(&name, &DeleteParams::default()).await);
+        };
+        if lingers.is_zero() {
+            gone.await;
+        } else {
+            drop(tokio::spawn(gone));
+        }
     }
 
     fn told(&self) -> Vec<NodeGroup> {
@@ -314,7 +372,15 @@ impl NodeProvider for Yard {
         Ok(group.map(Into::into))
     }
 
+    fn price(&self, node: &Value) -> Option<f64> {
+        let group = node["metadata"]["labels"]["group"].as_str()?;
+        self.state.lock().groups.get(group)?.price
+    }
+
     async fn template(&self, group: &str) -> Result<Option<ProviderTemplate>, ProviderError> {
+        if self.state.lock().manner.secretive {
+            return Ok(None);
+        }
         Ok(Some(ProviderTemplate {
             node: self.node(group, "template"),
             price_per_hour: None,
@@ -336,6 +402,7 @@ impl NodeProvider for Yard {
             drop(tokio::spawn(self.clone().boot(group.to_owned(), name)));
         }
         self.tell();
+        self.answer("increase").await;
         Ok(())
     }
 
@@ -343,6 +410,9 @@ impl NodeProvider for Yard {
         let machine = |node: &NodeRef| node.provider_id.replace("yard://", "");
         let names: Vec<String> = nodes.iter().map(machine).collect();
         self.called(format!("delete {}", names.join(","))).await?;
+        if self.state.lock().manner.keeps == Some(group) {
+            return Ok(());
+        }
         for name in &names {
             {
                 let mut state = self.state.lock();
@@ -356,9 +426,10 @@ impl NodeProvider for Yard {
                 place.machines.remove(name);
                 place.target -= 1;
             }
-            drop(self.nodes.delete(name, &DeleteParams::default()).await);
+            self.leave(name).await;
         }
         self.tell();
+        self.answer("delete").await;
         Ok(())
     }
 

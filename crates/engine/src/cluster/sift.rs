@@ -21,10 +21,24 @@ const NO_PLACE: SignedDuration = SignedDuration::from_secs(30);
 pub(super) struct Sifted<'a> {
     /// Candidates, in the order in which they are tried.
     pub(super) candidates: Vec<Candidate<'a>>,
-    /// Well used nodes that could be replaced (consolidation only).
+    /// Nodes that are needed and could be replaced (consolidation only).
     pub(super) well_used: Vec<Candidate<'a>>,
     /// What all of them are worth (consolidation only).
     pub(super) pool: Stake,
+}
+
+/// Whether a node that stays for this reason could still be replaced: it is well used, or its pods
+/// were found to fit nowhere else a while ago.
+fn may_be_replaced(why: &KeepReason) -> bool {
+    let why = if let KeepReason::RecentlyUnremovable { why, .. } = why {
+        &**why
+    } else {
+        why
+    };
+    matches!(
+        why,
+        KeepReason::NotUnderutilized { .. } | KeepReason::NoPlaceToMovePods { .. }
+    )
 }
 
 impl Planner {
@@ -47,7 +61,7 @@ impl Planner {
             match self.admit(scene, node, frame, plan) {
                 Ok(candidate) => sifted.candidates.push(candidate),
                 Err(why) => {
-                    if matches!(why, KeepReason::NotUnderutilized { .. }) {
+                    if may_be_replaced(&why) {
                         sifted.well_used.extend(self.well_used(scene, node, frame));
                     }
                     let name = Arc::clone(&node.name);
@@ -70,7 +84,7 @@ impl Planner {
         sifted
     }
 
-    /// A node that consolidation looks at although it is well used.
+    /// A node that consolidation looks at although it is needed.
     fn well_used<'a>(
         &mut self,
         scene: Scene<'a>,

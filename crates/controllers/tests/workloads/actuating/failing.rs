@@ -16,9 +16,7 @@ async fn stays(stage: &Stage, pod: &str) {
 
 #[tokio::test(start_paused = true)]
 async fn a_budget_that_gives_nothing_keeps_the_node() {
-    let stage = Stage::new().await;
-    stage.join(&["a"]).await;
-    stage.run("web", "a", json!({})).await;
+    let stage = Stage::with_web().await;
     stage.protect(1).await;
     let begun = tokio::time::Instant::now();
     stage.start(&[], &[removal("a", &["web"])]);
@@ -42,8 +40,7 @@ async fn a_budget_that_gives_nothing_keeps_the_node() {
 
 #[tokio::test(start_paused = true)]
 async fn a_budget_that_gives_one_at_a_time_is_asked_again() {
-    let stage = Stage::new().await;
-    stage.join(&["a", "b"]).await;
+    let stage = Stage::of(&["a", "b"]).await;
     for pod in ["one", "two", "three"] {
         stage.run(pod, "a", json!({})).await;
     }
@@ -67,12 +64,9 @@ async fn a_budget_that_gives_one_at_a_time_is_asked_again() {
 
 #[tokio::test(start_paused = true)]
 async fn a_pod_that_came_meanwhile_keeps_an_empty_node() {
-    let stage = Stage::new().await;
-    stage.join(&["a"]).await;
+    let stage = Stage::of(&["a"]).await;
     stage.start(&[removal("a", &[])], &[]);
-    stage
-        .until("marked", async || stage.mark("a").await.is_some())
-        .await;
+    stage.until_marked("a").await;
     stage.run("late", "a", json!({})).await;
     let late = vec![ObjectKey::new("default", "late")];
     assert_eq!(stage.failure().await, Failure::NotEmpty(late));
@@ -81,10 +75,7 @@ async fn a_pod_that_came_meanwhile_keeps_an_empty_node() {
 
 #[tokio::test(start_paused = true)]
 async fn a_pod_that_must_not_be_moved_keeps_the_node_though_it_came_late() {
-    let stage = Stage::new().await;
-    stage.join(&["a"]).await;
-    stage.run("web", "a", json!({})).await;
-    stage.start(&[], &[removal("a", &["web"])]);
+    let stage = Stage::draining().await;
     let annotation = "cluster-autoscaler.kubernetes.io/safe-to-evict";
     let late = json!({"metadata": {"annotations": {annotation: "false"}}});
     stage.run("late", "a", late).await;
@@ -98,8 +89,7 @@ async fn a_pod_that_must_not_be_moved_keeps_the_node_though_it_came_late() {
 
 #[tokio::test(start_paused = true)]
 async fn a_pod_that_does_not_end_keeps_the_node() {
-    let stage = Stage::new().await;
-    stage.join(&["a"]).await;
+    let stage = Stage::of(&["a"]).await;
     stage
         .run(
             "web",
@@ -120,13 +110,8 @@ async fn a_pod_that_does_not_end_keeps_the_node() {
 
 #[tokio::test(start_paused = true)]
 async fn a_node_that_dies_while_it_is_drained_goes() {
-    let stage = Stage::new().await;
-    stage.join(&["a"]).await;
-    stage.run("web", "a", json!({})).await;
-    stage.start(&[], &[removal("a", &["web"])]);
-    stage
-        .until("evicted", async || stage.leaves("web").await)
-        .await;
+    let stage = Stage::draining().await;
+    stage.until_evicted("web").await;
     stage.set_ready("a", "Unknown").await;
     // Nobody is left who could tell that the pod has ended.
     let asked = async || !stage.machines.calls.lock().is_empty();
@@ -141,13 +126,8 @@ async fn a_node_that_dies_while_it_is_drained_goes() {
 
 #[tokio::test(start_paused = true)]
 async fn a_node_that_vanishes_while_it_is_drained_leaves_no_machine_behind() {
-    let stage = Stage::new().await;
-    stage.join(&["a"]).await;
-    stage.run("web", "a", json!({})).await;
-    stage.start(&[], &[removal("a", &["web"])]);
-    stage
-        .until("evicted", async || stage.leaves("web").await)
-        .await;
+    let stage = Stage::draining().await;
+    stage.until_evicted("web").await;
     stage
         .nodes()
         .delete("a", &kube::api::DeleteParams::default())
@@ -160,8 +140,7 @@ async fn a_node_that_vanishes_while_it_is_drained_leaves_no_machine_behind() {
 
 #[tokio::test(start_paused = true)]
 async fn one_bad_machine_keeps_no_other() {
-    let stage = Stage::new().await;
-    stage.join(&["a", "b", "c"]).await;
+    let stage = Stage::of(&["a", "b", "c"]).await;
     *stage.machines.mood.lock() = Mood::Refuses(vec!["a"]);
     stage.start(&["a", "b", "c"].map(|name| removal(name, &[])), &[]);
     let outcomes = stage.settled().await;
@@ -176,8 +155,7 @@ async fn one_bad_machine_keeps_no_other() {
 
 #[tokio::test(start_paused = true)]
 async fn a_group_that_goes_as_a_whole_stays_as_a_whole() {
-    let stage = Stage::new().await;
-    stage.join(&["a", "b"]).await;
+    let stage = Stage::of(&["a", "b"]).await;
     stage.run("web", "b", json!({})).await;
     stage.protect(1).await;
     stage.start(&[whole("a", &[])], &[whole("b", &["web"])]);
@@ -190,13 +168,8 @@ async fn a_group_that_goes_as_a_whole_stays_as_a_whole() {
 
 #[tokio::test(start_paused = true)]
 async fn somebody_who_takes_the_taint_away_keeps_the_node() {
-    let stage = Stage::new().await;
-    stage.join(&["a"]).await;
-    stage.run("web", "a", json!({})).await;
-    stage.start(&[], &[removal("a", &["web"])]);
-    stage
-        .until("marked", async || stage.mark("a").await.is_some())
-        .await;
+    let stage = Stage::draining().await;
+    stage.until_marked("a").await;
     stage.change("a", json!({"spec": {"taints": null}})).await;
     assert!(matches!(stage.failure().await, Failure::Blocked(_)));
     stays(&stage, "web").await;
@@ -204,8 +177,7 @@ async fn somebody_who_takes_the_taint_away_keeps_the_node() {
 
 #[tokio::test(start_paused = true)]
 async fn a_mark_that_is_refused_leaves_the_others_alone() {
-    let stage = Stage::new().await;
-    stage.join(&["a", "b"]).await;
+    let stage = Stage::of(&["a", "b"]).await;
     stage.faults.set(|method, uri| {
         let refused = method == "PATCH" && uri.contains("/nodes/a");
         refused.then(|| {

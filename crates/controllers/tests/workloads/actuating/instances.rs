@@ -7,8 +7,7 @@ use std::sync::Arc;
 
 #[tokio::test(start_paused = true)]
 async fn machines_that_never_became_nodes_go_down_to_the_minimum() {
-    let stage = Stage::new().await;
-    stage.join(&["a", "b"]).await;
+    let stage = Stage::of(&["a", "b"]).await;
     let ids: Vec<Arc<str>> = ["x", "y", "z"].map(Arc::from).into();
     *stage.machines.target.lock() = 3;
     let group = stage.machines.group();

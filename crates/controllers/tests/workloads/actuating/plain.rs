@@ -1,7 +1,9 @@
 //! Removals to which nothing happens.
 
 use super::stage::{Stage, removal, taint, whole};
-use plimsoll_controllers::nodes::actuation::{Phase, Settings, SoftTaints, priorities};
+use plimsoll_controllers::nodes::actuation::{
+    EvictionSettings, Phase, Settings, SoftTaints, TaintSettings, priorities,
+};
 use plimsoll_engine::cluster::RemovalCause;
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -10,13 +12,10 @@ use tokio::time::Instant;
 
 #[tokio::test(start_paused = true)]
 async fn an_empty_node_is_marked_and_then_removed() {
-    let stage = Stage::new().await;
-    stage.join(&["a", "b"]).await;
+    let stage = Stage::of(&["a", "b"]).await;
     stage.start(&[removal("a", &[])], &[]);
     let begun = Instant::now();
-    stage
-        .until("marked", async || stage.mark("a").await.is_some())
-        .await;
+    stage.until_marked("a").await;
     let now = stage.rig.clock.now().as_second();
     let mark: i64 = stage.mark("a").await.unwrap().parse().unwrap();
     assert!((now - 1..=now).contains(&mark), "{mark} at {now}");
@@ -76,8 +75,7 @@ async fn empty_nodes_of_a_group_go_in_one_call() {
 
 #[tokio::test(start_paused = true)]
 async fn pods_leave_in_their_own_time_before_the_node_goes() {
-    let stage = Stage::new().await;
-    stage.join(&["a"]).await;
+    let stage = Stage::of(&["a"]).await;
     stage
         .run(
             "quick",
@@ -127,6 +125,38 @@ async fn pods_leave_in_their_own_time_before_the_node_goes() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn waits_may_be_as_long_as_anybody_sets_them() {
+    let settings = Settings {
+        taints: TaintSettings {
+            soft_time: Duration::MAX,
+            ..TaintSettings::default()
+        },
+        evictions: EvictionSettings {
+            waves: priorities::all_at_once(Duration::MAX),
+            max_time: Duration::MAX,
+            retry: Duration::MAX,
+            headroom: Duration::MAX,
+            ..EvictionSettings::default()
+        },
+        delay_timeout: Duration::MAX,
+        provider_timeout: Duration::MAX,
+        leave_timeout: Duration::MAX,
+        batch_interval: Duration::ZERO,
+    };
+    let stage = Stage::with(settings).await;
+    stage.join(&["a"]).await;
+    let patient = json!({"spec": {"terminationGracePeriodSeconds": i64::MAX}});
+    stage.run("web", "a", patient).await;
+    stage.start(&[], &[removal("a", &["web"])]);
+    stage.until_evicted("web").await;
+    let now = jiff::Timestamp::UNIX_EPOCH;
+    let unneeded = [("a".into(), now)].into();
+    stage.actuator.mark_candidates(&unneeded, &|_| true).await;
+    let outcomes = stage.settled().await;
+    assert_eq!(outcomes[0].result, Ok(()));
+}
+
+#[tokio::test(start_paused = true)]
 async fn pods_leave_in_waves_of_priority() {
     let mut settings = Settings::default();
     settings.evictions.waves = priorities::parse("100:20,0:60", Duration::ZERO).unwrap();
@@ -161,16 +191,13 @@ async fn pods_leave_in_waves_of_priority() {
 
 #[tokio::test(start_paused = true)]
 async fn pods_of_daemon_sets_hold_nothing_up() {
-    let stage = Stage::new().await;
-    stage.join(&["a"]).await;
+    let stage = Stage::of(&["a"]).await;
     let daemon = json!({"metadata": {"annotations":
         {"cluster-autoscaler.kubernetes.io/daemonset-pod": "true"}}});
     stage.run("daemon", "a", daemon).await;
     stage.run("web", "a", json!({})).await;
     stage.start(&[], &[removal("a", &["web"])]);
-    stage
-        .until("evicted", async || stage.leaves("web").await)
-        .await;
+    stage.until_evicted("web").await;
     assert!(!stage.leaves("daemon").await);
     stage.rig.tend_pods().await;
     // Nobody tends the pods any more: the daemon never ends.
@@ -185,8 +212,7 @@ async fn pods_of_daemon_sets_hold_nothing_up() {
 
 #[tokio::test(start_paused = true)]
 async fn an_annotation_holds_a_deletion_back_but_not_for_ever() {
-    let stage = Stage::new().await;
-    stage.join(&["a", "b"]).await;
+    let stage = Stage::of(&["a", "b"]).await;
     let annotation = "delay-deletion.cluster-autoscaler.kubernetes.io/backup";
     let held = json!({"metadata": {"annotations": {annotation: "true"}}});
     stage.change("a", held.clone()).await;
@@ -208,13 +234,10 @@ async fn an_annotation_holds_a_deletion_back_but_not_for_ever() {
 
 #[tokio::test(start_paused = true)]
 async fn a_group_that_goes_as_a_whole_goes_in_one_call() {
-    let stage = Stage::new().await;
-    stage.join(&["a", "b"]).await;
+    let stage = Stage::of(&["a", "b"]).await;
     stage.run("web", "b", json!({})).await;
     stage.start(&[whole("a", &[])], &[whole("b", &["web"])]);
-    stage
-        .until("evicted", async || stage.leaves("web").await)
-        .await;
+    stage.until_evicted("web").await;
     tokio::time::sleep(Duration::from_secs(10)).await;
     assert_eq!(stage.machines.calls(), [""; 0]);
     let outcomes = stage.settled().await;

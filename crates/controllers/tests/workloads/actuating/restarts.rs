@@ -9,9 +9,7 @@ use std::time::Duration;
 
 /// A node with one pod, under way as far as `phase`.
 async fn under_way(phase: Phase) -> Stage {
-    let stage = Stage::new().await;
-    stage.join(&["a"]).await;
-    stage.run("web", "a", json!({})).await;
+    let stage = Stage::with_web().await;
     if phase == Phase::Deleting {
         *stage.machines.mood.lock() = Mood::IsSilent;
     }
@@ -101,8 +99,7 @@ async fn an_end_in_order_releases_what_no_provider_was_asked_for(
 
 #[tokio::test(start_paused = true)]
 async fn nodes_of_others_are_left_alone() {
-    let stage = Stage::new().await;
-    stage.join(&["a", "b"]).await;
+    let stage = Stage::of(&["a", "b"]).await;
     let taint = json!([{"key": "ToBeDeletedByClusterAutoscaler", "value": "1",
         "effect": "NoSchedule"}]);
     for node in ["a", "b"] {

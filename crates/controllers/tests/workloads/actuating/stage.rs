@@ -64,6 +64,27 @@ impl Stage {
         }
     }
 
+    /// With these nodes.
+    pub(super) async fn of(nodes: &[&str]) -> Self {
+        let stage = Self::new().await;
+        stage.join(nodes).await;
+        stage
+    }
+
+    /// With a node `a` that pod `web` runs on.
+    pub(super) async fn with_web() -> Self {
+        let stage = Self::of(&["a"]).await;
+        stage.run("web", "a", json!({})).await;
+        stage
+    }
+
+    /// The same; the removal of the node has begun.
+    pub(super) async fn draining() -> Self {
+        let stage = Self::with_web().await;
+        stage.start(&[], &[removal("a", &["web"])]);
+        stage
+    }
+
     /// The program dies where it is and starts anew.
     pub(super) async fn crash(&mut self) {
         let (rig, machines) = (&self.rig, &self.machines);
@@ -149,6 +170,17 @@ impl Stage {
             tokio::time::sleep(STEP).await;
         }
         start.elapsed()
+    }
+
+    /// Waits until a node is marked.
+    pub(super) async fn until_marked(&self, node: &str) {
+        self.until("marked", async || self.mark(node).await.is_some())
+            .await;
+    }
+
+    /// Waits until a pod is told to leave.
+    pub(super) async fn until_evicted(&self, pod: &str) {
+        self.until("evicted", async || self.leaves(pod).await).await;
     }
 
     /// Waits until no removal is under way; node agents do their work meanwhile.

@@ -10,8 +10,7 @@ use std::time::Duration;
 
 #[tokio::test(start_paused = true)]
 async fn a_provider_that_never_answers_has_its_time() {
-    let stage = Stage::new().await;
-    stage.join(&["a"]).await;
+    let stage = Stage::of(&["a"]).await;
     *stage.machines.mood.lock() = Mood::IsSilent;
     stage.start(&[removal("a", &[])], &[]);
     let failure = stage.failure().await;
@@ -24,8 +23,7 @@ async fn a_provider_that_never_answers_has_its_time() {
 
 #[tokio::test(start_paused = true)]
 async fn a_machine_that_was_promised_to_go_and_stays_is_released() {
-    let stage = Stage::new().await;
-    stage.join(&["a"]).await;
+    let stage = Stage::of(&["a"]).await;
     *stage.machines.mood.lock() = Mood::Lies;
     stage.start(&[removal("a", &[])], &[]);
     tokio::time::sleep(Duration::from_secs(290)).await;
@@ -39,8 +37,7 @@ async fn a_machine_that_was_promised_to_go_and_stays_is_released() {
 
 #[tokio::test(start_paused = true)]
 async fn a_node_that_was_cordoned_before_stays_cordoned() {
-    let stage = Stage::new().await;
-    stage.join(&["a"]).await;
+    let stage = Stage::of(&["a"]).await;
     stage
         .change("a", json!({"spec": {"unschedulable": true}}))
         .await;
@@ -74,8 +71,7 @@ async fn version(stage: &Stage) -> Option<String> {
 
 #[tokio::test(start_paused = true)]
 async fn a_mark_whose_answer_gets_lost_is_undone() {
-    let stage = Stage::new().await;
-    stage.join(&["a"]).await;
+    let stage = Stage::of(&["a"]).await;
     let before = version(&stage).await;
     on_writes(&stage, Fault::Lost);
     stage.start(&[removal("a", &[])], &[]);
@@ -87,8 +83,7 @@ async fn a_mark_whose_answer_gets_lost_is_undone() {
 
 #[tokio::test(start_paused = true)]
 async fn a_mark_that_comes_late_is_undone() {
-    let stage = Stage::new().await;
-    stage.join(&["a"]).await;
+    let stage = Stage::of(&["a"]).await;
     on_writes(&stage, Fault::Late(Duration::from_secs(50)));
     stage.start(&[removal("a", &[])], &[]);
     tokio::time::sleep(Duration::from_secs(1)).await;
@@ -105,14 +100,11 @@ async fn a_mark_that_comes_late_is_undone() {
 
 #[tokio::test(start_paused = true)]
 async fn a_machine_that_goes_though_the_call_failed_is_seen_off() {
-    let stage = Stage::new().await;
-    stage.join(&["a", "b"]).await;
+    let stage = Stage::of(&["a", "b"]).await;
     *stage.machines.mood.lock() = Mood::Refuses(vec!["a"]);
     *stage.machines.slow.lock() = Duration::from_secs(20);
     stage.start(&[whole("a", &[]), whole("b", &[])], &[]);
-    stage
-        .until("marked", async || stage.mark("b").await.is_some())
-        .await;
+    stage.until_marked("b").await;
     stage.machines.remove(&"b".into());
     let outcomes = stage.settled().await;
     let of = |name: &str| {
@@ -126,13 +118,10 @@ async fn a_machine_that_goes_though_the_call_failed_is_seen_off() {
 
 #[tokio::test(start_paused = true)]
 async fn a_release_is_tried_until_the_server_takes_it() {
-    let stage = Stage::new().await;
-    stage.join(&["a"]).await;
+    let stage = Stage::of(&["a"]).await;
     *stage.machines.mood.lock() = Mood::Refuses(vec!["a"]);
     stage.start(&[removal("a", &[])], &[]);
-    stage
-        .until("marked", async || stage.mark("a").await.is_some())
-        .await;
+    stage.until_marked("a").await;
     stage
         .faults
         .set(|method, _| (method == "PATCH").then_some(Fault::Reset));
@@ -147,8 +136,7 @@ async fn a_release_is_tried_until_the_server_takes_it() {
 
 #[tokio::test(start_paused = true)]
 async fn writes_of_others_do_not_get_lost() {
-    let stage = Stage::new().await;
-    stage.join(&["a"]).await;
+    let stage = Stage::of(&["a"]).await;
     // The actuator's copy of the node is old: its watch is cut off.
     stage
         .faults
@@ -157,9 +145,7 @@ async fn writes_of_others_do_not_get_lost() {
     let other = json!({"metadata": {"labels": {"late": "yes"}}, "spec": {"taints": taints}});
     stage.change("a", other).await;
     stage.start(&[removal("a", &[])], &[]);
-    stage
-        .until("marked", async || stage.mark("a").await.is_some())
-        .await;
+    stage.until_marked("a").await;
     let node = stage.node("a").await.unwrap();
     assert_eq!(taint(&node, "mine").as_deref(), Some("x"));
 }
