@@ -1,51 +1,13 @@
 //! `explain node`, `whatif` and `top nodes`, as a person types them.
 
-use crate::cluster::{Cluster, plimsoll};
-use crate::ending::Ending;
-use crate::kubectl::{Kubectl, wait};
+use crate::cluster::Cluster;
+use crate::kubectl::Kubectl;
+use crate::typed::{self, says, until};
 use crate::{Outcome, check};
-use libtest_mimic::Failed;
 use std::path::Path;
-use std::process::Command;
 
 /// What a learner applies in Lab 4.
 const MANIFEST: &str = include_str!("../../../../examples/nodes.yaml");
-
-fn command(kubeconfig: &Path, line: &str) -> Command {
-    let mut command = plimsoll();
-    command.args(line.split_whitespace());
-    command.env("KUBECONFIG", kubeconfig);
-    command
-}
-
-/// Runs a command to its end; its output, or its error.
-fn run(kubeconfig: &Path, line: &str) -> Result<String, Failed> {
-    let output = command(kubeconfig, line).ends()?;
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    if output.status.success() {
-        return Ok(said);
-    }
-    let why = String::from_utf8_lossy(&output.stderr).into_owned();
-    Err(format!("{line}: {said}{why}").into())
-}
-
-/// Checks that each is said.
-fn says(kubeconfig: &Path, line: &str, wanted: &[&str]) -> Outcome {
-    let said = run(kubeconfig, line)?;
-    for wanted in wanted {
-        check!(said.contains(wanted), "{line} without {wanted:?}:\n{said}");
-    }
-    Ok(())
-}
-
-/// Waits until it is said.
-fn until(kubeconfig: &Path, line: &str, wanted: &str) -> Outcome {
-    let has = || run(kubeconfig, line).is_ok_and(|said| said.contains(wanted));
-    wait(60, has).map_err(|()| {
-        let last = run(kubeconfig, line).unwrap_or_default();
-        format!("{line} never says {wanted:?}:\n{last}").into()
-    })
-}
 
 /// On a cluster where nobody adds or removes nodes.
 pub(crate) fn anywhere(kubectl: &Kubectl) -> Outcome {
@@ -95,7 +57,7 @@ pub(crate) fn anywhere(kubectl: &Kubectl) -> Outcome {
 }
 
 fn refuses(config: &Path) -> Outcome {
-    for (line, wanted) in [
+    let lines = [
         ("explain node/none", "there is no node \"none\""),
         ("explain node/", "is no name of a node"),
         ("explain ng/none", "there is no node group \"none\""),
@@ -111,15 +73,8 @@ fn refuses(config: &Path) -> Outcome {
         ),
         ("whatif add pods 0 --like deploy/none", "invalid value '0'"),
         ("top nodes -l a=(", "--selector"),
-    ] {
-        let output = command(config, line).ends()?;
-        let why = String::from_utf8_lossy(&output.stderr).into_owned();
-        check!(
-            !output.status.success() && why.contains(wanted),
-            "{line}: {why}"
-        );
-    }
-    Ok(())
+    ];
+    typed::refuses(config, &lines)
 }
 
 /// Where a group of simulated nodes grows to its maximum and cannot help everybody.

@@ -1,15 +1,15 @@
 //! Node autoscaling against AWS's API: `plimsoll run --cloud-provider=aws` beside a cluster, with
 //! moto's server as AWS. What kubelets would do (a Node for each instance) the test does.
 
-use crate::cluster::{Cluster, plimsoll};
+use crate::cluster::Cluster;
 use crate::kubectl::{Kubectl, wait};
 use crate::moto::Moto;
+use crate::runner::Runner;
 use crate::{Outcome, check};
 use libtest_mimic::{Failed, Trial};
 use serde_json::json;
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::path::Path;
 
 const GROUP: &str = "lab-workers";
 const TAGS: [(&str, &str); 2] = [
@@ -31,58 +31,26 @@ pub(crate) fn trial(kubectl: Option<Kubectl>, version: &str) -> Trial {
     Trial::test(name, run).with_ignored_flag(ignored)
 }
 
-/// A `plimsoll run`; killed when dropped.
-struct Runner {
-    child: Child,
-    log: PathBuf,
-}
-
-impl Drop for Runner {
-    fn drop(&mut self) {
-        self.child.kill().ok();
-        self.child.wait().ok();
-    }
-}
-
-impl Runner {
-    fn start(dir: &Path, kubeconfig: &Path, port: u16) -> Result<Self, Failed> {
-        let log = dir.join("run.log");
-        let out = std::fs::File::create(&log)?;
-        let [(first, _), (second, _)] = TAGS;
-        let child = plimsoll()
-            .args(["run", "--cloud-provider=aws"])
-            .arg(format!(
-                "--node-group-auto-discovery=asg:tag={first},{second}"
-            ))
+/// A `plimsoll run` that takes moto at this port for AWS.
+fn start(dir: &Path, kubeconfig: &Path, port: u16) -> Result<Runner, Failed> {
+    let [(first, _), (second, _)] = TAGS;
+    Runner::start(dir, "run", kubeconfig, |command| {
+        command
             .args([
+                "--cloud-provider=aws",
                 "--scale-down-unneeded-time=3s",
                 "--scale-down-delay-after-add=1s",
                 "--node-delete-delay-after-taint=0s",
-                "--health-bind-address=127.0.0.1:0",
-                "--metrics-bind-address=0",
                 "--serve=",
             ])
-            .arg("--kubeconfig")
-            .arg(kubeconfig)
+            .arg(format!(
+                "--node-group-auto-discovery=asg:tag={first},{second}"
+            ))
             .env("AWS_ENDPOINT_URL", format!("http://127.0.0.1:{port}"))
             .env("AWS_REGION", "us-east-1")
             .env("AWS_ACCESS_KEY_ID", "test")
-            .env("AWS_SECRET_ACCESS_KEY", "test")
-            .stdin(Stdio::null())
-            .stdout(out.try_clone()?)
-            .stderr(out)
-            .spawn()?;
-        Ok(Self { child, log })
-    }
-
-    fn said(&self) -> String {
-        std::fs::read_to_string(&self.log).unwrap_or_default()
-    }
-
-    fn wait_for(&self, words: &str) -> Outcome {
-        wait(60, || self.said().contains(words))
-            .map_err(|()| format!("no {words:?} in:\n{}", self.said()).into())
-    }
+            .env("AWS_SECRET_ACCESS_KEY", "test");
+    })
 }
 
 fn whole(kubectl: &Kubectl) -> Outcome {
@@ -97,7 +65,7 @@ fn whole(kubectl: &Kubectl) -> Outcome {
     let own = on.ok("get nodes -o jsonpath={.items[0].metadata.name}")?;
     on.ok(&format!("cordon {own}"))?;
     join(&on, &moto)?;
-    let runner = Runner::start(cluster.dir(), &cluster.kubeconfig(), moto.port)?;
+    let runner = start(cluster.dir(), &cluster.kubeconfig(), moto.port)?;
     grows(&on, &moto, &runner)?;
     shrinks(&on, &moto).map_err(|error| {
         let why = error.message().unwrap_or_default();

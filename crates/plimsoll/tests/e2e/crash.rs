@@ -17,6 +17,8 @@ use tokio::task::JoinSet;
 
 const ROUNDS: usize = 6;
 const WRITERS: usize = 8;
+/// Longer than any round takes.
+const LONGEST: Duration = Duration::from_secs(120);
 /// Acknowledged writes before the kill.
 const ENOUGH: usize = 150;
 const PAYLOAD: usize = 700;
@@ -33,7 +35,7 @@ pub(crate) fn loses_nothing() -> Outcome {
     for round in 0..ROUNDS {
         let cluster = Cluster::start_in(dir.path(), &["--nodes", "0", "--without", "nodes"])?;
         let before = acknowledged.lock().expect("no panic holds it").1;
-        runtime.block_on(async {
+        let round = async {
             let api = configmaps(&cluster.kubeconfig()).await?;
             audit(&api, &acknowledged).await?;
             if before > 0 {
@@ -53,12 +55,12 @@ pub(crate) fn loses_nothing() -> Outcome {
             cluster.kill_hard();
             while writers.join_next().await.is_some() {}
             Ok::<(), libtest_mimic::Failed>(())
-        })?;
+        };
+        runtime.block_on(async { tokio::time::timeout(LONGEST, round).await })??;
     }
     let last = Cluster::start_in(dir.path(), &["--nodes", "0", "--without", "nodes"])?;
-    runtime
-        .block_on(async { audit(&configmaps(&last.kubeconfig()).await?, &acknowledged).await })?;
-    Ok(())
+    let whole = async { audit(&configmaps(&last.kubeconfig()).await?, &acknowledged).await };
+    runtime.block_on(async { tokio::time::timeout(LONGEST, whole).await })?
 }
 
 async fn configmaps(kubeconfig: &Path) -> Result<Api<ConfigMap>, libtest_mimic::Failed> {

@@ -1,7 +1,8 @@
 //! Commands that end by themselves, and how long they may take at most.
 
-use std::io::{Error, ErrorKind, Read, Write};
-use std::process::{Child, Command, Output, Stdio};
+use crate::kubectl::wait;
+use std::io::{BufRead, BufReader, Error, ErrorKind, Read, Write};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -52,9 +53,44 @@ pub(crate) fn end(mut child: Child, input: Vec<u8>, what: &str) -> std::io::Resu
         return Err(Error::new(ErrorKind::TimedOut, what));
     };
     Ok(Output {
-        status: child.wait()?,
+        status: ended(&mut child)?,
         stdout,
         stderr,
+    })
+}
+
+/// How a child ends, or an error if it is still running after [`LONGEST`].
+pub(crate) fn ended(child: &mut Child) -> std::io::Result<ExitStatus> {
+    let mut status = None;
+    let over = wait(LONGEST.as_secs(), || {
+        status = child.try_wait().transpose();
+        status.is_some()
+    });
+    if over.is_err() {
+        child.kill().ok();
+    }
+    status.unwrap_or_else(|| {
+        let what = format!("still running after {LONGEST:?}");
+        Err(Error::new(ErrorKind::TimedOut, what))
+    })
+}
+
+/// The first line of what is printed, and what comes after it; an error if there is none after
+/// [`LONGEST`].
+pub(crate) fn first_line<R>(from: R) -> std::io::Result<(String, BufReader<R>)>
+where
+    R: Read + Send + 'static,
+{
+    let (tell, told) = mpsc::channel();
+    std::thread::spawn(move || {
+        let (mut from, mut line) = (BufReader::new(from), String::new());
+        let read = from.read_line(&mut line);
+        // Nobody listens any more where it took too long.
+        tell.send(read.map(|_| (line, from))).ok();
+    });
+    told.recv_timeout(LONGEST).unwrap_or_else(|_| {
+        let what = format!("nothing is printed within {LONGEST:?}");
+        Err(Error::new(ErrorKind::TimedOut, what))
     })
 }
 

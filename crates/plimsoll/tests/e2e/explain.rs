@@ -1,13 +1,14 @@
 //! `explain --watch` and `--last`, `hold` and `resume`, as a person types them.
 
-use crate::cluster::{Cluster, plimsoll};
-use crate::ending::Ending;
+use crate::cluster::Cluster;
+use crate::ending::ended;
 use crate::kubectl::{Kubectl, wait};
+use crate::typed::{self, command, run};
 use crate::{Outcome, check};
 use libtest_mimic::Failed;
 use std::io::Read;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::sync::{Arc, Mutex};
 
 /// A deployment that uses next to nothing, and an autoscaler that wants three of it.
@@ -16,24 +17,6 @@ const SETUP: &[&str] = &[
     "set resources deployment web --requests=cpu=100m",
     "autoscale deployment web --min=2 --max=5 --cpu-percent=50",
 ];
-
-fn command(kubeconfig: &Path, line: &str) -> Command {
-    let mut command = plimsoll();
-    command.args(line.split_whitespace());
-    command.env("KUBECONFIG", kubeconfig);
-    command
-}
-
-/// Runs a command to its end; its output, or its error.
-fn run(kubeconfig: &Path, line: &str) -> Result<String, Failed> {
-    let output = command(kubeconfig, line).ends()?;
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    if output.status.success() {
-        return Ok(said);
-    }
-    let why = String::from_utf8_lossy(&output.stderr).into_owned();
-    Err(format!("{line}: {said}{why}").into())
-}
 
 pub(crate) fn all(kubectl: &Kubectl) -> Outcome {
     let cluster = Cluster::start(&["--nodes", "1", "--runtime", "simulated"])?;
@@ -91,7 +74,7 @@ fn holds(config: &Path, k: &Kubectl, watching: &Watching) -> Outcome {
 }
 
 fn refuses(config: &Path) -> Outcome {
-    for (line, wanted) in [
+    let lines = [
         (
             "explain hpa/none",
             "there is no HorizontalPodAutoscaler \"none\"",
@@ -104,15 +87,8 @@ fn refuses(config: &Path) -> Outcome {
         ),
         ("hold hpa/web --for 0s", "must be more than nothing"),
         ("hold hpa", "say which one"),
-    ] {
-        let output = command(config, line).ends()?;
-        let why = String::from_utf8_lossy(&output.stderr).into_owned();
-        check!(
-            !output.status.success() && why.contains(wanted),
-            "{line}: {why}"
-        );
-    }
-    Ok(())
+    ];
+    typed::refuses(config, &lines)
 }
 
 /// A running `explain --watch`.
@@ -151,7 +127,7 @@ impl Watching {
         let pid = i32::try_from(self.child.id())?;
         let pid = nix::unistd::Pid::from_raw(pid);
         nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT)?;
-        Ok(self.child.wait()?.success())
+        Ok(ended(&mut self.child)?.success())
     }
 }
 

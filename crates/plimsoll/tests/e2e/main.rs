@@ -31,9 +31,11 @@ mod moto;
 mod names;
 mod podlife;
 mod run;
+mod runner;
 mod safekeeping;
 mod streams;
 mod transcript;
+mod typed;
 
 use kubectl::Kubectl;
 use libtest_mimic::{Arguments, Failed, Trial};

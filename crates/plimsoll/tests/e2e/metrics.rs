@@ -84,6 +84,7 @@ impl Exporter {
     }
 
     fn answer(&self, stream: &TcpStream) -> std::io::Result<()> {
+        stream.set_read_timeout(Some(std::time::Duration::from_secs(10)))?;
         let mut lines = BufReader::new(stream.try_clone()?).lines();
         while lines
             .next()

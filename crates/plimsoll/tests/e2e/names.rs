@@ -162,6 +162,7 @@ fn get(address: &str) -> String {
     use std::io::{Read, Write};
     let said = || -> std::io::Result<String> {
         let mut stream = std::net::TcpStream::connect(address)?;
+        stream.set_read_timeout(Some(std::time::Duration::from_secs(10)))?;
         write!(
             stream,
             "GET /hostname HTTP/1.1\r\nHost: web\r\nConnection: close\r\n\r\n"

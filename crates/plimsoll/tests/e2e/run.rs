@@ -4,68 +4,30 @@
 use crate::cluster::{Cluster, plimsoll};
 use crate::ending::Ending;
 use crate::kubectl::{Kubectl, printed, wait};
+use crate::runner::Runner;
 use crate::{Outcome, check};
 use libtest_mimic::Failed;
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
 
 const ACCOUNT: &str = "system:serviceaccount:plimsoll-system:plimsoll";
 const HOLDER: &str = "get lease plimsoll -n plimsoll-system -o jsonpath={.spec.holderIdentity}";
 
-/// A `plimsoll run`; killed when dropped.
-struct Runner {
-    child: Child,
-    log: PathBuf,
-}
-
-impl Runner {
-    fn start(dir: &Path, name: &str, kubeconfig: &Path) -> Result<Self, Failed> {
-        let log = dir.join(format!("{name}.log"));
-        let out = std::fs::File::create(&log)?;
-        let child = plimsoll()
-            .args(["run", "--metric-resolution=1s", "--secure-port"])
-            .arg(free_port()?.to_string())
-            .arg(format!("--advertise-address={}", own_address()?))
-            .args([
-                "--kubelet-use-node-status-port",
-                "--kubelet-preferred-address-types=ExternalIP",
-                "--health-bind-address=127.0.0.1:0",
-                "--metrics-bind-address=0",
-            ])
-            .arg("--kubeconfig")
-            .arg(kubeconfig)
-            .stdin(Stdio::null())
-            .stdout(out.try_clone()?)
-            .stderr(out)
-            .spawn()?;
-        Ok(Self { child, log })
-    }
-
-    fn said(&self) -> String {
-        std::fs::read_to_string(&self.log).unwrap_or_default()
-    }
-
-    fn wait_for(&self, words: &str) -> Outcome {
-        wait(60, || self.said().contains(words))
-            .map_err(|()| format!("no {words:?} in:\n{}", self.said()).into())
-    }
-
-    /// Sends a signal and waits for the end; the exit code, if it had one.
-    fn end(mut self, signal: Signal) -> Result<Option<i32>, Failed> {
-        kill(Pid::from_raw(i32::try_from(self.child.id())?), signal)?;
-        let mut status = None;
-        wait(30, || {
-            status = self.child.try_wait().expect("our child");
-            status.is_some()
-        })
-        .map_err(|()| format!("does not end:\n{}", self.said()))?;
-        Ok(status.and_then(|status| status.code()))
-    }
+/// Starts one that serves metrics, and asks kubelets where they say they are.
+fn start(dir: &Path, name: &str, kubeconfig: &Path) -> Result<Runner, Failed> {
+    let (port, address) = (free_port()?, own_address()?);
+    Runner::start(dir, name, kubeconfig, |command| {
+        command.args([
+            "--metric-resolution=1s",
+            "--kubelet-use-node-status-port",
+            "--kubelet-preferred-address-types=ExternalIP",
+        ]);
+        command.arg(format!("--secure-port={port}"));
+        command.arg(format!("--advertise-address={address}"));
+    })
 }
 
 /// A port that nobody listens on at the moment.
@@ -78,13 +40,6 @@ fn own_address() -> Result<IpAddr, Failed> {
     let socket = UdpSocket::bind("0.0.0.0:0")?;
     socket.connect("192.0.2.1:9")?;
     Ok(socket.local_addr()?.ip())
-}
-
-impl Drop for Runner {
-    fn drop(&mut self) {
-        self.child.kill().ok();
-        self.child.wait().ok();
-    }
 }
 
 /// Installs, runs, scales, hands over; and nothing was forbidden.
@@ -102,11 +57,11 @@ pub(crate) fn whole(kubectl: &Kubectl) -> Outcome {
     doctor(&cluster)?;
     install(&k, scratch.path())?;
     let kubeconfig = account(&k, scratch.path())?;
-    let first = Runner::start(scratch.path(), "first", &kubeconfig)?;
+    let first = start(scratch.path(), "first", &kubeconfig)?;
     first.wait_for("obeying HorizontalPodAutoscalers")?;
     scales(&k).map_err(|error| with_log(&error, &first))?;
     serves(&k, &cluster).map_err(|error| with_log(&error, &first))?;
-    let second = Runner::start(scratch.path(), "second", &kubeconfig)?;
+    let second = start(scratch.path(), "second", &kubeconfig)?;
     second.wait_for("another process leads")?;
     takes_over(&k, first, &second)?;
     hands_over(&k, second)?;
@@ -122,7 +77,7 @@ pub(crate) fn homeless(kubectl: &Kubectl) -> Outcome {
         "--without=horizontal,metrics",
     ])?;
     let k = kubectl.on(&cluster.kubeconfig());
-    let runner = Runner::start(scratch.path(), "homeless", &cluster.kubeconfig())?;
+    let runner = start(scratch.path(), "homeless", &cluster.kubeconfig())?;
     let advice = "there is no namespace plimsoll-system: kubectl create namespace plimsoll-system, \
                   or name another one with --leader-elect-resource-namespace";
     runner.wait_for(advice)?;

@@ -2,11 +2,11 @@
 //! WebSocket and over the SPDY that kubectl falls back to.
 
 use crate::cluster::Cluster;
-use crate::ending::end;
+use crate::ending::{end, first_line};
 use crate::kubectl::{Kubectl, Printed, printed};
 use crate::{Outcome, check};
 use libtest_mimic::Failed;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufReader, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Stdio};
@@ -113,10 +113,9 @@ struct Forwarding {
 impl Forwarding {
     fn start(k: &Kubectl, over: Over, what: &str) -> Result<Self, Failed> {
         let mut child = start(k, over, &format!("port-forward {what}"))?;
-        let mut line = String::new();
         let stdout = child.stdout.take().ok_or("no output")?;
-        let mut out = BufReader::new(stdout);
-        out.read_line(&mut line)?;
+        let first = first_line(stdout);
+        let (line, out) = first.inspect_err(|_| drop(child.kill()))?;
         let port = line
             .strip_prefix("Forwarding from 127.0.0.1:")
             .and_then(|rest| rest.split(' ').next()?.parse().ok());
