@@ -1,8 +1,8 @@
 //! Explanations and decisions of a running cluster.
 
-use super::Format;
 use super::subject::Subject;
 use super::text::{self, Palette};
+use super::{Format, print};
 use crate::nodes::EXPLANATIONS;
 use crate::output::{complain, say};
 use crate::reach::Cluster;
@@ -134,12 +134,7 @@ impl Asked {
     }
 
     fn print(&self, whole: &Value, lines: impl FnOnce() -> Vec<String>) -> anyhow::Result<()> {
-        match self.format {
-            None => lines().iter().for_each(say),
-            Some(Format::Json) => say(serde_json::to_string_pretty(whole)?),
-            Some(Format::Yaml) => say(serde_saphyr::to_string(whole)?.trim_end()),
-        }
-        Ok(())
+        print(whole, self.format, lines)
     }
 
     async fn explanation(&self, name: &str) -> anyhow::Result<Value> {

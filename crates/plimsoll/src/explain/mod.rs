@@ -8,10 +8,12 @@ mod pod;
 mod subject;
 mod text;
 
+use crate::output::say;
 use crate::reach::{Reach, Target};
 use anyhow::bail;
 use clap::{Args, ValueEnum};
 use live::Asked;
+use serde::Serialize;
 use subject::Subject;
 
 pub(crate) use pod::{list, lists};
@@ -48,6 +50,20 @@ pub(crate) enum Format {
     Json,
     /// YAML
     Yaml,
+}
+
+/// Prints a record: in lines for people, or in a machine-readable form.
+pub(crate) fn print(
+    record: &impl Serialize,
+    format: Option<Format>,
+    lines: impl FnOnce() -> Vec<String>,
+) -> anyhow::Result<()> {
+    match format {
+        None => lines().iter().for_each(say),
+        Some(Format::Json) => say(serde_json::to_string_pretty(record)?),
+        Some(Format::Yaml) => say(serde_saphyr::to_string(record)?.trim_end()),
+    }
+    Ok(())
 }
 
 /// Prints explanations or decisions.

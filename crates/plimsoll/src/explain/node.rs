@@ -3,7 +3,7 @@
 
 use super::live::Asked;
 use super::subject::Subject;
-use super::{ExplainArgs, Format};
+use super::{ExplainArgs, Format, print};
 use crate::nodes::{
     EXPLANATIONS, Given, NodeReport, Picture, group_lines, judge, node_lines, overview,
 };
@@ -11,7 +11,6 @@ use crate::output::say;
 use crate::reach::Cluster;
 use anyhow::bail;
 use plimsoll_clock::Clock;
-use serde::Serialize;
 use serde_json::Value;
 
 /// What is asked about.
@@ -201,19 +200,6 @@ pub(super) fn pod_lines(told: &Value) -> Vec<String> {
         }
     }
     lines
-}
-
-fn print(
-    record: &impl Serialize,
-    format: Option<Format>,
-    lines: impl FnOnce() -> Vec<String>,
-) -> anyhow::Result<()> {
-    match format {
-        None => lines().iter().for_each(say),
-        Some(Format::Json) => say(serde_json::to_string_pretty(record)?),
-        Some(Format::Yaml) => say(serde_saphyr::to_string(record)?.trim_end()),
-    }
-    Ok(())
 }
 
 #[cfg(test)]

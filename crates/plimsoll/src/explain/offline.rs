@@ -10,7 +10,6 @@ mod target;
 
 use super::Format;
 use crate::gates::GateArgs;
-use crate::output::say;
 use anyhow::{Context, Result, bail};
 use autoscaler::Autoscaler;
 use clap::Args;
@@ -89,19 +88,10 @@ fn print(told: &[Value], format: Option<Format>) -> Result<()> {
             "metadata": {}, "items": many,
         }),
     };
-    match format {
-        Some(Format::Json) => say(serde_json::to_string_pretty(&whole)?),
-        Some(Format::Yaml) => say(serde_saphyr::to_string(&whole)?.trim_end()),
-        None => {
-            for (index, explanation) in told.iter().enumerate() {
-                if index > 0 {
-                    say("");
-                }
-                lines(explanation).iter().for_each(say);
-            }
-        }
-    }
-    Ok(())
+    super::print(&whole, format, || {
+        let each: Vec<Vec<String>> = told.iter().map(lines).collect();
+        each.join(&String::new())
+    })
 }
 
 fn case(

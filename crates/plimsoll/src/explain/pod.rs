@@ -1,7 +1,6 @@
 //! `explain pod/NAME`: why a pod runs where it runs, or fits nowhere.
 
-use super::Format;
-use crate::output::say;
+use super::{Format, print};
 use crate::reach::Cluster;
 use anyhow::bail;
 use plimsoll_controllers::pods::{NodeView, PodView};
@@ -47,16 +46,11 @@ pub(super) async fn run(
         explanation: &explanation,
         node_groups: groups.as_ref(),
     };
-    match format {
-        None => {
-            text(&explanation).iter().for_each(say);
-            let more = groups.as_ref().map(super::node::pod_lines);
-            more.into_iter().flatten().for_each(say);
-        }
-        Some(Format::Json) => say(serde_json::to_string_pretty(&whole)?),
-        Some(Format::Yaml) => say(serde_saphyr::to_string(&whole)?.trim_end()),
-    }
-    Ok(())
+    print(&whole, format, || {
+        let mut lines = text(&explanation);
+        lines.extend(groups.iter().flat_map(super::node::pod_lines));
+        lines
+    })
 }
 
 /// What the scheduler and the node autoscaler make of a pod.

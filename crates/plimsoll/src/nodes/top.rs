@@ -5,7 +5,7 @@ mod text;
 use super::judge::{Given, NodeReport, judge};
 use super::money;
 use super::picture::Picture;
-use crate::explain::Format;
+use crate::explain::{Format, print};
 use crate::output::{complain, say};
 use crate::reach::{Cluster, Reach};
 use clap::{Args, Subcommand, ValueEnum};
@@ -161,12 +161,7 @@ async fn show(args: &NodesArgs, selector: &LabelSelector, cluster: &Cluster) -> 
         heads: !args.no_headers,
         bars: std::io::stdout().is_terminal(),
     };
-    match args.output {
-        None => lines(&table, picture.now, style).iter().for_each(say),
-        Some(Format::Json) => say(serde_json::to_string_pretty(&table)?),
-        Some(Format::Yaml) => say(serde_saphyr::to_string(&table)?.trim_end()),
-    }
-    Ok(())
+    print(&table, args.output, || lines(&table, picture.now, style))
 }
 
 /// What is measured of each node: thousandths of a CPU, bytes.

@@ -4,11 +4,9 @@ mod add;
 mod like;
 mod remove;
 
-use crate::explain::Format;
-use crate::output::say;
+use crate::explain::{Format, print};
 use crate::reach::Reach;
 use clap::{Args, Subcommand};
-use serde::Serialize;
 
 /// A change to think through.
 #[derive(Debug, Clone, Subcommand)]
@@ -61,18 +59,4 @@ pub(crate) async fn run(what: WhatIf) -> anyhow::Result<()> {
         WhatIf::Remove(args) => remove::run(&args).await,
         WhatIf::Add(args) => add::run(&args).await,
     }
-}
-
-/// Prints lines, or the record.
-fn print(
-    record: &impl Serialize,
-    format: Option<Format>,
-    lines: impl FnOnce() -> Vec<String>,
-) -> anyhow::Result<()> {
-    match format {
-        None => lines().iter().for_each(say),
-        Some(Format::Json) => say(serde_json::to_string_pretty(record)?),
-        Some(Format::Yaml) => say(serde_saphyr::to_string(record)?.trim_end()),
-    }
-    Ok(())
 }
