@@ -1,28 +1,29 @@
 //! What new nodes of each group will be like: from a node that is ready, from what was remembered
 //! of one, from the provider, or else from a node that is not ready (reference §6).
 
+mod asks;
+mod example;
+
 use super::options::TemplateOptions;
 use super::world::World;
 use crate::daemonset::{DaemonSetView, pod_of};
 use crate::facts;
 use crate::pods::{NodeView, PodView};
 use crate::runtime::Cached;
+use example::{example, gist, view};
 use jiff::Timestamp;
-use plimsoll_api::nodegroup::{ErrorClass, NodeProvider, ProviderTemplate};
+use plimsoll_api::nodegroup::{NodeProvider, ProviderTemplate};
 use plimsoll_engine::cluster::{
     GroupId, LiveNode, NodeTemplate, OwnerKind, Readiness, Residents, RunningPod, TemplateSource,
     best_template, cleaned, of_live, takes_daemon,
 };
 use plimsoll_engine::placement::{PodFacts, Snapshot};
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
-use std::time::Duration;
-use tokio::time::Instant;
 
-/// Where an example keeps what the provider said when it was there.
-pub(super) const BESIDE: &str = "provider";
+pub(super) use asks::Asks;
+pub(super) use example::BESIDE;
 
 /// The templates, and what they were made of.
 #[derive(Debug, Default)]
@@ -41,42 +42,6 @@ pub(super) struct Templates {
     /// What the provider said of new nodes when the last example was there, as [`gist`] tells it:
     /// where it says something else now, the example is no example any more.
     beside: BTreeMap<GroupId, String>,
-}
-
-/// The provider, and how much of one look may be spent on asking it.
-pub(super) struct Asks<'a> {
-    provider: &'a dyn NodeProvider,
-    until: Instant,
-    /// It has not answered, and is asked nothing more.
-    silent: bool,
-}
-
-impl<'a> Asks<'a> {
-    pub(super) fn new(provider: &'a dyn NodeProvider, patience: Duration) -> Self {
-        Self {
-            provider,
-            until: Instant::now() + patience,
-            silent: false,
-        }
-    }
-
-    /// What new nodes of the group will be, where the provider says so.
-    async fn template(&mut self, group: &GroupId) -> Option<ProviderTemplate> {
-        if self.silent {
-            return None;
-        }
-        let answer = tokio::time::timeout_at(self.until, self.provider.template(group)).await;
-        let Ok(answer) = answer else {
-            self.silent = true;
-            tracing::warn!(%group, "the provider takes too long to tell what new nodes will be");
-            return None;
-        };
-        answer.unwrap_or_else(|error| {
-            self.silent = error.class == ErrorClass::Unreachable;
-            tracing::warn!(%group, %error, "the provider does not tell what new nodes will be");
-            None
-        })
-    }
 }
 
 impl Templates {
@@ -382,69 +347,10 @@ fn daemon(set: &DaemonSetView) -> Option<PodFacts> {
     Some(facts::of_pod(&pod, Arc::new(spec)))
 }
 
-fn view(node: &Value) -> Option<NodeView> {
-    let wire = serde_json::from_value(node.clone()).ok()?;
-    Some(NodeView::from_wire(wire))
-}
-
-/// What matters of what a provider says of new nodes, shortened. Their names are other ones each
-/// time.
-fn gist(said: &ProviderTemplate) -> String {
-    let part = |path: &str| said.node.pointer(path).cloned().unwrap_or_default();
-    let mut labels = part("/metadata/labels");
-    if let Some(labels) = labels.as_object_mut() {
-        labels.remove("kubernetes.io/hostname");
-    }
-    let (taints, status) = (part("/spec/taints"), part("/status/capacity"));
-    let mut hasher = DefaultHasher::new();
-    json!([labels, taints, status, part("/status/allocatable")])
-        .to_string()
-        .hash(&mut hasher);
-    format!("{:016x}", hasher.finish())
-}
-
-/// What is remembered of a node that others will be like.
-fn example(node: &NodeView, price: Option<f64>) -> Value {
-    let pairs = |pairs: &[(Arc<str>, Box<str>)]| -> Value {
-        let pairs = pairs.iter();
-        pairs
-            .map(|(name, value)| (name.to_string(), Value::from(&**value)))
-            .collect()
-    };
-    let labels = node.meta.labels.iter();
-    let labels: Value = labels
-        .map(|(key, value)| (key.to_string(), Value::from(&**value)))
-        .collect();
-    json!({
-        "metadata": {"labels": labels},
-        "spec": {"taints": *node.taints},
-        "status": {
-            "capacity": pairs(&node.capacity), "allocatable": pairs(&node.allocatable),
-        },
-        "price": price,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use serde_json::json;
-
-    fn said(cpu: &str, name: &str) -> ProviderTemplate {
-        ProviderTemplate {
-            node: json!({
-                "metadata": {"name": name, "labels": {"kubernetes.io/hostname": name, "a": "b"}},
-                "status": {"capacity": {"cpu": cpu}},
-            }),
-            price_per_hour: None,
-        }
-    }
-
-    #[test]
-    fn nodes_that_differ_by_name_only_are_the_same() {
-        assert_eq!(gist(&said("1", "x")), gist(&said("1", "y")));
-        assert_ne!(gist(&said("1", "x")), gist(&said("2", "x")));
-    }
 
     #[test]
     fn a_gpu_is_remembered() {
