@@ -7,13 +7,13 @@ use super::view::Scaler;
 use crate::runtime::ObjectKey;
 use crate::wishes::{Author, Target, Wish};
 use jiff::{SignedDuration, Timestamp};
-use plimsoll_engine::horizontal::spec::TargetRef;
-use plimsoll_engine::horizontal::{Decision, held_back};
+use plimsoll_engine::horizontal::spec::{Select, TargetRef};
+use plimsoll_engine::horizontal::{Decision, Spec, held_back};
 use std::sync::Arc;
 
 impl Shell {
     /// Puts up what rates and windows hold back after a pass, or takes down what was. A target that
-    /// cannot be written gets no pods, whatever is wanted.
+    /// cannot be written, or may not grow, gets no pods, whatever is wanted.
     pub(super) fn wish(&self, key: &ScalerKey, scaler: &Scaler, decision: &Decision, wrote: bool) {
         if !self.wishes.are_read() {
             return;
@@ -21,7 +21,7 @@ impl Shell {
         let goes_on = !self.options.observe_only && (wrote || decision.write.is_none());
         let wanted = held_back(&decision.trace).filter(|_| goes_on);
         let wanted = wanted.and_then(|wanted| usize::try_from(wanted).ok());
-        let spec = scaler.spec.as_ref().ok();
+        let spec = scaler.spec.as_ref().ok().filter(|spec| may_grow(spec));
         let target = spec.and_then(|spec| target(key, &spec.scale_target_ref));
         let Some((replicas, target)) = wanted.zip(target) else {
             return self.wish_no_more(key);
@@ -45,6 +45,12 @@ impl Shell {
             self.wishes.take_down(&author(key));
         }
     }
+}
+
+/// Whether the target will have what is wanted one day.
+fn may_grow(spec: &Spec) -> bool {
+    let behavior = spec.behavior.as_ref();
+    behavior.is_none_or(|behavior| behavior.scale_up.select_policy != Some(Select::Disabled))
 }
 
 fn author(key: &ScalerKey) -> Author {

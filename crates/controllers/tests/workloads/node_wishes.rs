@@ -171,6 +171,15 @@ async fn a_window_holds_back_pods_and_not_their_nodes() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_target_that_may_not_grow_needs_no_nodes() {
+    let never = json!({"scaleUp": {"selectPolicy": "Disabled"}});
+    let stage = staged(intending(), &never, 40).await;
+    stage.load.set(4000);
+    stage.pass(Duration::from_secs(30)).await;
+    assert_eq!(stage.standing().await, (2, 1));
+}
+
+#[tokio::test(start_paused = true)]
 async fn unless_asked_for_nothing_is_ordered_ahead() {
     let stage = staged(hasty(), &slowly(), 40).await;
     stage.load.set(4000);

@@ -294,4 +294,16 @@ mod tests {
         sort(&mut table.nodes, Order::Cpu);
         assert_eq!(table.nodes[0].name, "a");
     }
+
+    #[test]
+    fn what_the_autoscaler_says_of_a_node_is_not_judged_anew() {
+        let nodes = vec![node("a", &json!({})), node("b", &json!({}))];
+        let bare = json!({"metadata": {"ownerReferences": null}});
+        let pods = Vec::from(["a", "b"].map(|on| pod(on, on, "100m", &bare)));
+        let told = json!({"metadata": {"name": "a"}, "summary": "it stays: a pod is bare"});
+        let picture = picture(nodes, pods).with_told(vec![told], Vec::new());
+        let rows = table(&picture, &BTreeMap::new()).nodes;
+        assert_eq!(rows[0].why, "a pod is bare");
+        assert!(rows[1].why.starts_with("pod default/b "), "{}", rows[1].why);
+    }
 }
