@@ -4,6 +4,11 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
+
+/// How long it may take to start.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A server of its own, ended with the value.
 #[derive(Debug)]
@@ -35,17 +40,19 @@ impl Moto {
             .spawn()
             .map_err(|error| format!("{}: {error}", program.display()))?;
         let said = child.stderr.take().ok_or("moto_server has no output")?;
-        let mut said = BufReader::new(said).lines();
-        let port = said
-            .by_ref()
-            .map_while(Result::ok)
-            .find_map(|line| listens(&line));
-        let Some(port) = port else {
+        let said = BufReader::new(said).lines().map_while(Result::ok);
+        let (tell, told) = mpsc::channel();
+        std::thread::spawn(move || {
+            // It reports each request, too; a full pipe would stop it.
+            said.filter_map(|line| listens(&line)).for_each(|port| {
+                tell.send(port).ok();
+            });
+        });
+        let Ok(port) = told.recv_timeout(PATIENCE) else {
             child.kill().ok();
+            child.wait().ok();
             return Err("moto_server did not say where it listens".to_owned());
         };
-        // It reports each request; a full pipe would stop it.
-        std::thread::spawn(move || said.map_while(Result::ok).for_each(drop));
         Ok(Self { child, port })
     }
 
