@@ -5,7 +5,7 @@ use crate::pods::{Caches, PodView};
 use crate::runtime::{Cached, ObjectKey, Recorder, Reference};
 use jiff::{SignedDuration, Timestamp};
 use plimsoll_api::nodegroup::ProviderError;
-use plimsoll_engine::cluster::{GrowthPlan, NoHelp, PodVerdict, Resize};
+use plimsoll_engine::cluster::{GrowthPlan, PodVerdict, Resize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -143,11 +143,10 @@ impl Told {
             return;
         }
         for (key, verdict) in &plan.pods {
-            let PodVerdict::Unschedulable(reasons) = verdict else {
+            let Some(message) = verdict.event_message() else {
                 continue;
             };
             if let Some(pod) = self.caches.pods.find(&key.namespace, &key.name) {
-                let message = format!("pod didn't trigger scale-up: {}", counted(reasons));
                 self.tell_of(&pod, message, now);
             }
         }
@@ -172,39 +171,9 @@ fn listed(resizes: &[Resize]) -> String {
     format!("[{}]", texts.join(" "))
 }
 
-/// How many groups there are for each reason, the most frequent first.
-fn counted(reasons: &BTreeMap<plimsoll_engine::cluster::GroupId, NoHelp>) -> String {
-    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
-    for reason in reasons.values() {
-        for phrase in reason.phrases() {
-            *counts.entry(phrase).or_default() += 1;
-        }
-    }
-    let mut counts: Vec<(String, usize)> = counts.into_iter().collect();
-    counts.sort_by(|(text, count), (other, more)| more.cmp(count).then_with(|| text.cmp(other)));
-    let texts: Vec<String> = counts
-        .into_iter()
-        .map(|(text, count)| format!("{count} {text}"))
-        .collect();
-    texts.join(", ")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use plimsoll_engine::cluster::SkipReason;
-
-    #[test]
-    fn groups_are_counted_by_reason() {
-        let full = NoHelp::Skipped(SkipReason::MaxSize);
-        let sick = NoHelp::Skipped(SkipReason::NotReady);
-        let reasons = [("a", &sick), ("b", &full), ("c", &full)];
-        let reasons = reasons.map(|(group, reason)| (group.into(), reason.clone()));
-        assert_eq!(
-            counted(&BTreeMap::from(reasons)),
-            "2 max node group size reached, 1 not ready for scale-up"
-        );
-    }
 
     #[test]
     fn resizes_are_listed_as_go_lists_them() {

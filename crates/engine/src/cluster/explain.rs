@@ -1,7 +1,7 @@
 //! Verdicts in words: what is thought of a node, a group or a pod, and what would change it.
 
 use super::{
-    Blocker, BlockerReason, GroupVerdict, KeepReason, NoHelp, NodeVerdict, PodVerdict, SkipReason,
+    Blocker, BlockerReason, ExceededQuota, GroupVerdict, KeepReason, NoHelp, NodeVerdict, PodVerdict, SkipReason,
     is_upcoming,
 };
 use jiff::{SignedDuration, Timestamp};
@@ -233,13 +233,22 @@ pub fn in_words(duration: SignedDuration) -> String {
 }
 
 impl SkipReason {
+    /// The phrase, with the figures of quotas.
+    pub fn told(&self) -> String {
+        if let Self::Quota(exceeded) = self {
+            let each: Vec<String> = exceeded.iter().map(ExceededQuota::told).collect();
+            return each.join(", ");
+        }
+        self.to_string()
+    }
+
     /// `Backoff`, `MaxSize`, `NotReady`, `Quota`, `AtomicAboveTotal`, `NoTemplate`.
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Backoff { .. } => "Backoff",
             Self::MaxSize => "MaxSize",
             Self::NotReady => "NotReady",
-            Self::Quota { .. } => "Quota",
+            Self::Quota(_) => "Quota",
             Self::AtomicAboveTotal => "AtomicAboveTotal",
             Self::NoTemplate => "NoTemplate",
         }
@@ -259,8 +268,9 @@ impl SkipReason {
             }
             Self::MaxSize => "a larger maximum of the group".into(),
             Self::NotReady => "its unready nodes: kubectl get nodes, kubectl describe node".into(),
-            Self::Quota { .. } => {
-                "a larger quota, or a larger --cores-total, --memory-total or --gpu-total".into()
+            Self::Quota(exceeded) => {
+                let lifts: Vec<String> = exceeded.iter().map(ExceededQuota::lift).collect();
+                lifts.join("; ")
             }
             Self::AtomicAboveTotal => "a larger --max-nodes-total".into(),
             Self::NoTemplate => {
@@ -287,7 +297,7 @@ impl GroupVerdict {
     pub fn answer(&self) -> Answer {
         match self {
             Self::Skipped(reason) => {
-                Answer::new(format!("not considered: {reason}"), reason.lift())
+                Answer::new(format!("not considered: {}", reason.told()), reason.lift())
             }
             Self::HelpsNobody => Answer::new(
                 "no pending pod fits one of its nodes",
@@ -350,7 +360,7 @@ impl NoHelp {
     /// Why a group does not help, and what would.
     pub fn answer(&self) -> Answer {
         match self {
-            Self::Skipped(reason) => Answer::new(reason.to_string(), reason.lift()),
+            Self::Skipped(reason) => Answer::new(reason.told(), reason.lift()),
             Self::Refused { shortage, .. } => {
                 Answer::new(self.phrases().join(", "), shortage.clone())
             }

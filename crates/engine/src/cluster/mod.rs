@@ -86,7 +86,7 @@ pub use explain::{Answer, in_words};
 pub use filter::{asks_for_nothing, place_on_existing};
 pub use floors::FloorsLeft;
 pub use group::{GroupFacts, GroupId, GroupOptions, NodeTemplate, TemplateSource};
-pub use grow::{cannot_grow, grow};
+pub use grow::{allowed, cannot_grow, grow};
 pub use growth::{GrowthInput, GrowthOptions};
 pub use health::{
     ClusterHealth, GroupHealth, GrowthRequest, HealthInput, HealthOptions, NodeCounts,
@@ -100,7 +100,9 @@ pub use plan::{
     SkipReason,
 };
 pub use planner::{Planner, PlannerMemory};
-pub use quota::{CLUSTER_WIDE, Quota};
+pub use quota::{
+    CLUSTER_WIDE, ExceededQuota, ExceededResource, QUOTA_OBJECT, Quota, in_units as quota_amount,
+};
 pub use removable::removable_at;
 pub use removal::{
     Blocker, BlockerReason, KeepReason, NodeVerdict, Removal, RemovalCause, ShrinkPlan,

@@ -1,6 +1,7 @@
 //! What growing comes to.
 
 use super::GroupId;
+use super::quota::ExceededQuota;
 use crate::placement::{PodKey, Refusal};
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
@@ -65,13 +66,8 @@ pub enum SkipReason {
     MaxSize,
     /// Too many of its nodes are unready.
     NotReady,
-    /// A limit on the whole cluster, or a quota, would be exceeded.
-    Quota {
-        /// Name of the quota.
-        quota: String,
-        /// Which resources.
-        resources: Vec<String>,
-    },
+    /// Limits on the whole cluster, or quotas, would be exceeded.
+    Quota(Vec<ExceededQuota>),
     /// It has all nodes or none, and all would be too many.
     AtomicAboveTotal,
     /// Nobody knows what its nodes will be.
@@ -85,12 +81,9 @@ impl std::fmt::Display for SkipReason {
             Self::Backoff { .. } => f.write_str("in backoff after failed scale-up"),
             Self::MaxSize => f.write_str("max node group size reached"),
             Self::NotReady => f.write_str("not ready for scale-up"),
-            Self::Quota { quota, resources } => {
-                write!(
-                    f,
-                    "exceeded quota: {quota:?}, resources: {}",
-                    resources.join(", ")
-                )
+            Self::Quota(exceeded) => {
+                let each: Vec<String> = exceeded.iter().map(ToString::to_string).collect();
+                f.write_str(&each.join(", "))
             }
             Self::AtomicAboveTotal => {
                 f.write_str("atomic scale-up exceeds cluster node count limit")
@@ -164,7 +157,7 @@ impl PodVerdict {
             return None;
         };
         let mut counts: BTreeMap<String, usize> = BTreeMap::new();
-        for phrase in groups.values().flat_map(NoHelp::phrases) {
+        for phrase in groups.values().flat_map(NoHelp::told) {
             *counts.entry(phrase).or_insert(0) += 1;
         }
         let mut counts: Vec<(String, usize)> = counts.into_iter().collect();
@@ -202,9 +195,24 @@ impl NoHelp {
     /// The reasons as upstream's events count them.
     pub fn phrases(&self) -> Vec<String> {
         match self {
+            Self::Skipped(SkipReason::Quota(exceeded)) => {
+                exceeded.iter().map(ToString::to_string).collect()
+            }
             Self::Skipped(reason) => vec![reason.to_string()],
             Self::Refused { reasons, .. } => reasons.iter().map(ToString::to_string).collect(),
             Self::NoMoreNodes { .. } => vec![SkipReason::MaxSize.to_string()],
+        }
+    }
+
+    /// The reasons as events tell them: as upstream's, but with the figures of quotas, and by name
+    /// what else bounds the number of nodes.
+    pub fn told(&self) -> Vec<String> {
+        match self {
+            Self::Skipped(SkipReason::Quota(exceeded)) => {
+                exceeded.iter().map(ExceededQuota::told).collect()
+            }
+            Self::NoMoreNodes { bound } => vec![bound.clone()],
+            Self::Skipped(_) | Self::Refused { .. } => self.phrases(),
         }
     }
 }

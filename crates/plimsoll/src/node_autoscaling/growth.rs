@@ -9,6 +9,7 @@ use plimsoll_engine::cluster::{
     BackoffOptions, CLUSTER_WIDE, Floor, GrowthOptions, HealthOptions, Quota, Similarity,
     TaintRules,
 };
+use plimsoll_engine::placement::LabelSelector;
 use plimsoll_sources::nodes::externalgrpc::GrpcExpander;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -145,10 +146,6 @@ impl BufferArgs {
 /// Limits on the whole cluster.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Node autoscaling: limits")]
-#[expect(
-    clippy::struct_field_names,
-    reason = "flags are named after their fields, and the names are upstream's"
-)]
 pub(super) struct LimitArgs {
     /// Never have more nodes than this in the cluster; 0 for any number
     #[arg(long, value_name = "COUNT", default_value_t = 0)]
@@ -162,6 +159,10 @@ pub(super) struct LimitArgs {
     /// Least and most GPUs of a type; may be given several times
     #[arg(long, value_name = "TYPE:MIN:MAX")]
     gpu_total: Vec<GpuLimit>,
+    /// Heed CapacityQuotas: limits on nodes with certain labels
+    #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set,
+          num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    pub(super) capacity_quotas_enabled: bool,
 }
 
 impl LimitArgs {
@@ -178,7 +179,7 @@ impl LimitArgs {
         }
         vec![Quota {
             id: CLUSTER_WIDE.to_owned(),
-            selector: BTreeMap::new(),
+            selector: LabelSelector::default(),
             limits,
         }]
     }

@@ -7,7 +7,7 @@ use plimsoll_engine::cluster::{
     CLUSTER_WIDE, ClusterNode, Expander, GroupFacts, GrowthInput, GrowthOptions, GrowthOutcome,
     GrowthPlan, NoHelp, PodVerdict, Quota, Similarity, grow,
 };
-use plimsoll_engine::placement::NodeFacts;
+use plimsoll_engine::placement::{LabelSelector, NodeFacts, Operator, Requirement};
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -107,7 +107,7 @@ fn options(scenario: Scenario<'_>) -> Result<GrowthOptions> {
         .filter_map(|(name, most)| Some((name.to_owned(), most?)));
     quotas.push(Quota {
         id: CLUSTER_WIDE.to_owned(),
-        selector: BTreeMap::new(),
+        selector: LabelSelector::default(),
         limits: totals.collect(),
     });
     for raw in scenario.list("quotas") {
@@ -139,10 +139,14 @@ fn options(scenario: Scenario<'_>) -> Result<GrowthOptions> {
 
 fn quota(raw: &Value) -> Result<Quota> {
     // One value, or a list of them.
-    let values = |value: &Value| {
+    let requirement = |(key, value): (&String, &Value)| {
         let list = value.as_array().map(Vec::as_slice);
         let each = list.unwrap_or(std::slice::from_ref(value)).iter();
-        each.filter_map(Value::as_str).map(str::to_owned).collect()
+        Requirement {
+            key: key.clone(),
+            operator: Operator::In,
+            values: each.filter_map(Value::as_str).map(str::to_owned).collect(),
+        }
     };
     let selector = raw.get("selector").and_then(Value::as_object);
     let selector = selector.into_iter().flatten();
@@ -160,9 +164,9 @@ fn quota(raw: &Value) -> Result<Quota> {
         .context("a quota without id")?;
     Ok(Quota {
         id: id.to_owned(),
-        selector: selector
-            .map(|(key, value)| (key.clone(), values(value)))
-            .collect(),
+        selector: LabelSelector {
+            requirements: selector.map(requirement).collect(),
+        },
         limits: limits.iter().map(limit).collect(),
     })
 }

@@ -62,19 +62,33 @@ pub fn grow(input: GrowthInput<'_>) -> GrowthPlan {
     look.finish()
 }
 
+/// How many of the wanted nodes of each group the limits on the whole cluster and the quotas allow,
+/// one group after the other. Pods are not looked at, nor what else holds a group back; of a group
+/// without a template it is not known which quotas it counts for.
+pub fn allowed(input: &GrowthInput<'_>, wanted: &[(GroupId, usize)]) -> Vec<usize> {
+    let given = Given::without_pods(input);
+    let mut look = Look::new(input.snapshot, &given);
+    look.reserve_upcoming(&given);
+    let each = wanted.iter().map(|(id, nodes)| {
+        let standing = &mut look.standing;
+        let room = standing.room_in_cluster().unwrap_or(*nodes);
+        let group = standing.groups.iter().find(|group| group.id == *id);
+        let template = group.and_then(|group| group.template.as_ref());
+        let mut nodes = room.min(*nodes);
+        if let Some(template) = template {
+            nodes = standing.remaining.allowed(template, nodes);
+            standing.remaining.reserve(template, nodes);
+        }
+        standing.nodes = standing.nodes.saturating_add(nodes);
+        nodes
+    });
+    each.collect()
+}
+
 /// The groups that could not be given a single node now, whatever it is for: at their maximum,
 /// skipped, or held by a limit on the whole cluster. Pods are not looked at.
 pub fn cannot_grow(input: &GrowthInput<'_>) -> BTreeSet<GroupId> {
-    let given = Given {
-        groups: input.groups,
-        pending: &[],
-        existing: input.existing,
-        upcoming: input.upcoming,
-        skipped: input.skipped,
-        options: input.options,
-        now: input.now,
-        tie: input.tie,
-    };
+    let given = Given::without_pods(input);
     let mut look = Look::new(input.snapshot, &given);
     look.reserve_upcoming(&given);
     look.standing.skip();
@@ -97,6 +111,21 @@ struct Given<'a> {
     options: &'a GrowthOptions,
     now: Timestamp,
     tie: u64,
+}
+
+impl<'a> Given<'a> {
+    fn without_pods(input: &GrowthInput<'a>) -> Self {
+        Self {
+            groups: input.groups,
+            pending: &[],
+            existing: input.existing,
+            upcoming: input.upcoming,
+            skipped: input.skipped,
+            options: input.options,
+            now: input.now,
+            tie: input.tie,
+        }
+    }
 }
 
 /// A look while it is taken.
