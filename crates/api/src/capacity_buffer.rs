@@ -25,7 +25,8 @@ pub const ACTIVE_CAPACITY: &str = "buffer.x-k8s.io/active-capacity";
 
 const FRAME: Frame = Frame {
     group: GROUP,
-    versions: &[VERSION],
+    // Parity: objects written for the alpha are the same.
+    versions: &[VERSION, "v1alpha1"],
     kind: KIND,
     plural: PLURAL,
     short_names: &["cb"],

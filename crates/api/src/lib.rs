@@ -7,6 +7,7 @@
 
 pub mod apply;
 pub mod capacity_buffer;
+pub mod capacity_quota;
 pub mod convert;
 pub mod custom;
 pub mod decode;

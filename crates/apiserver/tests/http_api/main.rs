@@ -13,6 +13,7 @@ mod apply;
 mod audit;
 mod autoscaling;
 mod balancing;
+mod capacity_quota;
 mod conversion;
 mod credentials;
 mod custom;

@@ -10,8 +10,8 @@ use jiff::Timestamp;
 use plimsoll_api::nodegroup::{ErrorClass, ProviderError};
 use plimsoll_engine::cluster::{
     ClusterHealth, Expander, GroupFacts, GroupId, GrowthInput, GrowthOutcome, GrowthPlan, Happened,
-    OwnerKind, PendingPod, PodVerdict, Residents, Resize, RunningPod, SkipReason, cannot_grow,
-    grow, is_upcoming,
+    OwnerKind, PendingPod, PodVerdict, Residents, Resize, RunningPod, SkipReason, allowed,
+    cannot_grow, grow, is_upcoming,
 };
 use rand::Rng;
 use std::collections::{BTreeMap, BTreeSet};
@@ -279,16 +279,34 @@ impl Work {
         }
         let skipped = self.skipped(groups, health, now);
         let short = groups.iter().filter(|group| group.target < group.min);
-        let resizes = short.filter(|group| !skipped.contains_key(&group.id));
-        let resizes: Vec<Resize> = resizes
-            .map(|group| Resize {
-                group: Arc::clone(&group.id),
-                from: group.target,
-                to: group.min,
-                max: group.max,
-            })
+        let short: Vec<&GroupFacts> = short
+            .filter(|group| !skipped.contains_key(&group.id))
             .collect();
-        self.order_alone(resizes, now);
+        if short.is_empty() {
+            return;
+        }
+        let lacks = |group: &&GroupFacts| (Arc::clone(&group.id), group.min - group.target);
+        let wanted: Vec<(GroupId, usize)> = short.iter().map(lacks).collect();
+        let input = GrowthInput {
+            groups,
+            pending: &[],
+            existing: &self.world.listed(),
+            upcoming: &health.upcoming(),
+            skipped: &skipped,
+            options: &self.options.growth,
+            snapshot: &mut self.world.snapshot,
+            now,
+            tie: 0,
+        };
+        let nodes = allowed(&input, &wanted);
+        let resizes = short.into_iter().zip(nodes).filter(|(_, nodes)| *nodes > 0);
+        let resizes = resizes.map(|(group, nodes)| Resize {
+            group: Arc::clone(&group.id),
+            from: group.target,
+            to: group.target.saturating_add(nodes),
+            max: group.max,
+        });
+        self.order_alone(resizes.collect(), now);
     }
 
     /// Orders nodes for which no pod waits.

@@ -1,6 +1,7 @@
 //! What happens in the cluster, gathered from the caches until the next look takes it in.
 
 use super::buffers::BufferCaches;
+use super::quotas::QuotaView;
 use crate::daemonset::DaemonSetView;
 use crate::pods::{
     BudgetView, Caches, ClaimView, ClassView, NamespaceView, NodeView, PodView, VolumeView,
@@ -38,6 +39,8 @@ pub(super) enum News {
     Daemons,
     /// Of what a `CapacityBuffer` asks for.
     Buffers,
+    /// Of what a `CapacityQuota` says.
+    Quotas,
 }
 
 /// The kinds of which only node autoscaling keeps a cache.
@@ -47,6 +50,8 @@ pub(super) struct OwnCaches {
     pub(super) daemon_sets: Cache<DaemonSetView>,
     /// Where buffers are looked at.
     pub(super) buffers: Option<BufferCaches>,
+    /// Where quotas are looked at.
+    pub(super) quotas: Option<Cache<QuotaView>>,
 }
 
 /// Follows the caches from now on. What is there already comes as news, what pods are judged by
@@ -72,15 +77,22 @@ pub(super) fn follow(caches: &Caches, own: &OwnCaches) -> UnboundedReceiver<News
     if let Some(buffers) = &own.buffers {
         buffer_news(buffers, caches, &sender);
     }
+    if let Some(quotas) = &own.quotas {
+        tell(quotas, &sender, |c| {
+            (generation(c.old.as_ref()) != generation(c.new.as_ref())).then_some(News::Quotas)
+        });
+    }
     owners(caches, own, &sender);
     receiver
 }
 
+/// What counts the changes of an object's spec.
+fn generation<V: Cached>(object: Option<&Arc<V>>) -> Option<i64> {
+    object.map(|object| object.meta().generation)
+}
+
 /// A buffer, or what it takes its pods from, came, went or was changed by somebody else.
 fn buffer_news(own: &BufferCaches, caches: &Caches, sender: &UnboundedSender<News>) {
-    fn generation<V: Cached>(object: Option<&Arc<V>>) -> Option<i64> {
-        object.map(|object| object.meta().generation)
-    }
     tell(&own.buffers, sender, |c| {
         (generation(c.old.as_ref()) != generation(c.new.as_ref())).then_some(News::Buffers)
     });

@@ -45,6 +45,8 @@ pub struct Options {
     pub intended: Option<IntendedOptions>,
     /// What to do about `CapacityBuffer`s; `None` = they are not even read.
     pub buffers: Option<BufferOptions>,
+    /// Heed `CapacityQuota`s (`--capacity-quotas-enabled`); otherwise they are not even read.
+    pub capacity_quotas: bool,
     /// Decide and tell, but change nothing.
     pub observe_only: bool,
 }
@@ -66,6 +68,7 @@ impl Default for Options {
             report: ReportOptions::default(),
             intended: None,
             buffers: None,
+            capacity_quotas: false,
             observe_only: false,
         }
     }

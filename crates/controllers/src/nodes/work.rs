@@ -10,6 +10,7 @@ use super::memory::Memory;
 use super::news::{self, News, OwnCaches};
 use super::options::Options;
 use super::pulse::Pulse;
+use super::quotas;
 use super::registry::Registry;
 use super::reporting::Counted;
 use super::status::{self, Status};
@@ -22,7 +23,7 @@ use crate::supervisor::Context;
 use futures::FutureExt;
 use jiff::Timestamp;
 use plimsoll_api::nodegroup::{NodeGroup, NodeProvider, ProviderError};
-use plimsoll_engine::cluster::{Planner, Resize};
+use plimsoll_engine::cluster::{Planner, Quota, Resize};
 use plimsoll_engine::placement::PodFacts;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -54,6 +55,8 @@ pub(super) struct Work {
     pub(super) calls: Calls,
     pub(super) expanders: Expanders,
     pub(super) buffers: Buffers,
+    /// The quotas that flags make.
+    pub(super) own_quotas: Vec<Quota>,
     pub(super) told: Told,
     pub(super) status: Status,
     pub(super) memory: Memory,
@@ -156,8 +159,14 @@ impl Work {
             buffers: options
                 .buffers
                 .map(|_| BufferCaches::start(client, seed ^ 3)),
+            quotas: options
+                .capacity_quotas
+                .then(|| Cache::start(client.clone(), seed ^ 4)),
         };
         filled(&context.caches, &own).await;
+        if let Some(cache) = &own.quotas {
+            quotas::known(client, cache).await;
+        }
         let maps = Maps::open(&context, &options).await;
         let mut work = Self::assemble(context, provider, options, ears, (own, maps));
         work.recall_examples();
@@ -208,6 +217,7 @@ impl Work {
             calls: Calls::default(),
             expanders: Expanders::start(&context.client, seed ^ 2, &report.namespace, names),
             buffers: Buffers::default(),
+            own_quotas: options.growth.quotas.clone(),
             told: Told::new(&context.recorder, &context.caches, about, repeats),
             status: Status::start(status),
             counted: Counted::default(),
@@ -335,6 +345,7 @@ impl Work {
             return;
         }
         self.took("cloudProviderRefresh", began);
+        self.take_quotas();
         self.world.set_gpu_label(self.provider.gpu_label());
         self.find_out(now);
         if self.unclean {
@@ -367,6 +378,7 @@ impl Work {
             (None, None)
         };
         self.report(&facts, &health, outcome, now);
+        self.tell_quotas(now).await;
         self.remember();
         self.memory.save().await;
         self.world.sweep();

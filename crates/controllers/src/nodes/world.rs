@@ -42,6 +42,8 @@ pub(super) struct World {
     pub(super) regrouped: BTreeSet<Arc<str>>,
     /// Whether a DaemonSet changed since somebody looked.
     pub(super) daemons_changed: bool,
+    /// Whether a quota changed since somebody looked.
+    pub(super) quotas_changed: bool,
     /// The nodes as the look under way sees them.
     listed: Arc<[ClusterNode]>,
     classes: Classes,
@@ -69,6 +71,7 @@ impl World {
             budgets: BTreeMap::new(),
             regrouped: BTreeSet::new(),
             daemons_changed: true,
+            quotas_changed: false,
             listed: Arc::default(),
             classes: Classes::default(),
             caches,
@@ -129,6 +132,11 @@ impl World {
                 Haste::Calm
             }
             News::Buffers => Haste::Calm,
+            News::Quotas => {
+                self.quotas_changed = true;
+                // One that is raised may be what pods wait for.
+                Haste::Urgent
+            }
         }
     }
 

@@ -31,6 +31,8 @@ mod node_autoscaling;
 #[cfg(test)]
 mod node_headroom;
 #[cfg(test)]
+mod node_quotas;
+#[cfg(test)]
 mod node_wishes;
 #[cfg(test)]
 mod nodes;

@@ -1,8 +1,8 @@
 //! Verdicts in words: what is thought of a node, a group or a pod, and what would change it.
 
 use super::{
-    Blocker, BlockerReason, ExceededQuota, GroupVerdict, KeepReason, NoHelp, NodeVerdict, PodVerdict, SkipReason,
-    is_upcoming,
+    Blocker, BlockerReason, ExceededQuota, GroupVerdict, KeepReason, NoHelp, NodeVerdict,
+    PodVerdict, SkipReason, is_upcoming,
 };
 use jiff::{SignedDuration, Timestamp};
 

@@ -113,13 +113,21 @@ fn every_exceeded_quota_is_named_with_its_figures() {
 #[test]
 fn what_is_used_is_the_capacity_of_nodes_there() {
     let (nodes, snapshot) = cluster(&["a", "b", "a"]);
-    let limits = [("cpu", 1), ("memory", 1), ("nodes", 1), ("example.com/x", 1)];
+    let limits = [
+        ("cpu", 1),
+        ("memory", 1),
+        ("nodes", 1),
+        ("example.com/x", 1),
+    ];
     let used = quota("q", Some("a"), &limits).used(&nodes, &snapshot);
     let shown: Vec<String> = used
         .iter()
         .map(|(name, amount)| format!("{name} {}", in_units(name, *amount)))
         .collect();
-    assert_eq!(shown, ["cpu 4", "example.com/x 0", "memory 16Gi", "nodes 2"]);
+    assert_eq!(
+        shown,
+        ["cpu 4", "example.com/x 0", "memory 16Gi", "nodes 2"]
+    );
 }
 
 proptest! {

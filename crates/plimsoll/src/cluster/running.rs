@@ -268,6 +268,10 @@ impl Running {
             let definition = plimsoll_api::capacity_buffer::definition();
             plimsoll_cluster::definitions::define_one(&self.client, definition).await?;
         }
+        if settings.node_autoscaling.capacity_quotas {
+            let definition = plimsoll_api::capacity_quota::definition();
+            plimsoll_cluster::definitions::define_one(&self.client, definition).await?;
+        }
         self.autoscale_nodes(settings);
         Ok(began.nodes)
     }

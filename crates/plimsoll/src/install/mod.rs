@@ -209,7 +209,7 @@ fn filled(values: &Values, namespace: &str) -> Vec<Value> {
     let first = objects.first().is_some_and(|o| o["kind"] == "Namespace");
     let mut definitions = definitions();
     if values.at("nodeAutoscaling.enabled") == &json!(true) {
-        definitions.push(plimsoll_api::capacity_buffer::definition());
+        definitions.extend(node_definitions());
     }
     objects.splice(usize::from(first)..usize::from(first), definitions);
     objects
@@ -220,9 +220,17 @@ fn definitions() -> Vec<Value> {
     vec![plimsoll_api::pod_autoscaler::definition()]
 }
 
+/// Definitions of upstream's kinds about nodes.
+fn node_definitions() -> Vec<Value> {
+    vec![
+        plimsoll_api::capacity_buffer::definition(),
+        plimsoll_api::capacity_quota::definition(),
+    ]
+}
+
 fn write_chart(dir: &Path) -> Result<()> {
     let mut definitions = definitions();
-    definitions.push(plimsoll_api::capacity_buffer::definition());
+    definitions.extend(node_definitions());
     let files = chart::files(&objects::templates(), &definitions, yaml);
     let count = files.len();
     for (name, text) in files {

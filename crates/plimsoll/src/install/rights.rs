@@ -236,6 +236,18 @@ pub(crate) const NODES: &[Rule] = &[
         "to tell what came of it",
     ),
     rule(
+        "autoscaling.x-k8s.io",
+        &["capacityquotas"],
+        READ,
+        "to read how much nodes may come to",
+    ),
+    rule(
+        "autoscaling.x-k8s.io",
+        &["capacityquotas/status"],
+        &["get", "patch", "update"],
+        "to tell how much they do",
+    ),
+    rule(
         "",
         &["podtemplates"],
         READ,

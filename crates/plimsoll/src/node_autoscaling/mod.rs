@@ -121,6 +121,7 @@ impl NodeAutoscalingArgs {
                 limit: growth.pod_injection_limit,
             }),
             buffers: self.buffers.options(growth.pod_injection_limit),
+            capacity_quotas: self.limits.capacity_quotas_enabled,
             observe_only: false,
         })
     }
@@ -221,6 +222,11 @@ mod tests {
         let got = options("--capacity-buffer-pod-injection-enabled --pod-injection-limit=7");
         let got = got.unwrap().buffers.unwrap();
         assert!(got.inject && !got.resolve && got.limit == 7);
+        assert!(
+            options("--capacity-quotas-enabled")
+                .unwrap()
+                .capacity_quotas
+        );
     }
 
     #[test]

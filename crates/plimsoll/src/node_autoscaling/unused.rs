@@ -5,7 +5,7 @@ use clap::{Arg, ArgAction, ArgMatches, Args, Command, Error, FromArgMatches};
 
 /// What nothing here depends on: other clouds, the way upstream computes and logs, what is always
 /// or never so here.
-const FLAGS: [&str; 51] = [
+const FLAGS: [&str; 50] = [
     "frequent-loops-enabled",
     "scale-down-non-empty-candidates-count",
     "scale-down-candidates-pool-ratio",
@@ -40,7 +40,6 @@ const FLAGS: [&str; 51] = [
     "check-capacity-provisioning-request-batch-timebox",
     "check-capacity-processor-instance",
     "capacity-buffer-pod-dry-run-enabled",
-    "capacity-quotas-enabled",
     "enable-dynamic-resource-allocation",
     "enable-csi-node-aware-scheduling",
     "enable-graceful-degradation",

@@ -1,5 +1,6 @@
 //! Node groups, from what the node autoscaler explains about them.
 
+use super::limits::quotas;
 use jiff::SignedDuration;
 use plimsoll_controllers::facts;
 use plimsoll_controllers::pods::NodeView;
@@ -218,6 +219,7 @@ pub(super) fn growth_options(explanation: &Value) -> Option<GrowthOptions> {
         max_nodes_per_scaleup: count("maxNodesPerScaleup"),
         expendable_below: cutoff.unwrap_or(default.expendable_below),
         balance: (balances == Some(true)).then(|| similarity(told)),
+        quotas: quotas(told),
         ..default
     })
 }

@@ -4,6 +4,7 @@
 
 mod groups;
 mod judge;
+mod limits;
 mod money;
 mod picture;
 mod text;

@@ -15,6 +15,7 @@ mod crash;
 mod demo;
 mod ending;
 mod explain;
+mod headroom;
 mod jobs;
 mod kubectl;
 mod kubelets;
@@ -104,6 +105,8 @@ const EACH_KUBECTL: &[(&str, WithKubectl)] = &[
     ("explain", explain::all),
     ("asking::about_nodes_of_any_cluster", asking::anywhere),
     ("asking::about_node_groups", asking::groups),
+    ("headroom::quotas", headroom::quotas),
+    ("headroom::buffers", headroom::buffers),
     ("jobs", jobs::whole),
     ("podlife", podlife::whole),
     ("lifecycle::objects_survive_a_restart", lifecycle::durable),

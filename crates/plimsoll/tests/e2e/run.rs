@@ -279,8 +279,10 @@ pub(crate) fn chart(kubectl: &Kubectl) -> Outcome {
         );
         if !values.contains("nodeAutoscaling") {
             // Helm knows no conditions on definitions; the manifests leave out what is not used.
-            let buffers = "CustomResourceDefinition//capacitybuffers.autoscaling.x-k8s.io";
-            check!(theirs.remove(buffers).is_some(), "no {buffers}");
+            for plural in ["capacitybuffers", "capacityquotas"] {
+                let unused = format!("CustomResourceDefinition//{plural}.autoscaling.x-k8s.io");
+                check!(theirs.remove(&unused).is_some(), "no {unused}");
+            }
         }
         same(&ours, &theirs)?;
     }

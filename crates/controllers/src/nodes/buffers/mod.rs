@@ -9,6 +9,7 @@ mod source;
 mod status;
 mod view;
 
+use super::conditions::says;
 use super::intended::imagine;
 use super::options::BufferOptions;
 use super::work::Work;
@@ -53,12 +54,14 @@ struct Room {
 }
 
 /// How much of the room there is.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 struct Standing {
     /// Pods that nodes have room for.
     there: usize,
     /// Pods that nodes to come have room for.
     coming: usize,
+    /// Why no nodes are added for others.
+    why: Option<String>,
 }
 
 /// A pod that is only imagined.
@@ -171,7 +174,12 @@ impl Work {
                     of.coming += 1;
                     continue;
                 }
-                Some(_) => continue,
+                Some(verdict) => {
+                    let message = verdict.filter(|_| of.why.is_none());
+                    let message = message.and_then(PodVerdict::event_message);
+                    of.why = of.why.take().or(message);
+                    continue;
+                }
             };
             let snapshot = &self.world.snapshot;
             let has_room = |node: &&Arc<str>| fits(snapshot, node, &imagined.pod, &taken);
@@ -222,9 +230,9 @@ impl Work {
                 continue;
             };
             let standing =
-                inject.then(|| self.buffers.standing.get(key).copied().unwrap_or_default());
+                inject.then(|| self.buffers.standing.get(key).cloned().unwrap_or_default());
             let wanted = status::wanted(&view, room, standing.as_ref(), now);
-            if status::says(&view, &wanted) {
+            if says(&view.status, &wanted) {
                 continue;
             }
             let patch = json!({ "status": wanted });

@@ -2,6 +2,7 @@
 
 use super::view::BufferView;
 use super::{Room, Standing};
+use crate::nodes::conditions::{Condition, merged};
 use jiff::Timestamp;
 use plimsoll_api::capacity_buffer::ACTIVE_CAPACITY;
 use serde_json::{Value, json};
@@ -20,13 +21,13 @@ pub(super) fn wanted(
         ("ReadyForProvisioning", ready(room)),
         ("Provisioning", provisioning(room, standing)),
     ];
-    let conditions = conditions.map(|(kind, (holds, reason, message))| {
-        json!({
-            "type": kind, "status": holds, "reason": reason, "message": message,
-            "observedGeneration": view.meta.generation,
-            "lastTransitionTime": since(view, kind, holds, now),
-        })
+    let conditions = conditions.map(|(kind, (holds, reason, message))| Condition {
+        kind,
+        holds,
+        reason,
+        message,
     });
+    let conditions = merged(&view.status, conditions, view.meta.generation, now);
     // A merge patch takes off what is null.
     json!({
         "provisioningStrategy": ACTIVE_CAPACITY,
@@ -56,7 +57,7 @@ fn provisioning(room: &Result<Room, String>, standing: Option<&Standing>) -> Sai
         return ("False", "NotProvisioned", why.to_owned());
     };
     let all = room.replicas;
-    let Standing { there, coming } = standing;
+    let Standing { there, coming, why } = standing;
     let reason = if *there >= all {
         "CapacityReady"
     } else if there.saturating_add(*coming) >= all {
@@ -64,31 +65,11 @@ fn provisioning(room: &Result<Room, String>, standing: Option<&Standing>) -> Sai
     } else {
         "CapacityMissing"
     };
-    let message =
+    let mut message =
         format!("{there} of {all} pods have room on nodes, {coming} will have on nodes to come");
+    if let Some((_, why)) = why.as_deref().and_then(|why| why.split_once(": ")) {
+        message.push_str("; no further nodes: ");
+        message.push_str(why);
+    }
     ("True", reason, message)
-}
-
-/// Since when the condition is as it is.
-fn since(view: &BufferView, kind: &str, holds: &str, now: Timestamp) -> Value {
-    let known = view.status.get("conditions").and_then(Value::as_array);
-    let known = known
-        .into_iter()
-        .flatten()
-        .find(|known| has(known, "type", kind) && has(known, "status", holds));
-    let since = known.and_then(|known| known.get("lastTransitionTime"));
-    since
-        .cloned()
-        .unwrap_or_else(|| json!(now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()))
-}
-
-fn has(condition: &Value, field: &str, text: &str) -> bool {
-    condition.get(field).and_then(Value::as_str) == Some(text)
-}
-
-/// Whether the status says this already.
-pub(super) fn says(view: &BufferView, wanted: &Value) -> bool {
-    let fields = wanted.as_object().into_iter().flatten();
-    let same = |key: &str, value: &Value| view.status.get(key).unwrap_or(&Value::Null) == value;
-    fields.into_iter().all(|(key, value)| same(key, value))
 }

@@ -17,7 +17,7 @@ use jiff::Timestamp;
 use journal::Entry;
 use plimsoll_engine::cluster::{
     GroupFacts, GroupId, GroupVerdict, GrowthOptions, GrowthOutcome, GrowthPlan, NodeVerdict,
-    Resize, ShrinkOptions, ShrinkPlan, TaintRules,
+    Quota, Resize, ShrinkOptions, ShrinkPlan, TaintRules,
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -101,6 +101,8 @@ struct Inner {
     ids: Ids,
     /// The flags that decisions rest on.
     settings: Option<Settings>,
+    /// Quotas of objects, with what there is of each limited resource.
+    quotas: Vec<(Quota, BTreeMap<String, i64>)>,
 }
 
 impl Explanations {
@@ -131,6 +133,11 @@ impl Explanations {
                 });
             }
         });
+    }
+
+    /// Notes the quotas of objects, with what there is of each limited resource.
+    pub fn quotas(&self, quotas: Vec<(Quota, BTreeMap<String, i64>)>) {
+        self.0.tell(|inner| inner.quotas = quotas);
     }
 
     /// Notes that a group's size was set, or that this failed, and the steps that led to it.

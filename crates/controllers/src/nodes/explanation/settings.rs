@@ -1,6 +1,6 @@
 //! Settings as JSON, by the names of the flags, so that a client decides alike.
 
-use plimsoll_engine::cluster::{Expander, GrowthOptions, ShrinkOptions, TaintRules};
+use plimsoll_engine::cluster::{Expander, GrowthOptions, Quota, ShrinkOptions, TaintRules};
 use serde_json::{Value, json};
 
 /// The flags that decisions rest on.
@@ -52,6 +52,7 @@ pub(super) fn growth(options: &GrowthOptions) -> Value {
         "priorities": levels,
         "maxNodesTotal": options.max_nodes_total,
         "maxNodesPerScaleup": options.max_nodes_per_scaleup,
+        "quotas": options.quotas.iter().map(quota).collect::<Vec<_>>(),
         "expendablePodsPriorityCutoff": options.expendable_below,
         "balanceSimilarNodeGroups": options.balance.is_some(),
         "similarity": options.balance.as_ref().map(|similarity| json!({
@@ -61,5 +62,20 @@ pub(super) fn growth(options: &GrowthOptions) -> Value {
             "maxAllocatableDifferenceRatio": similarity.allocatable_ratio,
             "maxFreeDifferenceRatio": similarity.free_ratio,
         })),
+    })
+}
+
+/// A quota; amounts are in the engine's units.
+fn quota(quota: &Quota) -> Value {
+    let requirements = quota.selector.requirements.iter();
+    let requirements = requirements.map(|wanted| {
+        json!({
+            "key": wanted.key, "operator": format!("{:?}", wanted.operator),
+            "values": wanted.values,
+        })
+    });
+    json!({
+        "id": quota.id, "limits": quota.limits,
+        "requirements": requirements.collect::<Vec<_>>(),
     })
 }

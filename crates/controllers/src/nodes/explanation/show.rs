@@ -7,7 +7,7 @@ use crate::explain::query::API_VERSION;
 use jiff::Timestamp;
 use plimsoll_engine::cluster::{
     BUFFER_POD_PREFIX, ExpansionOption, GroupFacts, GroupOptions, GroupVerdict, GrowthPlan,
-    NodeVerdict, PodVerdict, Removal,
+    NodeVerdict, PodVerdict, Removal, quota_amount,
 };
 use plimsoll_engine::placement::PodKey;
 use serde_json::{Map, Value, json};
@@ -97,7 +97,9 @@ impl Inner {
         shown.insert("readiness".into(), json!(readiness));
         shown.insert("summary".into(), json!(summary(facts, &answer.reason)));
         shown.insert("lift".into(), json!(answer.lift));
-        shown.insert("sentences".into(), json!(sentences(facts, standing)));
+        let mut lines = sentences(facts, standing);
+        lines.extend(self.quotas_of(facts));
+        shown.insert("sentences".into(), json!(lines));
         if let Some((time, plan)) = &self.wanted {
             shown.insert("lastGrowth".into(), growth_of(*time, plan, facts));
         }
@@ -108,6 +110,25 @@ impl Inner {
         let changes: Vec<Value> = changes.into_iter().flatten().map(|c| json!(c)).collect();
         shown.insert("changes".into(), changes.into());
         Some(Value::Object(shown))
+    }
+
+    /// The quotas that new nodes of a group would count for, one sentence each.
+    fn quotas_of(&self, facts: &GroupFacts) -> Vec<String> {
+        let Some(template) = &facts.template else {
+            return Vec::new();
+        };
+        let concerned = self.quotas.iter();
+        let concerned = concerned.filter(|(quota, _)| quota.selects(&template.node.labels));
+        let sentences = concerned.map(|(quota, used)| {
+            let amounts = quota.limits.iter().map(|(name, most)| {
+                let used = used.get(name).copied().unwrap_or(0);
+                let (used, most) = (quota_amount(name, used), quota_amount(name, *most));
+                format!("{name} {used} of {most}")
+            });
+            let amounts: Vec<String> = amounts.collect();
+            format!("{} limits it: {} used", quota.id, amounts.join(", "))
+        });
+        sentences.collect()
     }
 
     /// Which groups could grow for a pod that was looked at last.

@@ -7,7 +7,9 @@ use plimsoll_engine::cluster::{
     DrainOptions, Expander, GroupOptions, GrowthOutcome, KeepReason, NoHelp, NodeTemplate,
     PodVerdict, Removal, RemovalCause, SkipReason, TemplateSource,
 };
-use plimsoll_engine::placement::{NodeFacts, PodKey, Refusal, Resources};
+use plimsoll_engine::placement::{
+    LabelSelector, NodeFacts, Operator, PodKey, Refusal, Requirement, Resources,
+};
 
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).unwrap()
@@ -351,6 +353,17 @@ async fn settings_are_told_with_each_group() {
             Expander::LeastNodes,
         ],
         max_nodes_total: Some(9),
+        quotas: vec![Quota {
+            id: "CapacityQuota/q".into(),
+            selector: LabelSelector {
+                requirements: vec![Requirement {
+                    key: "spot".into(),
+                    operator: Operator::DoesNotExist,
+                    values: Vec::new(),
+                }],
+            },
+            limits: [("cpu".to_owned(), 4000)].into(),
+        }],
         ..GrowthOptions::default()
     };
     let taints = TaintRules::default();
@@ -365,4 +378,44 @@ async fn settings_are_told_with_each_group() {
     );
     assert_eq!(group["growth"]["priorities"]["ng1"], 50);
     assert_eq!(group["growth"]["maxNodesTotal"], 9);
+    let quota = &group["growth"]["quotas"][0];
+    assert_eq!(quota["limits"]["cpu"], 4000);
+    assert_eq!(quota["requirements"][0]["operator"], "DoesNotExist");
+}
+
+#[tokio::test]
+async fn quotas_are_told_with_the_groups_they_concern() {
+    let told = Explanations::default();
+    let mut labelled = template();
+    labelled.node.labels.insert("team".into(), "a".into());
+    let mut look = look(10, &[]);
+    let mut concerned = group(2);
+    concerned.template = Some(Arc::new(labelled));
+    look.groups = Arc::from([concerned]);
+    told.tell(look);
+    let quota = |name: &str, team: &str| Quota {
+        id: format!("CapacityQuota/{name}"),
+        selector: LabelSelector {
+            requirements: vec![Requirement::equals("team", team)],
+        },
+        limits: [("cpu".to_owned(), 4500), ("nodes".to_owned(), 3)].into(),
+    };
+    let used: BTreeMap<String, i64> = [("cpu".to_owned(), 4000)].into();
+    let quotas = [quota("a", "a"), quota("b", "b")];
+    told.quotas(quotas.map(|quota| (quota, used.clone())).to_vec());
+    let group = read(&told, "nodegroups", "ng1").await;
+    let sentences: Vec<&str> = group["sentences"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|line| {
+            line.as_str()?
+                .starts_with("CapacityQuota")
+                .then_some(line.as_str()?)
+        })
+        .collect();
+    assert_eq!(
+        sentences,
+        ["CapacityQuota/a limits it: cpu 4 of 4500m, nodes 0 of 3 used"]
+    );
 }
