@@ -4,6 +4,7 @@ use plimsoll_apiserver::pki::PkiError;
 use plimsoll_apiserver::store::StoreError;
 use plimsoll_cluster::StartError;
 use plimsoll_node::agent::AgentError;
+use plimsoll_sources::nodes::fleet::MachineError;
 
 /// Why a scenario was not run to its end.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +30,12 @@ pub enum SimError {
     /// The nodes did not start.
     #[error("the nodes did not start")]
     Nodes(#[source] AgentError),
+    /// The machines of the node groups could not be made.
+    #[error("the machines of the node groups were not made")]
+    Machines(#[source] MachineError),
+    /// A kind of custom objects could not be defined.
+    #[error("a kind could not be defined")]
+    Define(#[source] kube::Error),
     /// A manifest is not an object of a kind that is served.
     #[error("manifest {index}: {why}")]
     Manifest {

@@ -15,7 +15,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 /// Far less than two decisions are apart, and enough for the one at hand to be explained.
-const MOMENT: Duration = Duration::from_millis(1);
+pub(crate) const MOMENT: Duration = Duration::from_millis(1);
 /// A decision this close to a change of the count made it.
 const CLOSE: SignedDuration = SignedDuration::from_millis(500);
 
@@ -166,7 +166,8 @@ async fn decided(client: &Client, moved: &Moved) -> Option<Decision> {
     None
 }
 
-async fn get(client: &Client, path: &str) -> Option<Value> {
+/// Reads an explanation; none where it cannot be had.
+pub(crate) async fn get(client: &Client, path: &str) -> Option<Value> {
     let request = Request::get(path).body(Vec::new()).ok()?;
     match client.request(request).await {
         Ok(answer) => Some(answer),

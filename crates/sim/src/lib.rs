@@ -1,10 +1,16 @@
 //! Scenarios in virtual time: the real API server, controllers, autoscalers and node agents, with
 //! simulated pods under a synthetic load, on a clock that leaps from event to event.
 //!
-//! Nothing here is a model of the autoscaler: it is the autoscaler. Only the pods are simulated, in
-//! a closed loop: the load is spread over the ready pods, their CPU is what that costs, and the
-//! decisions that follow change the number of pods. The same scenario and seed give the same
+//! Nothing here is a model of the autoscalers: these are the autoscalers. Only pods and machines are
+//! simulated, in a closed loop: the load is spread over the ready pods, their CPU is what that
+//! costs, and the decisions that follow change the number of pods; pods that fit nowhere, and nodes
+//! that are not needed, change the number of machines. The same scenario and seed give the same
 //! report, byte for byte.
+//!
+//! ```text
+//! load ──> pods ──usage──> horizontal autoscaler ──replicas──> pods ──no room──> node autoscaler
+//!                                                               └── scheduler <──nodes── machines
+//! ```
 //!
 //! ```
 //! use plimsoll_sim::{Load, Nodes, Scenario, Target, run};
@@ -48,17 +54,31 @@
 //! # Ok::<(), plimsoll_sim::SimError>(())
 //! ```
 
+mod autoscaling;
+mod bill;
+mod day;
 mod error;
+mod groups;
 mod journal;
+mod ledger;
 mod load;
+mod machines;
+mod node_report;
+mod objects;
 mod report;
 mod run;
 mod scenario;
+mod server;
 mod share;
 mod traffic;
+mod waiting;
 
+pub use day::{BOOT, BOOT_SPREAD, day_on_two_groups};
 pub use error::SimError;
+pub use groups::{Incident, NodeGroups, Trouble};
 pub use load::{Diurnal, Load, Noise, Shape};
+pub use node_report::{NodeChange, NodeEvent, NodeReport, NodeSummary};
 pub use report::{Decision, Report, Sample, Summary};
 pub use run::run;
 pub use scenario::{Nodes, Scenario, Target};
+pub use waiting::Wait;

@@ -1,5 +1,6 @@
 //! What came of a scenario.
 
+use crate::node_report::NodeReport;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -70,6 +71,14 @@ pub struct Sample {
     pub wait_seconds: f64,
     /// Requests nobody served.
     pub unserved: f64,
+    /// Nodes of the cluster.
+    pub nodes: usize,
+    /// Pods without a node.
+    pub pending: usize,
+    /// Machines of node groups, those on their way included.
+    pub machines: usize,
+    /// What they cost an hour, in US dollars.
+    pub dollars_per_hour: f64,
 }
 
 /// The figures of a whole run.
@@ -105,6 +114,25 @@ pub struct Report {
     pub timeline: Vec<Sample>,
     /// The figures.
     pub summary: Summary,
+    /// What came of the nodes.
+    pub nodes: NodeReport,
+}
+
+impl Report {
+    /// Every decision about pods and everything that happened to nodes: a line of JSON each, in
+    /// the order of time.
+    pub fn journal(&self) -> Vec<String> {
+        let nodes = self.nodes.changes.iter();
+        let nodes = nodes.filter_map(|change| {
+            let line = serde_json::to_string(change).ok()?;
+            Some((change.time, line))
+        });
+        let pods = self.changes.iter().zip(&self.decisions);
+        let pods = pods.map(|(change, line)| (change.time, line.clone()));
+        let mut lines: Vec<(Timestamp, String)> = nodes.chain(pods).collect();
+        lines.sort_by_key(|(time, _)| *time);
+        lines.into_iter().map(|(_, line)| line).collect()
+    }
 }
 
 impl Summary {

@@ -1,17 +1,19 @@
 //! Runs a scenario.
 
+use crate::autoscaling;
 use crate::error::SimError;
 use crate::journal::Journal;
+use crate::ledger::{Ledger, Standings};
+use crate::machines::Ground;
+use crate::node_report::NodeReport;
+use crate::objects;
 use crate::report::{Report, Sample, Summary};
 use crate::scenario::Scenario;
 use crate::traffic::{Reading, Traffic};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::PostParams;
-use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
 use kube::runtime::watcher;
 use kube::{Api, Client};
-use plimsoll_api::kind::{Kind, Kinds};
 use plimsoll_apiserver::ClusterSettings;
 use plimsoll_apiserver::pki::Pki;
 use plimsoll_apiserver::store::{Options, Store};
@@ -24,42 +26,12 @@ use plimsoll_node::agent::{self, Agents, NodeSpec};
 use plimsoll_node::proxy::table::{Directory, Table};
 use plimsoll_node::runtime::Runtime;
 use plimsoll_node::runtime::simulated::Simulated;
-use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 
-/// What is served whatever the manifests are. Every further kind would cost the garbage collector
-/// a watch, and thousands of reconnections and bookmarks a day.
-const SERVED: [&str; 25] = [
-    "apps/controllerrevisions",
-    "apps/daemonsets",
-    "apps/deployments",
-    "apps/replicasets",
-    "apps/statefulsets",
-    "autoscaling/horizontalpodautoscalers",
-    "batch/cronjobs",
-    "batch/jobs",
-    "configmaps",
-    "coordination.k8s.io/leases",
-    "discovery.k8s.io/endpointslices",
-    "endpoints",
-    "events",
-    "namespaces",
-    "nodes",
-    "persistentvolumeclaims",
-    "persistentvolumes",
-    "pods",
-    "policy/poddisruptionbudgets",
-    "replicationcontrollers",
-    "scheduling.k8s.io/priorityclasses",
-    "serviceaccounts",
-    "services",
-    "storage.k8s.io/csinodes",
-    "storage.k8s.io/storageclasses",
-];
 /// Least time between two writes of an autoscaler's measured numbers.
 const STATUS_INTERVAL: Duration = Duration::from_secs(300);
 /// Most pods of a node, as upstream.
@@ -89,16 +61,33 @@ async fn play(scenario: &Scenario) -> Result<Report, SimError> {
     let clock = Clock::starting_at(scenario.start);
     let traffic = Arc::new(Traffic::new(scenario, clock));
     let mut plane = control_plane(scenario, clock).await?;
-    let agents = nodes(scenario, clock, &mut plane, Arc::clone(&traffic)).await?;
+    let runtime: Arc<dyn Runtime> =
+        Arc::new(Simulated::new(clock, Arc::<Traffic>::clone(&traffic)));
+    let agents = nodes(scenario, clock, &mut plane, &runtime).await?;
     let servers = direct(scenario, plane.client(), &traffic);
-    let (deployments, client) = (&plane.context.caches.deployments, plane.client().clone());
-    let (journal, explaining) = Journal::start(deployments, client, clock);
+    let (caches, client) = (plane.context.caches.clone(), plane.client().clone());
+    let (journal, explaining) = Journal::start(&caches.deployments, client.clone(), clock);
     plane.keep(explaining);
-    create(&plane, scenario).await?;
-    let (timeline, totals) = watch(scenario, clock, &traffic, &journal).await;
+    let groups = &scenario.node_groups;
+    let (ledger, explaining) = Ledger::start(groups, &caches, client, clock);
+    plane.keep(explaining);
+    let ground = Ground::new(agents.clone(), runtime, Arc::clone(&traffic));
+    let counted = autoscaling::start(scenario, &mut plane, ground, &ledger).await?;
+    objects::create(&plane, scenario).await?;
+    let noted = Noted { journal, ledger };
+    let (timeline, totals) = watch(scenario, clock, &traffic, &noted).await;
+    let evictions = counted.total("evicted_pods_total", ("eviction_result", "succeeded"));
+    let nodes = noted.ledger.take(scenario.length, evictions);
     agents.shutdown().await;
     drop((servers, plane));
-    Ok(report(scenario, &journal, timeline, totals))
+    let report = report(scenario, &noted.journal, timeline, totals);
+    Ok(Report { nodes, ..report })
+}
+
+/// Who writes down what happens.
+struct Noted {
+    journal: Journal,
+    ledger: Ledger,
 }
 
 async fn control_plane(scenario: &Scenario, clock: Clock) -> Result<ControlPlane, SimError> {
@@ -108,7 +97,7 @@ async fn control_plane(scenario: &Scenario, clock: Clock) -> Result<ControlPlane
         store: Store::open(Options::ephemeral()).map_err(SimError::Store)?,
         clock,
         seed: scenario.seed,
-        kinds: kinds(scenario),
+        kinds: objects::kinds(scenario),
         settings: ClusterSettings::default(),
         token_key,
         without: BTreeSet::new(),
@@ -137,21 +126,11 @@ fn horizontal(scenario: &Scenario) -> HorizontalOptions {
     }
 }
 
-/// The kinds that something here works with, and those of the manifests.
-fn kinds(scenario: &Scenario) -> Kinds {
-    let mut kinds = plimsoll_api::kinds::built_in();
-    kinds.retain(|kind| {
-        let mut manifests = scenario.manifests.iter();
-        SERVED.contains(&&*kind.storage) || manifests.any(|manifest| is_of(manifest, kind))
-    });
-    kinds
-}
-
 async fn nodes(
     scenario: &Scenario,
     clock: Clock,
     plane: &mut ControlPlane,
-    traffic: Arc<Traffic>,
+    runtime: &Arc<dyn Runtime>,
 ) -> Result<Agents, SimError> {
     let (samples, mut rounds) = mpsc::channel(4);
     let pipeline = plane.pipeline.clone();
@@ -160,7 +139,6 @@ async fn nodes(
             pipeline.publish(round);
         }
     });
-    let runtime: Arc<dyn Runtime> = Arc::new(Simulated::new(clock, traffic));
     let nodes = (1..=scenario.nodes.count).map(|number| NodeSpec {
         name: format!("node-{number}"),
         cpu_milli: scenario.nodes.cpu_milli,
@@ -170,7 +148,7 @@ async fn nodes(
         provider_id: None,
         labels: BTreeMap::new(),
         taints: Vec::new(),
-        runtime: Arc::clone(&runtime),
+        runtime: Arc::clone(runtime),
         pod_cidr: format!("10.244.{number}.0/24"),
         address: None,
         server: None,
@@ -205,52 +183,12 @@ fn direct(scenario: &Scenario, client: &Client, traffic: &Arc<Traffic>) -> Cache
     servers
 }
 
-async fn create(plane: &ControlPlane, scenario: &Scenario) -> Result<(), SimError> {
-    let kinds = plane.server.kinds();
-    for (index, manifest) in scenario.manifests.iter().enumerate() {
-        let bad = |why: String| SimError::Manifest { index, why };
-        let kind = kind_of(&kinds, manifest).map_err(bad)?;
-        let resource = GroupVersionKind::gvk(&kind.group, &kind.version, &kind.kind);
-        let resource = ApiResource::from_gvk_with_plural(&resource, &kind.plural);
-        let object: DynamicObject =
-            serde_json::from_value(manifest.clone()).map_err(|error| bad(error.to_string()))?;
-        let client = plane.client().clone();
-        let api: Api<DynamicObject> = if kind.namespaced {
-            let namespace = object.metadata.namespace.as_deref().unwrap_or("default");
-            Api::namespaced_with(client, namespace, &resource)
-        } else {
-            Api::all_with(client, &resource)
-        };
-        let created = api.create(&PostParams::default(), &object).await;
-        created.map_err(|source| SimError::Refused { index, source })?;
-    }
-    Ok(())
-}
-
-fn kind_of(kinds: &Kinds, manifest: &Value) -> Result<Arc<Kind>, String> {
-    let mut found = kinds.iter().filter(|kind| is_of(manifest, kind));
-    let missing = || {
-        let (version, kind) = (text(manifest, "apiVersion"), text(manifest, "kind"));
-        format!("there is no kind {kind:?} of version {version:?}")
-    };
-    found.next().map(Arc::clone).ok_or_else(missing)
-}
-
-fn is_of(manifest: &Value, kind: &Kind) -> bool {
-    text(manifest, "kind") == kind.kind && text(manifest, "apiVersion") == kind.api_version()
-}
-
-fn text<'a>(manifest: &'a Value, field: &str) -> &'a str {
-    let text = manifest.get(field).and_then(Value::as_str);
-    text.unwrap_or_default()
-}
-
 /// Lets the time pass, with a look around once a period.
 async fn watch(
     scenario: &Scenario,
     clock: Clock,
     traffic: &Traffic,
-    journal: &Journal,
+    noted: &Noted,
 ) -> (Vec<Sample>, Reading) {
     let origin = tokio::time::Instant::now();
     let mut timeline = Vec::new();
@@ -266,18 +204,25 @@ async fn watch(
         totals.requests += reading.requests;
         totals.unserved += reading.unserved;
         totals.pod_seconds += reading.pod_seconds;
-        let replicas = journal.replicas(&scenario.target.namespace);
-        timeline.push(sample(
-            clock.now(),
-            period.as_secs_f64(),
-            replicas,
-            &reading,
-        ));
+        let replicas = noted.journal.replicas(&scenario.target.namespace);
+        let sample = sample((clock.now(), period.as_secs_f64()), replicas, &reading);
+        let Standings {
+            nodes,
+            pending,
+            rate,
+        } = noted.ledger.standings();
+        timeline.push(Sample {
+            nodes,
+            pending,
+            machines: rate.machines,
+            dollars_per_hour: rate.dollars,
+            ..sample
+        });
     }
     (timeline, totals)
 }
 
-fn sample(time: Timestamp, seconds: f64, replicas: i32, reading: &Reading) -> Sample {
+fn sample((time, seconds): (Timestamp, f64), replicas: i32, reading: &Reading) -> Sample {
     let used = 100.0 * reading.used / reading.requested;
     Sample {
         time,
@@ -288,6 +233,10 @@ fn sample(time: Timestamp, seconds: f64, replicas: i32, reading: &Reading) -> Sa
         utilization: (reading.requested > 0.0).then_some(used),
         wait_seconds: reading.wait_seconds,
         unserved: reading.unserved,
+        nodes: 0,
+        pending: 0,
+        machines: 0,
+        dollars_per_hour: 0.0,
     }
 }
 
@@ -322,5 +271,6 @@ fn report(
         changes,
         timeline,
         summary,
+        nodes: NodeReport::default(),
     }
 }

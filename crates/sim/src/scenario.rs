@@ -1,6 +1,7 @@
 //! What is simulated.
 
 use crate::error::SimError;
+use crate::groups::NodeGroups;
 use crate::load::Load;
 use jiff::Timestamp;
 use plimsoll_controllers::horizontal;
@@ -20,8 +21,10 @@ pub struct Scenario {
     pub length: Duration,
     /// Root of everything random: names, uids, jitter, noise.
     pub seed: u64,
-    /// The nodes, all alike.
+    /// The nodes that are always there, all alike.
     pub nodes: Nodes,
+    /// Nodes that come and go beside them.
+    pub node_groups: NodeGroups,
     /// Objects created at the start, in this order, as a user would write them.
     pub manifests: Vec<Value>,
     /// Requests over time.
@@ -47,7 +50,7 @@ pub struct Scenario {
 /// The nodes of a scenario.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Nodes {
-    /// How many, 1 to 250.
+    /// How many, 1 to 250; with node groups also none.
     pub count: u32,
     /// Capacity of each in millicores.
     pub cpu_milli: u64,
@@ -85,6 +88,7 @@ impl Default for Scenario {
             length: Duration::from_secs(3600),
             seed: 1,
             nodes: Nodes::default(),
+            node_groups: NodeGroups::default(),
             manifests: Vec::new(),
             load: Load::constant(0.0),
             cost_per_request_milli_seconds: 10.0,
@@ -108,12 +112,14 @@ impl Scenario {
         let Nodes {
             count, cpu_milli, ..
         } = self.nodes;
-        if count == 0 || count > MOST_NODES {
+        let has_groups = !self.node_groups.groups.is_empty();
+        if (count == 0 && !has_groups) || count > MOST_NODES {
             return bad(format!("{count} nodes; there can be 1 to {MOST_NODES}"));
         }
         if cpu_milli == 0 {
             return bad("nodes have no cpu".to_owned());
         }
+        self.node_groups.check()?;
         if self.sample_period < Duration::from_secs(1) {
             let period = self.sample_period;
             return bad(format!("sample period {period:?} is below a second"));

@@ -6,10 +6,10 @@
 
 use crate::load::Load;
 use crate::scenario::Scenario;
+use crate::server::Server;
 use crate::share::{Demand, divide};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
-use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use parking_lot::Mutex;
 use plimsoll_clock::Clock;
 use plimsoll_node::runtime::simulated::{PodKey, UsageModel};
@@ -65,61 +65,20 @@ struct State {
     pods: BTreeMap<String, Server>,
     /// When the serving container of a pod has started.
     started: BTreeMap<String, Timestamp>,
+    /// Millicores of the nodes that came later.
+    nodes: BTreeMap<String, f64>,
+    /// Whether pods of one node can want more than it has; none when pods or nodes have changed.
+    crowding: Option<Crowding>,
     reading: Reading,
 }
 
-/// A pod that takes requests.
-#[derive(Debug)]
-struct Server {
-    node: String,
-    container: String,
-    /// Millicores it may use at most.
-    limit: f64,
-    /// Millicores it has requested.
-    request: f64,
-    is_ready: bool,
-    /// Work waiting.
-    backlog: f64,
-    /// Work done and not yet told to the runtime.
-    untold: f64,
-    told: Timestamp,
-}
-
-impl Server {
-    fn of(pod: &Pod, node_milli: f64, now: Timestamp) -> Option<Self> {
-        let spec = pod.spec.as_ref()?;
-        let container = spec.containers.first()?;
-        let resources = container.resources.as_ref();
-        let requests = resources.and_then(|r| r.requests.as_ref());
-        let limits = resources.and_then(|r| r.limits.as_ref());
-        let limit = milli(limits.and_then(|l| l.get("cpu"))).filter(|limit| *limit > 0.0);
-        let request = milli(requests.and_then(|r| r.get("cpu"))).or(limit);
-        Some(Self {
-            node: spec.node_name.clone().unwrap_or_default(),
-            container: container.name.clone(),
-            limit: limit.unwrap_or(node_milli).min(node_milli),
-            request: request.unwrap_or_default(),
-            is_ready: is_ready(pod),
-            backlog: 0.0,
-            untold: 0.0,
-            told: now,
-        })
-    }
-}
-
-fn milli(quantity: Option<&Quantity>) -> Option<f64> {
-    let parsed: plimsoll_quantity::Quantity = quantity?.0.parse().ok()?;
-    Some(parsed.as_f64() * 1000.0)
-}
-
-fn is_ready(pod: &Pod) -> bool {
-    let status = pod.status.as_ref();
-    let mut conditions = status
-        .and_then(|s| s.conditions.as_ref())
-        .into_iter()
-        .flatten();
-    pod.metadata.deletion_timestamp.is_none()
-        && conditions.any(|c| c.type_ == "Ready" && c.status == "True")
+/// Where pods could get in each other's way.
+#[derive(Debug, Clone, Copy)]
+struct Crowding {
+    /// The limits of the pods of some node add up to more than it has.
+    possible: bool,
+    /// Millicores of the smallest node with pods.
+    smallest: f64,
 }
 
 impl Traffic {
@@ -146,6 +105,8 @@ impl Traffic {
                 until: scenario.start,
                 pods: BTreeMap::new(),
                 started: BTreeMap::new(),
+                nodes: BTreeMap::new(),
+                crowding: None,
                 reading: Reading::default(),
             }),
         }
@@ -156,9 +117,12 @@ impl Traffic {
         let now = self.clock.now();
         let mut state = self.state.lock();
         self.advance(&mut state, now);
-        let Some(server) = Server::of(pod, self.node_milli, now) else {
+        let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref());
+        let node_milli = self.capacity(&state.nodes, node.unwrap_or_default());
+        let Some(server) = Server::of(pod, node_milli, now) else {
             return;
         };
+        state.crowding = None;
         let Some(known) = state.pods.get_mut(name) else {
             state.pods.insert(name.to_owned(), server);
             return;
@@ -182,9 +146,49 @@ impl Traffic {
         let mut state = self.state.lock();
         self.advance(&mut state, self.clock.now());
         state.started.remove(name);
+        state.crowding = None;
         if let Some(gone) = state.pods.remove(name) {
             state.reading.unserved += gone.backlog / self.cost;
         }
+    }
+
+    /// A node has joined that has so many millicores.
+    pub(crate) fn joined(&self, node: &str, cpu_milli: u64) {
+        #[expect(clippy::cast_precision_loss, reason = "no node has 2^53 millicores")]
+        let milli = cpu_milli as f64;
+        let mut state = self.state.lock();
+        state.nodes.insert(node.to_owned(), milli);
+        state.crowding = None;
+    }
+
+    /// A node that had joined is gone.
+    pub(crate) fn left(&self, node: &str) {
+        let mut state = self.state.lock();
+        self.advance(&mut state, self.clock.now());
+        state.nodes.remove(node);
+        state.crowding = None;
+    }
+
+    /// Millicores of a node.
+    fn capacity(&self, nodes: &BTreeMap<String, f64>, node: &str) -> f64 {
+        nodes.get(node).copied().unwrap_or(self.node_milli)
+    }
+
+    fn crowding(&self, state: &State) -> Crowding {
+        let mut limits: BTreeMap<&str, f64> = BTreeMap::new();
+        for server in state.pods.values() {
+            *limits.entry(&server.node).or_default() += server.limit;
+        }
+        let mut crowding = Crowding {
+            possible: false,
+            smallest: f64::MAX,
+        };
+        for (node, limits) in limits {
+            let capacity = self.capacity(&state.nodes, node);
+            crowding.possible |= limits > capacity;
+            crowding.smallest = crowding.smallest.min(capacity);
+        }
+        crowding
     }
 
     /// What happened since the reading before.
@@ -217,7 +221,14 @@ impl Traffic {
 
     fn step(&self, state: &mut State, rate: f64, seconds: f64) {
         let requests = rate * seconds;
-        let State { pods, reading, .. } = state;
+        let crowding = state.crowding.unwrap_or_else(|| self.crowding(state));
+        state.crowding = Some(crowding);
+        let State {
+            pods,
+            reading,
+            nodes,
+            ..
+        } = state;
         reading.requests += requests;
         let ready = count(pods.values().filter(|server| server.is_ready));
         if ready > 0.0 {
@@ -228,7 +239,7 @@ impl Traffic {
         } else {
             reading.unserved += requests;
         }
-        let done = self.share_out(pods, seconds);
+        let done = self.share_out(pods, (&*nodes, crowding), seconds);
         for (server, done) in pods.values_mut().zip(done) {
             server.backlog -= done;
             server.untold += done;
@@ -246,12 +257,16 @@ impl Traffic {
     }
 
     /// The work each pod gets done, in their order.
-    fn share_out(&self, pods: &BTreeMap<String, Server>, seconds: f64) -> Vec<f64> {
-        let capacity = self.node_milli * seconds;
+    fn share_out(
+        &self,
+        pods: &BTreeMap<String, Server>,
+        (nodes, crowding): (&BTreeMap<String, f64>, Crowding),
+        seconds: f64,
+    ) -> Vec<f64> {
         let wanted = |server: &Server| server.backlog.min(server.limit * seconds);
         let undisturbed: Vec<f64> = pods.values().map(wanted).collect();
-        if undisturbed.iter().sum::<f64>() <= capacity {
-            // Even one node could do it all.
+        // Nobody is in anybody's way, or even one node could do it all.
+        if !crowding.possible || undisturbed.iter().sum::<f64>() <= crowding.smallest * seconds {
             return undisturbed;
         }
         let mut by_node: BTreeMap<&str, (Vec<usize>, Vec<Demand>)> = BTreeMap::new();
@@ -265,8 +280,8 @@ impl Traffic {
             });
         }
         let mut done = vec![0.0; pods.len()];
-        for (indices, demands) in by_node.values() {
-            let given = divide(capacity, demands);
+        for (node, (indices, demands)) in &by_node {
+            let given = divide(self.capacity(nodes, node) * seconds, demands);
             for (index, given) in indices.iter().zip(given) {
                 if let Some(slot) = done.get_mut(*index) {
                     *slot = given;

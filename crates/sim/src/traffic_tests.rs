@@ -98,6 +98,27 @@ async fn pods_of_a_full_node_share_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_node_that_joins_has_its_own_size() {
+    let traffic = traffic(150.0);
+    traffic.joined("large", 8000);
+    for (name, node) in [("one", "a"), ("two", "a"), ("three", "large")] {
+        traffic.set(name, &pod(node, true));
+    }
+    after(5).await;
+    // Node `a` has 600 for two pods that want 500 each; the third has its limit to itself.
+    let shares = ["one", "two", "three"].map(|name| usage(&traffic, name));
+    assert_eq!(shares, [300, 300, 500]);
+    traffic.left("large");
+    for name in ["one", "two"] {
+        traffic.remove(name);
+    }
+    let others = ["three", "four"];
+    others.map(|name| traffic.set(name, &pod("large", true)));
+    after(5).await;
+    assert_eq!(others.map(|name| usage(&traffic, name)), [300, 300]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn usage_counts_from_the_start_of_the_container() {
     let traffic = traffic(20.0);
     traffic.set("one", &pod("a", false));

@@ -241,6 +241,24 @@ impl Metrics {
         self.0.values.lock().remove(name);
     }
 
+    /// What a counter has come to, over all its series with this label.
+    pub fn total(&self, name: &str, (label, value): (&str, &str)) -> usize {
+        let values = self.0.values.lock();
+        let series = values.get(name).into_iter().flatten();
+        let wanted = series.filter(|(labels, _)| {
+            let mut labels = labels.iter();
+            labels.any(|(known, is)| *known == label && is == value)
+        });
+        let sum: f64 = wanted.map(|(_, count)| count).sum();
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "counters are counts, far below 2^53"
+        )]
+        let count = sum as usize;
+        count
+    }
+
     /// Counts how long a part of the loop took.
     pub(super) fn took(&self, function: &str, duration: Duration) {
         let at = FUNCTIONS.iter().position(|name| *name == function);
@@ -319,6 +337,11 @@ mod tests {
         ] {
             assert!(text.contains(line), "{line} in {text}");
         }
+        let result = "eviction_result";
+        metrics.add("evicted_pods_total", &[(result, "succeeded")], 4);
+        metrics.add("evicted_pods_total", &[(result, "failed")], 1);
+        assert_eq!(metrics.total("evicted_pods_total", (result, "succeeded")), 4);
+        assert_eq!(metrics.total("evicted_pods_total", (result, "none")), 0);
         metrics.clear("nodes_count");
         let mut page = Page::default();
         metrics.expose(&mut page);

@@ -61,10 +61,7 @@ impl Work {
             match group {
                 Ok(group) => {
                     let price = self.provider.price(&node_object(&view));
-                    if let Some(node) = self.world.nodes.get_mut(name) {
-                        node.group = group;
-                        node.price_per_hour = price;
-                    }
+                    self.world.belongs(name, group, price);
                 }
                 Err(error) => {
                     // Where one does not answer, many do not.
@@ -123,14 +120,11 @@ impl Work {
         let usual = self.options.group.max_node_startup_time;
         let rules = &self.options.templates.taints;
         let gpu_label = self.provider.gpu_label();
-        for (name, node) in &mut self.world.nodes {
-            let Some(view) = self.world.views.get(name) else {
-                continue;
-            };
+        self.world.judge(|node, view| {
             let own = node.group.as_ref().and_then(|group| options.get(group));
             let startup = own.map_or(usual, |options| options.max_node_startup_time);
-            node.readiness = facts::readiness(view, gpu_label, rules, (startup, now));
-        }
+            facts::readiness(view, gpu_label, rules, (startup, now))
+        });
     }
 
     /// Takes in which instances there are. Returns those that could not be made.

@@ -7,7 +7,9 @@ use crate::runtime::{Change, ObjectKey};
 use crate::scheduler::classes::Classes;
 use crate::scheduler::surroundings::limits;
 use crate::scheduler::watching::counts_else;
-use plimsoll_engine::cluster::{ClusterNode, EvictedPod, PendingPod, PodsOnNodes};
+use plimsoll_engine::cluster::{
+    ClusterNode, EvictedPod, GroupId, PendingPod, PodsOnNodes, Readiness,
+};
 use plimsoll_engine::placement::{BudgetFacts, PodFacts, PodKey, Snapshot};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -28,7 +30,8 @@ pub(super) enum Haste {
 pub(super) struct World {
     /// Nodes and what runs on them.
     pub(super) snapshot: Snapshot,
-    /// All nodes by name. Groups, prices and readiness are brought up to date by each look.
+    /// All nodes by name. Groups, prices and readiness are brought up to date by each look, through
+    /// [`World::belongs`] and [`World::judge`].
     pub(super) nodes: BTreeMap<Arc<str>, ClusterNode>,
     /// The same as the cache has them.
     pub(super) views: BTreeMap<Arc<str>, Arc<NodeView>>,
@@ -44,8 +47,11 @@ pub(super) struct World {
     pub(super) daemons_changed: bool,
     /// Whether a quota changed since somebody looked.
     pub(super) quotas_changed: bool,
-    /// The nodes as the look under way sees them.
+    /// The nodes as the look under way sees them, and whether they have changed since.
     listed: Arc<[ClusterNode]>,
+    nodes_changed: bool,
+    /// The budgets as a list; none when they have changed.
+    budget_list: Option<Arc<[BudgetFacts]>>,
     classes: Classes,
     caches: Caches,
     own: OwnCaches,
@@ -73,6 +79,8 @@ impl World {
             daemons_changed: true,
             quotas_changed: false,
             listed: Arc::default(),
+            nodes_changed: false,
+            budget_list: None,
             classes: Classes::default(),
             caches,
             own,
@@ -121,6 +129,7 @@ impl World {
                 Haste::Calm
             }
             News::Budget(change) => {
+                self.budget_list = None;
                 match change.new.as_deref().map(facts::of_budget) {
                     Some(budget) => drop(self.budgets.insert(change.key, budget)),
                     None => drop(self.budgets.remove(&change.key)),
@@ -146,6 +155,7 @@ impl World {
             return;
         }
         self.gpu_label = label;
+        self.nodes_changed = true;
         for (name, node) in &mut self.nodes {
             if let Some(view) = self.views.get(name) {
                 node.gpu = facts::of_cluster_node(view, label).gpu;
@@ -154,8 +164,30 @@ impl World {
     }
 
     /// All disruption budgets.
-    pub(super) fn budgets(&self) -> Vec<BudgetFacts> {
-        self.budgets.values().cloned().collect()
+    pub(super) fn budgets(&mut self) -> Arc<[BudgetFacts]> {
+        let known = self.budget_list.take();
+        let list = known.unwrap_or_else(|| self.budgets.values().cloned().collect());
+        self.budget_list = Some(Arc::clone(&list));
+        list
+    }
+
+    /// A node is of this group, and costs so much an hour.
+    pub(super) fn belongs(&mut self, node: &str, group: Option<GroupId>, price: Option<f64>) {
+        if let Some(node) = self.nodes.get_mut(node) {
+            self.nodes_changed |= node.group != group || node.price_per_hour != price;
+            (node.group, node.price_per_hour) = (group, price);
+        }
+    }
+
+    /// Looks anew at whether each node works.
+    pub(super) fn judge(&mut self, is: impl Fn(&ClusterNode, &NodeView) -> Readiness) {
+        for (name, node) in &mut self.nodes {
+            if let Some(view) = self.views.get(name) {
+                let readiness = is(node, view);
+                self.nodes_changed |= node.readiness != readiness;
+                node.readiness = readiness;
+            }
+        }
     }
 
     /// All nodes by name as [`World::list`] last found them.
@@ -163,9 +195,11 @@ impl World {
         Arc::clone(&self.listed)
     }
 
-    /// All nodes by name, for one look.
+    /// All nodes by name, for one look. They are copied only if some have changed.
     pub(super) fn list(&mut self) -> Arc<[ClusterNode]> {
-        self.listed = self.nodes.values().cloned().collect();
+        if std::mem::take(&mut self.nodes_changed) {
+            self.listed = self.nodes.values().cloned().collect();
+        }
         self.listed()
     }
 
@@ -197,6 +231,7 @@ impl World {
         let name = &change.key.name;
         let Some(view) = &change.new else {
             self.nodes.remove(name);
+            self.nodes_changed = true;
             self.views.remove(name);
             self.regrouped.remove(name);
             self.snapshot.remove_node(name);
@@ -214,6 +249,7 @@ impl World {
         let mut facts = facts::of_cluster_node(view, self.gpu_label);
         let Some(known) = self.nodes.get_mut(name) else {
             self.nodes.insert(Arc::clone(name), facts);
+            self.nodes_changed = true;
             self.regrouped.insert(Arc::clone(name));
             return Haste::Urgent;
         };
@@ -224,12 +260,15 @@ impl World {
         if known.provider_id != facts.provider_id || relabelled {
             self.regrouped.insert(Arc::clone(name));
         }
-        let was_ready = old.is_some_and(NodeView::is_ready);
-        facts.group = known.group.take();
+        facts.group.clone_from(&known.group);
         facts.price_per_hour = known.price_per_hour;
-        let same = same_place && facts == *known;
+        // Looks judge it anew.
+        facts.readiness = known.readiness;
+        let unchanged = facts == *known;
+        self.nodes_changed |= !unchanged;
+        let same = same_place && unchanged;
         *known = facts;
-        if was_ready != view.is_ready() || self.regrouped.contains(name) {
+        if old.map(works) != Some(works(view)) || self.regrouped.contains(name) {
             Haste::Urgent
         } else if same {
             Haste::None
@@ -374,6 +413,15 @@ impl World {
         };
         (replicas.flatten(), Some(replicas.is_some()))
     }
+}
+
+/// Whether a node is ready, and whether its network is not.
+fn works(node: &NodeView) -> (bool, bool) {
+    let cut_off = node.condition("NetworkUnavailable");
+    (
+        node.is_ready(),
+        cut_off.is_some_and(|cut_off| cut_off.holds),
+    )
 }
 
 /// Whether the scheduler found no node for the pod, and it still wants one.

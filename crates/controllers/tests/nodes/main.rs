@@ -11,6 +11,8 @@ mod chaos;
 #[cfg(test)]
 mod growing;
 #[cfg(test)]
+mod idle;
+#[cfg(test)]
 mod lives;
 #[cfg(test)]
 mod promises;

@@ -2,11 +2,13 @@
 
 use crate::rig::Rig;
 use crate::yard::Yard;
-use kube::api::{Api, DeleteParams, DynamicObject, ListParams, Patch, PatchParams};
+use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams};
 use parking_lot::Mutex;
 use plimsoll_clock::Clock;
+use plimsoll_controllers::facts::TO_BE_DELETED;
+use plimsoll_controllers::pods::{Caches, NodeView, PodView};
 use plimsoll_controllers::scheduler;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,8 +41,9 @@ pub(crate) struct Site {
 
 /// Runs pods on working machines, and looks at what must hold.
 struct Kubelets {
+    /// Twice a second for hours: what there is comes from caches, not from lists.
+    caches: Caches,
     pods: Api<DynamicObject>,
-    nodes: Api<DynamicObject>,
     yard: Yard,
     clock: Clock,
     seen: Arc<Mutex<Seen>>,
@@ -57,8 +60,8 @@ impl Site {
         let yard = Yard::new(rig.client.clone());
         let (seen, grace) = (Arc::default(), Arc::new(Mutex::new(Duration::ZERO)));
         let kubelets = Kubelets {
+            caches: rig.context.caches.clone(),
             pods: rig.pods(),
-            nodes: rig.cluster("nodes", "Node"),
             yard: yard.clone(),
             clock: rig.clock,
             seen: Arc::clone(&seen),
@@ -132,12 +135,11 @@ impl Site {
     /// Waits until so many pods of `web` are ready on machines that work; returns how long.
     pub(crate) async fn until_ready(&self, count: usize) -> Duration {
         let what = format!("{count} pods are ready");
-        self.until(&what, async || self.ready().await == count)
-            .await
+        self.until(&what, async || self.ready() == count).await
     }
 
-    async fn ready(&self) -> usize {
-        let pods = self.rig.list(&self.rig.pods()).await;
+    fn ready(&self) -> usize {
+        let pods = self.rig.context.caches.pods.list(Some("default"));
         pods.iter().filter(|pod| serves(pod, &self.yard)).count()
     }
 
@@ -221,45 +223,35 @@ impl Site {
 }
 
 /// Whether a pod is ready on a machine that works, and is not on its way out.
-fn serves(pod: &DynamicObject, yard: &Yard) -> bool {
-    let conditions = pod.data["status"]["conditions"].as_array();
-    let is_ready =
-        |condition: &Value| condition["type"] == "Ready" && condition["status"] == "True";
-    pod.metadata.deletion_timestamp.is_none()
-        && pod.data["spec"]["nodeName"]
-            .as_str()
-            .is_some_and(|node| yard.works(node))
-        && conditions.into_iter().flatten().any(is_ready)
+fn serves(pod: &PodView, yard: &Yard) -> bool {
+    let is_on = |node: &Arc<str>| yard.works(node);
+    pod.is_ready() && !pod.meta.is_deleting() && pod.node.as_ref().is_some_and(is_on)
 }
 
 /// Whether a node is cordoned or about to be deleted.
-fn is_marked(node: &DynamicObject) -> bool {
-    let spec = &node.data["spec"];
-    let taints = spec["taints"].as_array();
-    let key = |taint: &Value| taint["key"] == "ToBeDeletedByClusterAutoscaler";
-    spec["unschedulable"] == true || taints.into_iter().flatten().any(key)
+fn is_marked(node: &NodeView) -> bool {
+    let mut taints = node.taints.iter();
+    node.unschedulable || taints.any(|taint| taint.key == TO_BE_DELETED)
 }
 
 impl Kubelets {
     async fn work(mut self) {
         loop {
             tokio::time::sleep(TICK).await;
-            let pods = self.pods.list(&ListParams::default()).await.unwrap().items;
+            let pods = self.caches.pods.list(Some("default"));
             for pod in &pods {
                 self.tend(pod).await;
             }
-            let nodes = self.nodes.list(&ListParams::default()).await.unwrap().items;
-            self.look(&pods, &nodes);
+            self.look(&pods, &self.caches.nodes.list(None));
         }
     }
 
-    async fn tend(&mut self, pod: &DynamicObject) {
-        let name = pod.metadata.name.as_deref().unwrap();
-        let node = pod.data["spec"]["nodeName"].as_str().unwrap_or_default();
-        if !self.yard.works(node) {
+    async fn tend(&mut self, pod: &PodView) {
+        let name = pod.meta.name();
+        if !self.yard.works(pod.node.as_deref().unwrap_or_default()) {
             return;
         }
-        if pod.metadata.deletion_timestamp.is_some() {
+        if pod.meta.is_deleting() {
             let since = *self
                 .ending
                 .entry(name.to_owned())
@@ -269,7 +261,7 @@ impl Kubelets {
                 drop(self.pods.delete(name, &now).await);
                 self.ending.remove(name);
             }
-        } else if pod.data["status"]["podIP"].is_null() {
+        } else if pod.ip.is_none() {
             self.run(name).await;
         }
     }
@@ -291,7 +283,7 @@ impl Kubelets {
         );
     }
 
-    fn look(&self, pods: &[DynamicObject], nodes: &[DynamicObject]) {
+    fn look(&self, pods: &[Arc<PodView>], nodes: &[Arc<NodeView>]) {
         let ready = pods.iter().filter(|pod| serves(pod, &self.yard)).count();
         let mut seen = self.seen.lock();
         if seen.counting {
@@ -299,7 +291,7 @@ impl Kubelets {
         }
         let mut marked = BTreeMap::new();
         for node in nodes {
-            let name = node.metadata.name.clone().unwrap();
+            let name = node.meta.name().to_owned();
             let before = seen.marked.remove(&name);
             if is_marked(node) {
                 marked.insert(name, before.unwrap_or_else(Instant::now));

@@ -90,6 +90,8 @@ struct State {
     manner: Manner,
     /// Every call that changes something, as it was made.
     calls: Vec<String>,
+    /// How often the groups were read.
+    reads: usize,
     /// Most machines there ever were.
     most: usize,
 }
@@ -162,6 +164,11 @@ impl Yard {
     /// Calls that change something, since the last time.
     pub(crate) fn calls(&self) -> Vec<String> {
         std::mem::take(&mut self.state.lock().calls)
+    }
+
+    /// How often the groups were read: once a look.
+    pub(crate) fn reads(&self) -> usize {
+        self.state.lock().reads
     }
 
     /// What was asked for.
@@ -283,7 +290,9 @@ impl Yard {
         assert!(!breaks, "the provider's code fails at {call:?}");
         let refused = state.manner.refuses.clone();
         let refused = refused.filter(|(part, _)| call.contains(part));
-        if call != "groups" {
+        if call == "groups" {
+            state.reads += 1;
+        } else {
             state.calls.push(call);
         }
         refused.map_or(Ok(()), |(_, error)| Err(error))

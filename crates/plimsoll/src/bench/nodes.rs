@@ -1,9 +1,11 @@
 //! `plimsoll bench nodes`: how long a look at a cluster takes, how many nodes it asks for or
-//! removes, and how both grow. The rules alone are measured: no API server, no provider.
+//! removes, and how both grow. The rules alone are measured: no API server, no provider. With
+//! `--day`, everything is: a whole cluster over a day of load, in virtual time.
 //!
 //! Each case knows its exact number of nodes; another number is an error, and so is a look of more
 //! than two seconds.
 
+mod day;
 mod growth;
 mod shrink;
 mod world;
@@ -16,7 +18,7 @@ use growth::{Growth, Size, Task};
 use jiff::SignedDuration;
 use plimsoll_engine::cluster::{GrowthInput, GrowthOptions, grow};
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use shrink::{Shrink, ShrinkRun};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -38,6 +40,13 @@ pub(crate) struct NodesArgs {
     /// A tenth of everything: done in a second
     #[arg(long)]
     quick: bool,
+    /// Instead, both autoscalers over a day of load in virtual time: pods and nodes hour by hour, what
+    /// they cost, how long pods waited
+    #[arg(long, conflicts_with_all = ["only", "quick"])]
+    day: bool,
+    /// What is random of the day
+    #[arg(long, default_value_t = 1, requires = "day")]
+    seed: u64,
     /// Write the results to FILE as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -78,6 +87,11 @@ struct Report {
 
 /// Measures and prints.
 pub(crate) async fn run(args: NodesArgs) -> Result<()> {
+    if args.day {
+        let run = day::run(args.seed).await?;
+        write(&args, || json!({ "benchmark": "nodes --day", "report": run }))?;
+        return run.verdict();
+    }
     let mut report = Report::default();
     say("case                    pods  nodes groups   asked  expected        look   memory");
     for case in Growth::ALL
@@ -97,12 +111,19 @@ pub(crate) async fn run(args: NodesArgs) -> Result<()> {
             tokio::task::yield_now().await;
         }
     }
-    if let Some(file) = &args.json {
-        let results = json!({ "benchmark": "nodes", "quick": args.quick, "report": report });
-        std::fs::write(file, serde_json::to_vec_pretty(&results)?)
-            .with_context(|| format!("cannot write {}", file.display()))?;
-    }
+    let quick = args.quick;
+    let results = || json!({ "benchmark": "nodes", "quick": quick, "report": report });
+    write(&args, results)?;
     report.verdict()
+}
+
+/// Writes the results, if somebody wants them.
+fn write(args: &NodesArgs, results: impl FnOnce() -> Value) -> Result<()> {
+    let Some(file) = &args.json else {
+        return Ok(());
+    };
+    std::fs::write(file, serde_json::to_vec_pretty(&results())?)
+        .with_context(|| format!("cannot write {}", file.display()))
 }
 
 /// A tenth, and the whole.
