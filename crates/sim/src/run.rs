@@ -104,6 +104,8 @@ async fn control_plane(scenario: &Scenario, clock: Clock) -> Result<ControlPlane
         controllers: supervisor::Options {
             // Nodes without heartbeats: renewing leases would be most of a day's work.
             node_grace: None,
+            // Its kind is not served, and whoever watches it would ask again all day.
+            without: BTreeSet::from(["ipaddress".to_owned()]),
             ..supervisor::Options::default()
         },
         horizontal: horizontal(scenario),

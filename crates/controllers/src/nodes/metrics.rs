@@ -340,7 +340,10 @@ mod tests {
         let result = "eviction_result";
         metrics.add("evicted_pods_total", &[(result, "succeeded")], 4);
         metrics.add("evicted_pods_total", &[(result, "failed")], 1);
-        assert_eq!(metrics.total("evicted_pods_total", (result, "succeeded")), 4);
+        assert_eq!(
+            metrics.total("evicted_pods_total", (result, "succeeded")),
+            4
+        );
         assert_eq!(metrics.total("evicted_pods_total", (result, "none")), 0);
         metrics.clear("nodes_count");
         let mut page = Page::default();

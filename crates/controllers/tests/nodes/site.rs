@@ -8,7 +8,7 @@ use plimsoll_clock::Clock;
 use plimsoll_controllers::facts::TO_BE_DELETED;
 use plimsoll_controllers::pods::{Caches, NodeView, PodView};
 use plimsoll_controllers::scheduler;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;

@@ -89,7 +89,10 @@ struct Report {
 pub(crate) async fn run(args: NodesArgs) -> Result<()> {
     if args.day {
         let run = day::run(args.seed).await?;
-        write(&args, || json!({ "benchmark": "nodes --day", "report": run }))?;
+        write(
+            &args,
+            || json!({ "benchmark": "nodes --day", "report": run }),
+        )?;
         return run.verdict();
     }
     let mut report = Report::default();

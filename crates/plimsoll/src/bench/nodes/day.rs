@@ -3,11 +3,13 @@
 use crate::output::say;
 use anyhow::{Context as _, Result, ensure};
 use jiff::SignedDuration;
-use plimsoll_sim::{BOOT, BOOT_SPREAD, NodeSummary, Report, Sample, day_on_two_groups};
+use plimsoll_sim::{BOOT, BOOT_SPREAD, NodeSummary, Report, Sample, Scenario, day_on_two_groups};
 use serde::Serialize;
 use std::time::Duration;
 use tokio::time::Instant;
 
+/// Samples of an hour.
+const SAMPLES: usize = 3600 / 15;
 /// What pods may wait beyond the slowest boot, in seconds.
 const SLACK: f64 = 2.0;
 /// How soon a node that was taken out is missed if it is.
@@ -33,19 +35,19 @@ pub(super) struct DayRun {
 /// Runs the day and prints its table.
 pub(super) async fn run(seed: u64) -> Result<DayRun> {
     let begun = Instant::now();
-    let report = simulate(seed).await?;
+    let report = simulate(day_on_two_groups(seed)).await?;
     let took = begun.elapsed();
-    table(&report);
+    table(&report).into_iter().for_each(say);
     let run = DayRun::of(seed, &report, took);
     run.lines().into_iter().for_each(say);
     Ok(run)
 }
 
 /// A scenario has a runtime of its own, so it needs a thread of its own.
-async fn simulate(seed: u64) -> Result<Report> {
+async fn simulate(scenario: Scenario) -> Result<Report> {
     let (sender, receiver) = tokio::sync::oneshot::channel();
     // Nobody waits for it any more once the program is to end.
-    let work = move || drop(sender.send(plimsoll_sim::run(&day_on_two_groups(seed))));
+    let work = move || drop(sender.send(plimsoll_sim::run(&scenario)));
     std::thread::Builder::new()
         .name("day".to_owned())
         .spawn(work)
@@ -54,13 +56,12 @@ async fn simulate(seed: u64) -> Result<Report> {
     Ok(report?)
 }
 
-fn table(report: &Report) {
-    say("hour  requests/s   pods  nodes     $/h  no node yet");
-    let hours = report.timeline.chunks(3600 / 15);
-    for (hour, samples) in hours.enumerate() {
-        say(row(hour, samples));
-    }
-    say("");
+fn table(report: &Report) -> Vec<String> {
+    let head = "hour  requests/s   pods  nodes     $/h  no node yet".to_owned();
+    let hours = report.timeline.chunks(SAMPLES);
+    let rows = hours.enumerate().map(|(hour, samples)| row(hour, samples));
+    let end = String::new();
+    std::iter::once(head).chain(rows).chain([end]).collect()
 }
 
 /// An hour: the load on average, pods and nodes and price at its end, and the most pods at a time
@@ -113,7 +114,7 @@ impl DayRun {
                 100.0 * self.unserved
             ),
             format!(
-                "24 h in {:.2} s: {:.0} times as fast as the clock (seed {})",
+                "computed in {:.2} s: {:.0} times as fast as the clock (seed {})",
                 self.wall_seconds, self.speed, self.seed
             ),
         ]
@@ -143,9 +144,10 @@ impl DayRun {
 
 #[cfg(test)]
 mod tests {
-    use super::{DayRun, row, run};
+    use super::{DayRun, row, simulate, table};
     use jiff::Timestamp;
-    use plimsoll_sim::{NodeSummary, Sample};
+    use plimsoll_sim::{NodeSummary, Sample, Scenario, day_on_two_groups};
+    use std::time::Duration;
 
     fn sample(requests_per_second: f64, nodes: usize, pending: usize) -> Sample {
         Sample {
@@ -195,9 +197,16 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_day_passes() {
-        let run = run(2).await.unwrap();
-        run.verdict().unwrap();
-        assert!(run.lines().first().unwrap().contains("node-hours"));
+    async fn the_first_hours_of_the_day_fill_the_table() {
+        let scenario = Scenario {
+            length: Duration::from_secs(2 * 3600),
+            ..day_on_two_groups(2)
+        };
+        let report = simulate(scenario).await.unwrap();
+        let rows = table(&report);
+        assert_eq!(rows.len(), 1 + 2 + 1, "{rows:?}");
+        let lines = DayRun::of(2, &report, Duration::from_secs(2)).lines();
+        assert!(lines[0].contains(" node-hours for "), "{lines:?}");
+        assert!(lines[4].contains("3600 times as fast"), "{lines:?}");
     }
 }
