@@ -113,7 +113,9 @@ async fn a_node_that_joins_has_its_own_size() {
         traffic.remove(name);
     }
     let others = ["three", "four"];
-    others.map(|name| traffic.set(name, &pod("large", true)));
+    for name in others {
+        traffic.set(name, &pod("large", true));
+    }
     after(5).await;
     assert_eq!(others.map(|name| usage(&traffic, name)), [300, 300]);
 }

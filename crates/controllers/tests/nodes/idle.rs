@@ -22,8 +22,9 @@ async fn a_node_that_says_what_it_said_before_is_not_looked_at() {
         let condition = json!({"type": "Ready", "status": "True",
             "lastHeartbeatTime": now.to_string()});
         let beat = Patch::Merge(json!({"status": {"conditions": [condition]}}));
-        let sent = nodes.patch_status("ng-1", &PatchParams::default(), &beat);
-        sent.await.unwrap();
+        let params = PatchParams::default();
+        let sent = nodes.patch_status("ng-1", &params, &beat).await;
+        sent.unwrap();
         site.pass(2 * SECOND).await;
     }
     // One each scan interval of ten seconds.
