@@ -245,8 +245,10 @@ impl Running {
         let runs = |part: &str| part.is_empty() || !settings.without.contains(part);
         let parts = COMPONENTS.iter().filter(|(part, _)| runs(part));
         let parts: Vec<Component> = parts.map(|(_, component)| component.clone()).collect();
-        for (component, node) in parts.iter().flat_map(|part| first.map(|node| (part, node))) {
-            components::describe(&self.client, self.clock, node, component).await?;
+        if let Some(node) = first {
+            for component in &parts {
+                components::describe(&self.client, self.clock, node, component).await?;
+            }
         }
         let context = self.plane.context.clone();
         self.plane.keep(describing::keep(context, parts));
