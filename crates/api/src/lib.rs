@@ -28,6 +28,7 @@ pub mod patch;
 pub mod pod_autoscaler;
 pub mod print;
 pub mod protobuf;
+pub mod provisioning_request;
 pub mod rbac;
 pub mod resources;
 pub mod schema;

@@ -163,7 +163,16 @@ async fn order(
     let work = async {
         match manner {
             Manner::AsManyAsThereAre => provider.increase(&resize.group, delta).await,
-            Manner::AllOrNone => provider.increase_atomically(&resize.group, delta).await,
+            Manner::AllOrNone => {
+                let all = provider.increase_atomically(&resize.group, delta).await;
+                match all {
+                    // Parity: where that is not offered, an order is an order.
+                    Err(error) if error.class == ErrorClass::Unsupported => {
+                        provider.increase(&resize.group, delta).await
+                    }
+                    taken => taken,
+                }
+            }
         }
     };
     match tokio::time::timeout(timeout, work).await {

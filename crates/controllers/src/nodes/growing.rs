@@ -9,9 +9,9 @@ use crate::facts;
 use jiff::Timestamp;
 use plimsoll_api::nodegroup::{ErrorClass, ProviderError};
 use plimsoll_engine::cluster::{
-    ClusterHealth, Expander, GroupFacts, GroupId, GrowthInput, GrowthOutcome, GrowthPlan, Happened,
-    OwnerKind, PendingPod, PodVerdict, Residents, Resize, RunningPod, SkipReason, allowed,
-    cannot_grow, grow, is_upcoming,
+    BookedPod, ClusterHealth, Expander, GroupFacts, GroupId, GrowthInput, GrowthOutcome,
+    GrowthPlan, Happened, OwnerKind, PendingPod, PodVerdict, Residents, Resize, RunningPod,
+    SkipReason, allowed, cannot_grow, grow_beside, is_upcoming,
 };
 use rand::Rng;
 use std::collections::{BTreeMap, BTreeSet};
@@ -37,11 +37,13 @@ pub(super) fn compute<T>(work: impl FnOnce() -> T) -> T {
 #[derive(Debug)]
 pub(super) struct Question<'a> {
     pub(super) groups: &'a [GroupFacts],
-    pending: Vec<PendingPod>,
-    skipped: BTreeMap<GroupId, SkipReason>,
-    upcoming: BTreeMap<GroupId, usize>,
-    now: Timestamp,
-    tie: u64,
+    pub(super) pending: Vec<PendingPod>,
+    /// Pods that room is booked for.
+    pub(super) booked: Vec<BookedPod>,
+    pub(super) skipped: BTreeMap<GroupId, SkipReason>,
+    pub(super) upcoming: BTreeMap<GroupId, usize>,
+    pub(super) now: Timestamp,
+    pub(super) tie: u64,
 }
 
 impl Work {
@@ -54,9 +56,10 @@ impl Work {
     ) -> Arc<GrowthPlan> {
         let began = Instant::now();
         let (pending, notes) = self.pending(now);
+        let wanted = self.requests(now);
         self.enforce_minima(groups, health, now);
         let was_idle = self.counted.is_idle(pending.len());
-        if pending.is_empty() {
+        if pending.is_empty() && wanted.is_empty() {
             if !was_idle {
                 tracing::info!("No unschedulable pods");
             }
@@ -66,6 +69,7 @@ impl Work {
         let question = Question {
             groups,
             pending,
+            booked: wanted.booked,
             skipped: self.skipped(groups, health, now),
             upcoming: health.upcoming(),
             now,
@@ -75,6 +79,7 @@ impl Work {
         let chain = self.advised(chain, &question).await;
         let mut plan = self.decided(chain, &question);
         plan.trace.splice(0..0, notes);
+        self.provide(&mut plan, &question, &wanted.asks);
         let plan = Arc::new(plan);
         self.took("scaleUp", began);
         Told::plan(&plan);
@@ -109,7 +114,7 @@ impl Work {
         let existing = self.world.listed();
         let (snapshot, options) = (&mut self.world.snapshot, &self.options.growth);
         compute(|| {
-            grow(GrowthInput {
+            let input = GrowthInput {
                 snapshot,
                 groups: question.groups,
                 pending: &question.pending,
@@ -119,7 +124,8 @@ impl Work {
                 options,
                 now: question.now,
                 tie: question.tie,
-            })
+            };
+            grow_beside(input, &question.booked)
         })
     }
 
@@ -189,6 +195,7 @@ impl Work {
     /// some are counted.
     fn pending(&mut self, now: Timestamp) -> (Vec<PendingPod>, Vec<String>) {
         let mut pending: Vec<PendingPod> = self.world.pending.values().cloned().collect();
+        self.set_aside(&mut pending, now);
         for running in self.actuator.running() {
             if !running.drain || running.phase == Phase::Leaving {
                 continue;
@@ -338,6 +345,9 @@ impl Work {
     }
 
     fn ended(&mut self, resize: &Resize, result: Result<(), ProviderError>, now: Timestamp) {
+        if self.provisioning.order_ended(resize, result.is_ok()) {
+            self.look_within(Duration::ZERO);
+        }
         match &result {
             Ok(()) => {
                 self.told.set(resize);

@@ -22,6 +22,7 @@ mod config_map;
 mod expanders;
 mod explanation;
 mod growing;
+mod held;
 mod intended;
 mod memory;
 mod metrics;
@@ -29,6 +30,7 @@ mod news;
 mod observing;
 mod options;
 pub mod priorities;
+mod provisioning;
 mod pulse;
 mod quotas;
 mod registry;
@@ -48,6 +50,7 @@ pub use expanders::ExpanderName;
 pub use explanation::{Explanations, GroupStanding, Look, explains};
 pub use metrics::Metrics;
 pub use options::{
-    BufferOptions, IntendedOptions, Options, Pace, RepairOptions, ReportOptions, TemplateOptions,
+    BufferOptions, IntendedOptions, Options, Pace, ProvisioningOptions, RepairOptions,
+    ReportOptions, TemplateOptions,
 };
 pub use pulse::{Pulse, Stuck};

@@ -1,6 +1,7 @@
 //! What happens in the cluster, gathered from the caches until the next look takes it in.
 
 use super::buffers::BufferCaches;
+use super::provisioning::RequestCaches;
 use super::quotas::QuotaView;
 use crate::daemonset::DaemonSetView;
 use crate::pods::{
@@ -41,6 +42,8 @@ pub(super) enum News {
     Buffers,
     /// Of what a `CapacityQuota` says.
     Quotas,
+    /// Of a `ProvisioningRequest`, or of what its pods are like.
+    Requests,
 }
 
 /// The kinds of which only node autoscaling keeps a cache.
@@ -52,6 +55,8 @@ pub(super) struct OwnCaches {
     pub(super) buffers: Option<BufferCaches>,
     /// Where quotas are looked at.
     pub(super) quotas: Option<Cache<QuotaView>>,
+    /// Where requests are looked at.
+    pub(super) requests: Option<RequestCaches>,
 }
 
 /// Follows the caches from now on. What is there already comes as news, what pods are judged by
@@ -82,6 +87,9 @@ pub(super) fn follow(caches: &Caches, own: &OwnCaches) -> UnboundedReceiver<News
             (generation(c.old.as_ref()) != generation(c.new.as_ref())).then_some(News::Quotas)
         });
     }
+    if let Some(requests) = &own.requests {
+        request_news(requests, &sender);
+    }
     owners(caches, own, &sender);
     receiver
 }
@@ -89,6 +97,14 @@ pub(super) fn follow(caches: &Caches, own: &OwnCaches) -> UnboundedReceiver<News
 /// What counts the changes of an object's spec.
 fn generation<V: Cached>(object: Option<&Arc<V>>) -> Option<i64> {
     object.map(|object| object.meta().generation)
+}
+
+/// A request came or went, or what its pods are like.
+fn request_news(own: &RequestCaches, sender: &UnboundedSender<News>) {
+    tell(&own.requests, sender, |c| {
+        (c.old.is_some() != c.new.is_some()).then_some(News::Requests)
+    });
+    tell(&own.templates, sender, |_| Some(News::Requests));
 }
 
 /// A buffer, or what it takes its pods from, came, went or was changed by somebody else.

@@ -6,7 +6,8 @@ use super::asking::Adviser;
 use super::expanders::ExpanderName;
 use jiff::SignedDuration;
 use plimsoll_engine::cluster::{
-    BackoffOptions, GroupOptions, GrowthOptions, HealthOptions, ShrinkOptions, TaintRules,
+    BackoffOptions, GroupOptions, GrowthOptions, HealthOptions, ProvisioningTimes, ShrinkOptions,
+    TaintRules,
 };
 use std::time::Duration;
 
@@ -47,6 +48,8 @@ pub struct Options {
     pub buffers: Option<BufferOptions>,
     /// Heed `CapacityQuota`s (`--capacity-quotas-enabled`); otherwise they are not even read.
     pub capacity_quotas: bool,
+    /// What to do about `ProvisioningRequest`s; `None` = they are not even read.
+    pub provisioning: Option<ProvisioningOptions>,
     /// Decide and tell, but change nothing.
     pub observe_only: bool,
 }
@@ -69,6 +72,7 @@ impl Default for Options {
             intended: None,
             buffers: None,
             capacity_quotas: false,
+            provisioning: None,
             observe_only: false,
         }
     }
@@ -186,6 +190,33 @@ pub struct BufferOptions {
     pub inject: bool,
     /// Never for more pods of all buffers together (`--pod-injection-limit`).
     pub limit: usize,
+}
+
+/// What to do about `ProvisioningRequest`s.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProvisioningOptions {
+    /// How long everything takes.
+    pub times: ProvisioningTimes,
+    /// How many that check capacity are answered in one look
+    /// (`--check-capacity-provisioning-request-max-batch-size` with
+    /// `--check-capacity-batch-processing`, else 1).
+    pub batch: usize,
+    /// After so long the others are left to the next look
+    /// (`--check-capacity-provisioning-request-batch-timebox`).
+    pub timebox: Duration,
+    /// `--check-capacity-processor-instance`; empty = none.
+    pub instance: String,
+}
+
+impl Default for ProvisioningOptions {
+    fn default() -> Self {
+        Self {
+            times: ProvisioningTimes::default(),
+            batch: 1,
+            timebox: Duration::from_secs(10),
+            instance: String::new(),
+        }
+    }
 }
 
 /// The options of a group: its own over those of the flags.

@@ -56,10 +56,11 @@ impl Work {
             &mut self.world.snapshot,
             &self.world.pods,
         );
-        let buffers = &self.buffers;
+        let (buffers, booked) = (&self.buffers.held, &self.provisioning.held);
         let plan = compute(|| {
             snapshot.fork();
             buffers.put(snapshot);
+            booked.put(snapshot);
             let plan = planner.look(ShrinkInput {
                 snapshot: &mut *snapshot,
                 nodes: &nodes,

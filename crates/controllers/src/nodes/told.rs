@@ -2,7 +2,7 @@
 //! for (reference §8, §15).
 
 use crate::pods::{Caches, PodView};
-use crate::runtime::{Cached, ObjectKey, Recorder, Reference};
+use crate::runtime::{Cached, EventKind, ObjectKey, Recorder, Reference};
 use jiff::{SignedDuration, Timestamp};
 use plimsoll_api::nodegroup::ProviderError;
 use plimsoll_engine::cluster::{GrowthPlan, PodVerdict, Resize};
@@ -51,6 +51,20 @@ impl Told {
     pub(super) fn trouble(&self, reason: &str, message: String) {
         tracing::warn!("{message}");
         self.recorder.warning(&self.status, reason, message);
+    }
+
+    /// Something about an object of another kind.
+    pub(super) fn say(&self, about: &Reference, kind: EventKind, reason: &str, message: &str) {
+        self.recorder.event(about, kind, reason, message.to_owned());
+    }
+
+    /// A pod waits for the room of a request, for which alone nodes are added.
+    pub(super) fn comes_for(&mut self, pod: &Arc<PodView>, request: &ObjectKey, now: Timestamp) {
+        let message = format!(
+            "Unschedulable pod didn't trigger scale-up, because it's consuming \
+             ProvisioningRequest {request}"
+        );
+        self.tell_of(pod, message, now);
     }
 
     /// What was decided, in the lines that people look for in the log.

@@ -9,6 +9,7 @@ use super::expanders::{ExpanderName, Expanders};
 use super::memory::Memory;
 use super::news::{self, News, OwnCaches};
 use super::options::Options;
+use super::provisioning::{Provisioning, RequestCaches};
 use super::pulse::Pulse;
 use super::quotas;
 use super::registry::Registry;
@@ -57,6 +58,7 @@ pub(super) struct Work {
     pub(super) buffers: Buffers,
     /// The quotas that flags make.
     pub(super) own_quotas: Vec<Quota>,
+    pub(super) provisioning: Provisioning,
     pub(super) told: Told,
     pub(super) status: Status,
     pub(super) memory: Memory,
@@ -127,6 +129,28 @@ impl Maps {
     }
 }
 
+/// Begins to read what only node autoscaling reads.
+fn own_caches(context: &Context, options: &Options) -> OwnCaches {
+    let (client, seed) = (&context.client, context.seed ^ SEED);
+    let (buffers, requests) = (options.buffers.is_some(), options.provisioning.is_some());
+    let templates = (buffers || requests).then(|| Cache::start(client.clone(), seed ^ 2));
+    OwnCaches {
+        csi_nodes: Cache::start(client.clone(), seed),
+        daemon_sets: Cache::start(client.clone(), seed ^ 1),
+        buffers: templates
+            .clone()
+            .filter(|_| buffers)
+            .map(|templates| BufferCaches::start(client, seed ^ 3, templates)),
+        requests: templates.filter(|_| requests).map(|templates| {
+            let pods = &context.caches.pods;
+            RequestCaches::start(client, seed ^ 5, templates, pods)
+        }),
+        quotas: options
+            .capacity_quotas
+            .then(|| Cache::start(client.clone(), seed ^ 4)),
+    }
+}
+
 /// Waits until the caches are complete that node autoscaling looks at.
 pub(super) async fn filled(caches: &Caches, own: &OwnCaches) {
     caches.pods.ready().await;
@@ -152,20 +176,10 @@ impl Work {
         options: Options,
         ears: (Signals, Pulse),
     ) -> Self {
-        let (client, seed) = (&context.client, context.seed ^ SEED);
-        let own = OwnCaches {
-            csi_nodes: Cache::start(client.clone(), seed),
-            daemon_sets: Cache::start(client.clone(), seed ^ 1),
-            buffers: options
-                .buffers
-                .map(|_| BufferCaches::start(client, seed ^ 3)),
-            quotas: options
-                .capacity_quotas
-                .then(|| Cache::start(client.clone(), seed ^ 4)),
-        };
+        let own = own_caches(&context, &options);
         filled(&context.caches, &own).await;
         if let Some(cache) = &own.quotas {
-            quotas::known(client, cache).await;
+            quotas::known(&context.client, cache).await;
         }
         let maps = Maps::open(&context, &options).await;
         let mut work = Self::assemble(context, provider, options, ears, (own, maps));
@@ -218,6 +232,7 @@ impl Work {
             expanders: Expanders::start(&context.client, seed ^ 2, &report.namespace, names),
             buffers: Buffers::default(),
             own_quotas: options.growth.quotas.clone(),
+            provisioning: Provisioning::default(),
             told: Told::new(&context.recorder, &context.caches, about, repeats),
             status: Status::start(status),
             counted: Counted::default(),
@@ -369,9 +384,11 @@ impl Work {
                 Some(self.grow(&facts, &health, now).await)
             };
             self.hold(growth.as_deref());
+            self.keep_bookings(growth.as_deref(), now);
             let known = (&health, growth.as_deref());
             let shrink = self.shrink(&facts, known, now);
             self.tell_buffers(now).await;
+            self.tell_requests(now).await;
             (growth, shrink)
         } else {
             self.unhealthy();

@@ -146,6 +146,7 @@ impl World {
                 // One that is raised may be what pods wait for.
                 Haste::Urgent
             }
+            News::Requests => Haste::Urgent,
         }
     }
 

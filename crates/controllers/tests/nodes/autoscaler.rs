@@ -3,7 +3,7 @@
 use crate::site::Site;
 use jiff::SignedDuration;
 use kube::Client;
-use plimsoll_controllers::nodes::{NodeAutoscaler, Options, Signals};
+use plimsoll_controllers::nodes::{NodeAutoscaler, Options, ProvisioningOptions, Signals};
 use plimsoll_controllers::runtime::Writer;
 use plimsoll_controllers::supervisor::Context;
 use plimsoll_engine::cluster::GroupOptions;
@@ -58,6 +58,15 @@ pub(crate) fn start_set(site: &Site, options: Options) -> Autoscaler {
 /// With short waits, and a way to the API of its own.
 pub(crate) fn start_with(site: &Site, client: Client) -> Autoscaler {
     begin(site, client, options())
+}
+
+/// With short waits, and it answers requests for room.
+pub(crate) fn start_provisioning(site: &Site, provisioning: ProvisioningOptions) -> Autoscaler {
+    let options = Options {
+        provisioning: Some(provisioning),
+        ..options()
+    };
+    start_set(site, options)
 }
 
 fn begin(site: &Site, client: Client, options: Options) -> Autoscaler {

@@ -17,6 +17,8 @@ mod lives;
 #[cfg(test)]
 mod promises;
 #[cfg(test)]
+mod provisioning;
+#[cfg(test)]
 mod replacing;
 #[cfg(test)]
 #[path = "../workloads/faults.rs"]

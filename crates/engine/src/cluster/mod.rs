@@ -41,6 +41,7 @@ mod order;
 mod pending;
 mod plan;
 mod planner;
+mod provision;
 mod quota;
 mod remedy;
 mod removable;
@@ -86,7 +87,7 @@ pub use explain::{Answer, in_words};
 pub use filter::{asks_for_nothing, place_on_existing};
 pub use floors::FloorsLeft;
 pub use group::{GroupFacts, GroupId, GroupOptions, NodeTemplate, TemplateSource};
-pub use grow::{allowed, cannot_grow, grow};
+pub use grow::{allowed, cannot_grow, grow, grow_beside};
 pub use growth::{GrowthInput, GrowthOptions};
 pub use health::{
     ClusterHealth, GroupHealth, GrowthRequest, HealthInput, HealthOptions, NodeCounts,
@@ -100,6 +101,11 @@ pub use plan::{
     SkipReason,
 };
 pub use planner::{Planner, PlannerMemory};
+pub use provision::{
+    BookedPod, POD_PREFIX as PROVISIONING_POD_PREFIX, Partial, PodSet, ProvisioningAnswer,
+    ProvisioningAsk, ProvisioningClass, ProvisioningInput, ProvisioningParameters,
+    ProvisioningTimes, RequestStage, RequestState, left_over, provision,
+};
 pub use quota::{
     CLUSTER_WIDE, ExceededQuota, ExceededResource, QUOTA_OBJECT, Quota, in_units as quota_amount,
 };

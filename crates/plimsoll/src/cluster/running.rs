@@ -274,6 +274,10 @@ impl Running {
             let definition = plimsoll_api::capacity_quota::definition();
             plimsoll_cluster::definitions::define_one(&self.client, definition).await?;
         }
+        if settings.node_autoscaling.provisioning.is_some() {
+            let definition = plimsoll_api::provisioning_request::definition();
+            plimsoll_cluster::definitions::define_one(&self.client, definition).await?;
+        }
         self.autoscale_nodes(settings);
         Ok(began.nodes)
     }

@@ -225,6 +225,7 @@ fn node_definitions() -> Vec<Value> {
     vec![
         plimsoll_api::capacity_buffer::definition(),
         plimsoll_api::capacity_quota::definition(),
+        plimsoll_api::provisioning_request::definition(),
     ]
 }
 

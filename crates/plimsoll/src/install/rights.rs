@@ -231,6 +231,18 @@ pub(crate) const NODES: &[Rule] = &[
     ),
     rule(
         "autoscaling.x-k8s.io",
+        &["provisioningrequests"],
+        &["delete", "get", "list", "watch"],
+        "to read what room is asked for as a whole, and to drop requests of long ago",
+    ),
+    rule(
+        "autoscaling.x-k8s.io",
+        &["provisioningrequests/status"],
+        &["get", "patch", "update"],
+        "to tell what came of them",
+    ),
+    rule(
+        "autoscaling.x-k8s.io",
         &["capacitybuffers/status"],
         &["get", "patch", "update"],
         "to tell what came of it",

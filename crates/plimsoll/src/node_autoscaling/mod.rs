@@ -4,6 +4,7 @@
 mod growth;
 mod limits;
 mod provider;
+mod provisioning;
 mod report;
 mod shrink;
 mod unused;
@@ -16,6 +17,7 @@ use clap::{ArgAction, Args};
 use growth::{BufferArgs, GrowthArgs, LimitArgs, NodeStateArgs, SimilarArgs};
 use jiff::SignedDuration;
 use plimsoll_controllers::nodes::{ExpanderName, IntendedOptions, Options, Pace, RepairOptions};
+use provisioning::ProvisioningArgs;
 use report::ReportArgs;
 use shrink::{ActuationArgs, ConsolidationArgs, DrainArgs, EvictionArgs, PaceArgs, ShrinkArgs};
 use std::time::Duration;
@@ -30,6 +32,8 @@ pub(crate) struct NodeAutoscalingArgs {
     growth: GrowthArgs,
     #[command(flatten)]
     buffers: BufferArgs,
+    #[command(flatten)]
+    provisioning: ProvisioningArgs,
     #[command(flatten)]
     limits: LimitArgs,
     #[command(flatten)]
@@ -122,6 +126,7 @@ impl NodeAutoscalingArgs {
             }),
             buffers: self.buffers.options(growth.pod_injection_limit),
             capacity_quotas: self.limits.capacity_quotas_enabled,
+            provisioning: self.provisioning.options(),
             observe_only: false,
         })
     }
@@ -162,7 +167,7 @@ fn signed(duration: Duration) -> SignedDuration {
 mod tests {
     use super::NodeAutoscalingArgs;
     use clap::{CommandFactory, Parser};
-    use plimsoll_controllers::nodes::{ExpanderName, Options};
+    use plimsoll_controllers::nodes::{ExpanderName, Options, ProvisioningOptions};
     use plimsoll_engine::cluster::Similarity;
     use rstest::rstest;
 
@@ -227,6 +232,25 @@ mod tests {
                 .unwrap()
                 .capacity_quotas
         );
+    }
+
+    #[test]
+    fn requests_are_looked_at_when_asked_for() {
+        assert_eq!(options("").unwrap().provisioning, None);
+        let got = options("--enable-provisioning-requests").unwrap();
+        assert_eq!(got.provisioning, Some(ProvisioningOptions::default()));
+        let got = options(
+            "--enable-provisioning-requests=true --provisioning-request-initial-backoff-time=2m \
+             --provisioning-request-max-backoff-time=15m --check-capacity-batch-processing \
+             --check-capacity-provisioning-request-max-batch-size=5 \
+             --check-capacity-provisioning-request-batch-timebox=3s \
+             --check-capacity-processor-instance=second",
+        );
+        let got = got.unwrap().provisioning.unwrap();
+        assert_eq!(got.times.first_pause.as_secs(), 120);
+        assert_eq!(got.times.longest_pause.as_secs(), 900);
+        assert_eq!((got.batch, got.timebox.as_secs()), (5, 3));
+        assert_eq!(got.instance, "second");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use clap::{Arg, ArgAction, ArgMatches, Args, Command, Error, FromArgMatches};
 
 /// What nothing here depends on: other clouds, the way upstream computes and logs, what is always
 /// or never so here.
-const FLAGS: [&str; 50] = [
+const FLAGS: [&str; 43] = [
     "frequent-loops-enabled",
     "scale-down-non-empty-candidates-count",
     "scale-down-candidates-pool-ratio",
@@ -31,14 +31,7 @@ const FLAGS: [&str; 50] = [
     "scheduler-config-file",
     "bypassed-scheduler-names",
     "allowed-scheduler-names",
-    "enable-provisioning-requests",
-    "provisioning-request-initial-backoff-time",
-    "provisioning-request-max-backoff-time",
     "provisioning-request-max-backoff-cache-size",
-    "check-capacity-batch-processing",
-    "check-capacity-provisioning-request-max-batch-size",
-    "check-capacity-provisioning-request-batch-timebox",
-    "check-capacity-processor-instance",
     "capacity-buffer-pod-dry-run-enabled",
     "enable-dynamic-resource-allocation",
     "enable-csi-node-aware-scheduling",

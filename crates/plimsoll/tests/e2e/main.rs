@@ -31,6 +31,7 @@ mod metrics;
 mod moto;
 mod names;
 mod podlife;
+mod provisioning;
 mod run;
 mod runner;
 mod safekeeping;
@@ -108,6 +109,7 @@ const EACH_KUBECTL: &[(&str, WithKubectl)] = &[
     ("headroom::quotas", headroom::quotas),
     ("headroom::buffers", headroom::buffers),
     ("jobs", jobs::whole),
+    ("provisioning", provisioning::whole),
     ("podlife", podlife::whole),
     ("lifecycle::objects_survive_a_restart", lifecycle::durable),
     ("safekeeping", safekeeping::keeps),

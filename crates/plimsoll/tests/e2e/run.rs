@@ -279,7 +279,7 @@ pub(crate) fn chart(kubectl: &Kubectl) -> Outcome {
         );
         if !values.contains("nodeAutoscaling") {
             // Helm knows no conditions on definitions; the manifests leave out what is not used.
-            for plural in ["capacitybuffers", "capacityquotas"] {
+            for plural in ["capacitybuffers", "capacityquotas", "provisioningrequests"] {
                 let unused = format!("CustomResourceDefinition//{plural}.autoscaling.x-k8s.io");
                 check!(theirs.remove(&unused).is_some(), "no {unused}");
             }

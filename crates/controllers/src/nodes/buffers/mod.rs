@@ -10,6 +10,7 @@ mod status;
 mod view;
 
 use super::conditions::says;
+use super::held::{Held, HeldPod, unlabelled};
 use super::intended::imagine;
 use super::options::BufferOptions;
 use super::work::Work;
@@ -18,9 +19,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::PodTemplate;
 use kube::Client;
 use plimsoll_api::capacity_buffer::{ACTIVE_CAPACITY, API_VERSION, KIND};
-use plimsoll_engine::cluster::{
-    BufferFacts, GrowthPlan, OwnerKind, PendingPod, PodOwner, PodVerdict, RunningPod, SAFE_TO_EVICT,
-};
+use plimsoll_engine::cluster::{BufferFacts, GrowthPlan, PendingPod, PodVerdict};
 use plimsoll_engine::placement::{PodFacts, PodKey, Resources, Snapshot};
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -36,10 +35,10 @@ pub(super) struct BufferCaches {
 
 impl BufferCaches {
     /// Nobody waits for them: where the kind is not served yet, they come when it is.
-    pub(super) fn start(client: &Client, seed: u64) -> Self {
+    pub(super) fn start(client: &Client, seed: u64, templates: Cache<Full<PodTemplate>>) -> Self {
         Self {
             buffers: Cache::start(client.clone(), seed),
-            templates: Cache::start(client.clone(), seed ^ 1),
+            templates,
         }
     }
 }
@@ -77,19 +76,8 @@ pub(super) struct Buffers {
     rooms: BTreeMap<ObjectKey, Result<Room, String>>,
     pods: BTreeMap<PodKey, Imagined>,
     standing: BTreeMap<ObjectKey, Standing>,
-    /// On which node room is held for each pod.
-    held: BTreeMap<PodKey, Arc<str>>,
-}
-
-impl Buffers {
-    /// Puts the pods where room is held for them.
-    pub(super) fn put(&self, snapshot: &mut Snapshot) {
-        for (key, node) in &self.held {
-            if let Some(imagined) = self.pods.get(key) {
-                snapshot.place(node, imagined.pod.clone());
-            }
-        }
-    }
+    /// The pods that nodes have room for.
+    pub(super) held: Held,
 }
 
 impl Work {
@@ -112,7 +100,7 @@ impl Work {
                 } else {
                     Vec::new()
                 };
-                let plain = plain(&facts);
+                let plain = unlabelled(&facts.pod);
                 pods.extend(imagined.iter().map(|waiting| {
                     let pod = PodFacts {
                         spec: Arc::clone(&plain),
@@ -163,7 +151,7 @@ impl Work {
         let mut held = BTreeMap::new();
         let mut taken: BTreeMap<Arc<str>, Resources> = BTreeMap::new();
         for (key, imagined) in &self.buffers.pods {
-            let before = self.buffers.held.get(key);
+            let before = self.buffers.held.node(key);
             let verdict = plan.map(|plan| plan.pods.get(key));
             let of = standing.entry(imagined.buffer.clone()).or_default();
             let found = match verdict {
@@ -190,24 +178,18 @@ impl Work {
                     of.there += 1;
                     let requests = &imagined.pod.spec.requests;
                     taken.entry(Arc::clone(node)).or_default().add(requests);
-                    held.insert(key.clone(), Arc::clone(node));
+                    let held_pod = HeldPod {
+                        pod: imagined.pod.clone(),
+                        node: Arc::clone(node),
+                        owner: format!("capacity-buffer/{}", imagined.buffer).into(),
+                    };
+                    held.insert(key.clone(), held_pod);
                 }
                 Some(_) => of.coming += 1,
                 None => {}
             }
         }
-        let gone = std::mem::replace(&mut self.buffers.held, held);
-        for key in gone
-            .keys()
-            .filter(|key| !self.buffers.held.contains_key(*key))
-        {
-            self.world.pods.remove(key);
-        }
-        for (key, node) in &self.buffers.held {
-            if let Some(imagined) = self.buffers.pods.get(key) {
-                self.world.pods.set(running(imagined, node));
-            }
-        }
+        self.buffers.held.replace(held, &mut self.world.pods);
         self.buffers.standing = standing;
     }
 
@@ -252,13 +234,6 @@ fn is_of_others(view: &BufferView) -> bool {
     strategy.is_some_and(|strategy| !strategy.is_empty() && strategy != ACTIVE_CAPACITY)
 }
 
-/// The pod without labels: neither disruption budgets nor rules of other pods are about it.
-fn plain(facts: &BufferFacts) -> Arc<plimsoll_engine::placement::PodSpec> {
-    let mut spec = (*facts.pod).clone();
-    spec.labels.clear();
-    Arc::new(spec)
-}
-
 /// Whether the node has room for the pod beside what is held there.
 fn fits(
     snapshot: &Snapshot,
@@ -279,21 +254,4 @@ fn fits(
     }
     let mut requested = pod.spec.requests.requested();
     requested.all(|(name, amount)| free.amount(name) >= amount)
-}
-
-/// The pod as one that runs, and may move.
-fn running(imagined: &Imagined, node: &Arc<str>) -> RunningPod {
-    RunningPod {
-        pod: imagined.pod.clone(),
-        node: Arc::clone(node),
-        owner: Some(PodOwner {
-            kind: OwnerKind::ReplicaSet,
-            name: Arc::clone(&imagined.buffer.name),
-            uid: format!("capacity-buffer/{}", imagined.buffer).into(),
-            replicas: None,
-            exists: Some(true),
-        }),
-        annotations: BTreeMap::from([(SAFE_TO_EVICT.into(), "true".into())]),
-        ..RunningPod::default()
-    }
 }

@@ -7,7 +7,7 @@ use crate::explain::query::API_VERSION;
 use jiff::Timestamp;
 use plimsoll_engine::cluster::{
     BUFFER_POD_PREFIX, ExpansionOption, GroupFacts, GroupOptions, GroupVerdict, GrowthPlan,
-    NodeVerdict, PodVerdict, Removal, quota_amount,
+    NodeVerdict, PROVISIONING_POD_PREFIX, PodVerdict, Removal, quota_amount,
 };
 use plimsoll_engine::placement::PodKey;
 use serde_json::{Map, Value, json};
@@ -314,6 +314,10 @@ fn pod_of(now: Timestamp, (namespace, name): (&str, &str), verdict: &PodVerdict)
             .rsplit_once('-')
             .map_or(numbered, |(buffer, _)| buffer);
         shown.insert("capacityBuffer".into(), json!(buffer));
+    }
+    if let Some(numbered) = name.strip_prefix(PROVISIONING_POD_PREFIX) {
+        let request = numbered.rsplitn(3, '-').nth(2).unwrap_or(numbered);
+        shown.insert("provisioningRequest".into(), json!(request));
     }
     if let PodVerdict::Unschedulable(groups) = verdict {
         let groups = groups.iter().map(|(group, help)| {

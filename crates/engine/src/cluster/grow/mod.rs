@@ -14,6 +14,7 @@ use super::group::{GroupFacts, GroupId};
 use super::growth::{GrowthInput, GrowthOptions};
 use super::pending::PendingPod;
 use super::plan::{GrowthOutcome, GrowthPlan, NoHelp, PodVerdict, SkipReason};
+use super::provision::{BookedPod, book};
 use super::quota::Remaining;
 use super::running::ClusterNode;
 use super::upcoming;
@@ -31,6 +32,12 @@ use std::sync::Arc;
 ///                                          └── pods left ◀── limits ◀── balance ◀─────────┘
 /// ```
 pub fn grow(input: GrowthInput<'_>) -> GrowthPlan {
+    grow_beside(input, &[])
+}
+
+/// The same where room is booked for pods that have not come: they get theirs before any pod that
+/// waits, on nodes that are there or coming. Those that find it are among the plan's pods.
+pub fn grow_beside(input: GrowthInput<'_>, booked: &[BookedPod]) -> GrowthPlan {
     let GrowthInput {
         snapshot,
         groups,
@@ -45,6 +52,7 @@ pub fn grow(input: GrowthInput<'_>) -> GrowthPlan {
     let given = Given {
         groups,
         pending,
+        booked,
         existing,
         upcoming,
         skipped,
@@ -105,6 +113,7 @@ pub fn cannot_grow(input: &GrowthInput<'_>) -> BTreeSet<GroupId> {
 struct Given<'a> {
     groups: &'a [GroupFacts],
     pending: &'a [PendingPod],
+    booked: &'a [BookedPod],
     existing: &'a [ClusterNode],
     upcoming: &'a BTreeMap<GroupId, usize>,
     skipped: &'a BTreeMap<GroupId, SkipReason>,
@@ -118,6 +127,7 @@ impl<'a> Given<'a> {
         Self {
             groups: input.groups,
             pending: &[],
+            booked: &[],
             existing: input.existing,
             upcoming: input.upcoming,
             skipped: input.skipped,
@@ -185,12 +195,13 @@ impl<'a> Look<'a> {
             input.groups,
             input.existing,
             input.upcoming,
-            asking.len(),
+            asking.len().saturating_add(input.booked.len()),
         );
         if put > 0 {
             self.say(format!("{put} nodes on their way count as room"));
         }
         self.reserve_upcoming(input);
+        self.keep_booked(snapshot, input.booked);
         let pods: Vec<&PendingPod> = asking
             .iter()
             .filter_map(|at| input.pending.get(*at))
@@ -209,6 +220,20 @@ impl<'a> Look<'a> {
         rest.into_iter()
             .filter_map(|at| asking.get(at).copied())
             .collect()
+    }
+
+    /// Room that is booked is nobody else's.
+    fn keep_booked(&mut self, snapshot: &mut Snapshot, booked: &[BookedPod]) {
+        if booked.is_empty() {
+            return;
+        }
+        let nodes = book(snapshot, booked);
+        let (kept, all) = (nodes.len(), booked.len());
+        self.say(format!("room is kept for {kept} of {all} booked pods"));
+        let kept = nodes.into_iter();
+        self.plan
+            .pods
+            .extend(kept.map(|(key, node)| (key, PodVerdict::Fits(node))));
     }
 
     /// Nodes on their way use up quotas like others.
