@@ -5,8 +5,8 @@ use crate::groups::{Incident, Trouble};
 use crate::ledger::{Ledger, name_of};
 use crate::machines::Ground;
 use crate::scenario::Scenario;
-use plimsoll_api::capacity_buffer;
 use plimsoll_api::nodegroup::{InstanceState, NodeProvider};
+use plimsoll_api::{capacity_buffer, capacity_quota};
 use plimsoll_cluster::{ControlPlane, definitions};
 use plimsoll_controllers::nodes::{Metrics, NodeAutoscaler, Options, Signals};
 use plimsoll_controllers::supervisor::Context;
@@ -38,9 +38,16 @@ pub(crate) async fn start(
     if settings.groups.is_empty() {
         return Ok(metrics);
     }
+    let mut kinds = Vec::new();
     if settings.autoscaler.buffers.is_some() {
-        let defined = definitions::define_one(plane.client(), capacity_buffer::definition());
-        defined.await.map_err(SimError::Define)?;
+        kinds.push(capacity_buffer::definition());
+    }
+    if settings.autoscaler.capacity_quotas {
+        kinds.push(capacity_quota::definition());
+    }
+    for definition in kinds {
+        let defined = definitions::define_one(plane.client(), definition).await;
+        defined.map_err(SimError::Define)?;
     }
     let behaviour = Behaviour {
         seed: settings.behaviour.seed ^ scenario.seed ^ SEED,

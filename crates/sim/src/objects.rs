@@ -39,8 +39,8 @@ const SERVED: [&str; 25] = [
     "storage.k8s.io/csinodes",
     "storage.k8s.io/storageclasses",
 ];
-/// What `CapacityBuffer`s need beside these.
-const FOR_BUFFERS: [&str; 2] = [
+/// What `CapacityBuffer`s and `CapacityQuota`s need beside these.
+const FOR_CAPACITY: [&str; 2] = [
     "apiextensions.k8s.io/customresourcedefinitions",
     "podtemplates",
 ];
@@ -48,11 +48,12 @@ const FOR_BUFFERS: [&str; 2] = [
 /// The kinds that something here works with, and those of the manifests.
 pub(crate) fn kinds(scenario: &Scenario) -> Kinds {
     let mut kinds = plimsoll_api::kinds::built_in();
-    let has_buffers = scenario.node_groups.autoscaler.buffers.is_some();
+    let autoscaler = &scenario.node_groups.autoscaler;
+    let has_capacity = autoscaler.buffers.is_some() || autoscaler.capacity_quotas;
     kinds.retain(|kind| {
         let mut manifests = scenario.manifests.iter();
         SERVED.contains(&&*kind.storage)
-            || (has_buffers && FOR_BUFFERS.contains(&&*kind.storage))
+            || (has_capacity && FOR_CAPACITY.contains(&&*kind.storage))
             || manifests.any(|manifest| is_of(manifest, kind))
     });
     kinds
