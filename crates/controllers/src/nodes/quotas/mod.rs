@@ -15,25 +15,33 @@ use kube::api::ListParams;
 use kube::{Api, Client, Error};
 use plimsoll_engine::cluster::Quota;
 use serde_json::json;
+use std::time::Duration;
 
 pub(super) use view::QuotaView;
+
+/// How often it is asked, and how long after each time, whether a kind that is not served has only
+/// just been defined.
+const ASKED: (u32, Duration) = (10, Duration::from_millis(100));
 
 /// Waits until it is known which quotas there are. Where the kind is not served there are none; they
 /// come when it is.
 pub(super) async fn known(client: &Client, cache: &Cache<QuotaView>) {
     let api: Api<view::QuotaWire> = Api::all(client.clone());
-    match api.list(&ListParams::default().limit(1)).await {
-        Err(Error::Api(answer)) if answer.code == 404 => {
-            tracing::warn!(
-                "no CapacityQuota is in force: their definition, \
-                 capacityquotas.autoscaling.x-k8s.io, is not there"
-            );
-            return;
+    let (times, pause) = ASKED;
+    for _ in 0..times {
+        let answer = api.list(&ListParams::default().limit(1)).await;
+        if !matches!(&answer, Err(Error::Api(status)) if status.code == 404) {
+            if let Err(error) = answer {
+                tracing::warn!(%error, "CapacityQuotas cannot be read yet");
+            }
+            return cache.ready().await;
         }
-        Err(error) => tracing::warn!(%error, "CapacityQuotas cannot be read yet"),
-        Ok(_) => {}
+        tokio::time::sleep(pause).await;
     }
-    cache.ready().await;
+    tracing::warn!(
+        "no CapacityQuota is in force: their definition, \
+         capacityquotas.autoscaling.x-k8s.io, is not there"
+    );
 }
 
 impl Work {
