@@ -246,7 +246,7 @@ impl Persisted {
                 Ok(()) => said.is_over(),
                 Err(error) => {
                     if said.is_news(&error) {
-                        tracing::warn!(%error, "what autoscalers remember is not saved; trying on");
+                        tracing::warn!(%error, "what autoscalers remember is not saved; still trying");
                     }
                     self.changed.notify_one();
                 }

@@ -110,7 +110,7 @@ impl Memory {
         if let Err(error) = map.merge(&json!({ "data": data })).await {
             let error = chain(&error);
             if self.said.is_news(&error) {
-                tracing::warn!(%error, "what node autoscaling remembers is not saved; trying on");
+                tracing::warn!(%error, "what node autoscaling remembers is not saved; still trying");
             }
             return;
         }

@@ -251,7 +251,7 @@ async fn write(map: ConfigMap, mut newest: watch::Receiver<Option<Value>>) {
         };
         let error = chain(&error);
         if said.is_news(&error) {
-            tracing::warn!(%error, "the status cannot be written; trying on");
+            tracing::warn!(%error, "the status cannot be written; still trying");
         }
     }
 }

@@ -302,9 +302,9 @@ impl Elector {
     /// Warns of what is wrong, once; attempts go on.
     fn complain(&mut self, what: &str, why: &str) {
         if self.said.is_news(why) {
-            tracing::warn!("{what}, trying on: {why}");
+            tracing::warn!("{what}, still trying: {why}");
         } else {
-            tracing::debug!("{what}, trying on: {why}");
+            tracing::debug!("{what}, still trying: {why}");
         }
     }
 
