@@ -106,8 +106,10 @@ async fn a_node_is_judged_before_its_drain_by_the_rules_it_was_chosen_by() {
     }
     let _autoscaler = start_set(&site, options);
     let volumes = json!({"volumes": [{"name": "cache", "emptyDir": {}}]});
-    site.deploy_like(4, "450m", &volumes).await;
-    site.until_ready(4).await;
+    site.deploy_like(3, "450m", &volumes).await;
+    site.until_ready(3).await;
+    assert_eq!(site.nodes().await.len(), 2);
+    // One of the two that share a node goes: each node is left with one.
     site.scale(2).await;
     site.until_nodes(1).await;
     site.until_ready(2).await;
