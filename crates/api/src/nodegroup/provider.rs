@@ -167,6 +167,13 @@ pub trait NodeProvider: Send + Sync + std::fmt::Debug {
     /// Existing machines would have to go.
     async fn decrease_target(&self, group: &str, delta: usize) -> Result<(), ProviderError>;
 
+    /// Whether machines of `group` differ in what they have: the next one may have less than any
+    /// that is there, though no less than its template. Answered for what
+    /// [`NodeProvider::groups`] last returned.
+    fn is_uneven(&self, _group: &str) -> bool {
+        false
+    }
+
     /// The label that nodes with GPUs carry.
     fn gpu_label(&self) -> &'static str {
         ""

@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use plimsoll_api::nodegroup::{NodeProvider, ProviderTemplate};
 use plimsoll_engine::cluster::{
     GroupId, LiveNode, NodeTemplate, OwnerKind, Readiness, Residents, RunningPod, TemplateSource,
-    best_template, cleaned, of_live, takes_daemon,
+    best_template, cleaned, no_larger, of_live, takes_daemon,
 };
 use plimsoll_engine::placement::{PodFacts, Snapshot};
 use serde_json::Value;
@@ -131,6 +131,7 @@ impl Templates {
                 candidates.push(best);
             }
             if let Some(template) = best_template(candidates) {
+                let template = self.bounded(template, group, world, &mut asks).await;
                 let kept = self.made.get(group).filter(|kept| **kept == template);
                 let template = kept.map_or(template, Arc::clone);
                 made.insert(Arc::clone(group), template);
@@ -143,6 +144,27 @@ impl Templates {
         self.beside.retain(|group, _| known.contains(group));
         self.made.clone_from(&made);
         made
+    }
+
+    /// In a group whose machines differ: no more than the provider says each of them has.
+    async fn bounded(
+        &mut self,
+        template: Arc<NodeTemplate>,
+        group: &GroupId,
+        world: &World,
+        asks: &mut Asks<'_>,
+    ) -> Arc<NodeTemplate> {
+        if template.source == TemplateSource::Provider || !asks.provider.is_uneven(group) {
+            return template;
+        }
+        let Some(said) = asks.template(group).await else {
+            return template;
+        };
+        let least = self.provided(group, world, (said, asks.provider));
+        least.map_or_else(
+            || Arc::clone(&template),
+            |least| Arc::new(no_larger(&template, &least)),
+        )
     }
 
     /// What is remembered of the group's nodes, unless the provider says that new ones will be

@@ -44,6 +44,22 @@ async fn pods_that_wait_get_exactly_the_nodes_they_need_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_next_node_of_a_group_with_unlike_machines_counts_for_the_least_of_them() {
+    let site = Site::start().await;
+    site.yard.group("ng", (1, 10), "4").await;
+    site.yard.behave(|manner| manner.least_cpu = Some("2"));
+    let _autoscaler = start(&site);
+    site.pass(2 * MINUTE).await;
+    // Four fit the node that is there; one more like it would take the rest.
+    site.deploy(8, "1").await;
+    let grown = site.rig.until("machines are asked for", async || {
+        site.yard.target("ng") > 1
+    });
+    grown.await;
+    assert_eq!(increases(&site.yard.calls(), "ng"), ["2"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_slow_provider_is_not_asked_again_while_it_thinks() {
     let site = Site::start().await;
     site.yard.group("ng", (0, 10), "1").await;

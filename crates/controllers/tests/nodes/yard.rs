@@ -42,6 +42,8 @@ pub(crate) struct Manner {
     pub(crate) keeps: Option<&'static str>,
     /// Whether nobody tells what new machines will be.
     pub(crate) secretive: bool,
+    /// New machines may have as little CPU as this, whatever those that are there have.
+    pub(crate) least_cpu: Option<&'static str>,
 }
 
 impl Default for Manner {
@@ -59,6 +61,7 @@ impl Default for Manner {
             panics: None,
             keeps: None,
             secretive: false,
+            least_cpu: None,
         }
     }
 }
@@ -390,10 +393,22 @@ impl NodeProvider for Yard {
         if self.state.lock().manner.secretive {
             return Ok(None);
         }
+        let mut node = self.node(group, "template");
+        if let Some(cpu) = self.state.lock().manner.least_cpu {
+            for amounts in ["/status/capacity/cpu", "/status/allocatable/cpu"] {
+                if let Some(amount) = node.pointer_mut(amounts) {
+                    *amount = cpu.into();
+                }
+            }
+        }
         Ok(Some(ProviderTemplate {
-            node: self.node(group, "template"),
+            node,
             price_per_hour: None,
         }))
+    }
+
+    fn is_uneven(&self, _group: &str) -> bool {
+        self.state.lock().manner.least_cpu.is_some()
     }
 
     async fn increase(&self, group: &str, delta: usize) -> Result<(), ProviderError> {

@@ -122,8 +122,8 @@ pub use shrink::{
 };
 pub use similar::Similarity;
 pub use template::{
-    LiveNode, TEMPLATE_NODE, TaintRules, best as best_template, cleaned, of_live, takes_daemon,
-    template_name,
+    LiveNode, TEMPLATE_NODE, TaintRules, best as best_template, cleaned, no_larger, of_live,
+    takes_daemon, template_name,
 };
 pub use timers::Timers;
 pub use upcoming::{is_upcoming, put_upcoming};

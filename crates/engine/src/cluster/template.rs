@@ -1,7 +1,9 @@
 //! What a new node of a group will be, from what is known of others.
 
 use super::group::{GroupId, NodeTemplate, TemplateSource};
-use crate::placement::{Effect, HOSTNAME_LABEL, NodeFacts, NodeState, PodFacts, Snapshot, Taint};
+use crate::placement::{
+    Effect, HOSTNAME_LABEL, NodeFacts, NodeState, PodFacts, Resources, Snapshot, Taint,
+};
 use jiff::{SignedDuration, Timestamp};
 use std::sync::Arc;
 
@@ -9,6 +11,12 @@ use std::sync::Arc;
 pub const TEMPLATE_NODE: &str = "cluster-autoscaler.kubernetes.io/template-node";
 /// A node must have been ready for so long before others are expected to be like it.
 const STABLE_AFTER: SignedDuration = SignedDuration::from_mins(1);
+
+/// Labels that tell a node's machine type.
+const MACHINE_TYPE: [&str; 2] = [
+    "node.kubernetes.io/instance-type",
+    "beta.kubernetes.io/instance-type",
+];
 
 const STARTUP_PREFIXES: [&str; 2] = [
     "startup-taint.cluster-autoscaler.kubernetes.io/",
@@ -87,6 +95,31 @@ pub fn cleaned(mut node: NodeFacts, group: &str, rules: &TaintRules) -> NodeFact
     node.taints
         .retain(|taint: &Taint| rules.is_lasting(&taint.key));
     node
+}
+
+/// A template that offers no more than another one, and promises no machine type that it does not:
+/// for groups whose next node may be smaller than those that are there.
+pub fn no_larger(template: &NodeTemplate, least: &NodeTemplate) -> NodeTemplate {
+    let mut bounded = template.clone();
+    bounded.node.allocatable = at_most(&template.node.allocatable, &least.node.allocatable);
+    bounded.node.max_pods = template.node.max_pods.min(least.node.max_pods);
+    bounded.capacity = at_most(&template.capacity, &least.capacity);
+    bounded.price_per_hour = least.price_per_hour.or(template.price_per_hour);
+    for label in MACHINE_TYPE {
+        if bounded.node.labels.get(label) != least.node.labels.get(label) {
+            bounded.node.labels.remove(label);
+        }
+    }
+    bounded
+}
+
+/// CPU and memory as far as both have them; other things are not told by all providers.
+fn at_most(of: &Resources, most: &Resources) -> Resources {
+    Resources {
+        cpu_milli: of.cpu_milli.min(most.cpu_milli),
+        memory_bytes: of.memory_bytes.min(most.memory_bytes),
+        ..of.clone()
+    }
 }
 
 /// The template's node under another name.
@@ -196,7 +229,7 @@ pub fn takes_daemon(snapshot: &Snapshot, pod: &PodFacts, node: &NodeFacts) -> bo
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cluster::testing::{node, spec};
+    use crate::cluster::testing::{node, spec, template};
     use rstest::rstest;
 
     fn taint(key: &str) -> Taint {
@@ -220,6 +253,29 @@ mod tests {
         assert_eq!(!node.taints.is_empty(), kept);
         assert_eq!(node.name, "template-node-for-ng1");
         assert_eq!(node.labels[HOSTNAME_LABEL], node.name);
+    }
+
+    #[test]
+    fn what_is_there_may_be_larger_than_what_comes() {
+        let label = "node.kubernetes.io/instance-type";
+        let mut live = template("n1", 8000, 16 << 30);
+        live.node.labels.insert(label.into(), "m5.2xlarge".into());
+        live.node.labels.insert("team".into(), "blue".into());
+        let mut least = template("n2", 2000, 32 << 30);
+        least.price_per_hour = Some(0.1);
+        let found = no_larger(&live, &least);
+        let node = &found.node;
+        assert_eq!(
+            (node.allocatable.cpu_milli, node.allocatable.memory_bytes),
+            (2000, 16 << 30)
+        );
+        assert_eq!(found.capacity.cpu_milli, 2000);
+        assert_eq!(node.labels.get(label), None);
+        assert_eq!(node.labels["team"], "blue");
+        assert_eq!(
+            (found.source, found.price_per_hour),
+            (live.source, Some(0.1))
+        );
     }
 
     #[test]
