@@ -65,7 +65,8 @@ pub struct Preference {
 }
 
 impl Preference {
-    /// 1 for the preferred machine, more for smaller and larger ones.
+    /// 1 for the preferred machine, more for smaller and larger ones. One with a GPU is not measured
+    /// by its CPU.
     #[expect(
         clippy::cast_precision_loss,
         reason = "Parity: computed in floating point"
@@ -100,8 +101,13 @@ pub struct PriceInput {
 pub fn price_score(price: &PriceInput, preference: &Preference) -> f64 {
     let nodes = price.nodes as f64;
     let ratio = (price.node * nodes + price.stabilizer) / (price.pods + price.stabilizer);
-    let unfit = preference.unfitness() - 1.0;
-    let suppressed = unfit * (1.0 - ((nodes - 1.0) / 15.0).tanh()) + 1.0;
+    let unfit = preference.unfitness();
+    // Parity: with a GPU it matters as much for many nodes as for one.
+    let suppressed = if preference.gpu {
+        unfit
+    } else {
+        (unfit - 1.0) * (1.0 - ((nodes - 1.0) / 15.0).tanh()) + 1.0
+    };
     let penalty = if preference.exists {
         1.0
     } else {
@@ -158,6 +164,30 @@ mod tests {
     use super::*;
     use crate::cluster::testing::{group, template};
     use rstest::rstest;
+
+    #[rstest]
+    #[case::one(1)]
+    #[case::many(40)]
+    fn nodes_with_gpus_are_a_thousand_times_as_bad(#[case] nodes: usize) {
+        let price = PriceInput {
+            node: 1.0,
+            nodes,
+            pods: 1.0,
+            stabilizer: 0.0,
+        };
+        let preference = Preference {
+            preferred_cpu: 4000,
+            cpu: 4000,
+            gpu: false,
+            exists: true,
+        };
+        let plain = price_score(&price, &preference);
+        let with_gpu = Preference {
+            gpu: true,
+            ..preference
+        };
+        assert!((price_score(&price, &with_gpu) / plain - 1000.0).abs() < 1e-9);
+    }
 
     #[rstest]
     #[case::small_cluster(6, [2.24, 4.87, 10.77], 0)]
