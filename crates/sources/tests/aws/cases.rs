@@ -3,9 +3,12 @@
 use super::Outcome;
 use super::proxy::Fault;
 use super::rig::{Rig, node, only};
+use aws_credential_types::credential_fn::provide_credentials_fn;
+use aws_credential_types::provider::error::CredentialsError;
 use futures::future::LocalBoxFuture;
 use plimsoll_api::nodegroup::{ErrorClass, InstanceState, NodeProvider, ProviderTemplate};
 use plimsoll_sources::nodes::aws::Options;
+use serde_json::json;
 
 /// A case.
 pub(crate) type Case = for<'a> fn(Rig<'a>) -> LocalBoxFuture<'a, Outcome>;
@@ -23,6 +26,13 @@ pub(crate) const ALL: &[(&str, Case)] = &[
     }),
     ("takes_the_first_of_several_types_at_their_least", |rig| {
         Box::pin(mixed(rig))
+    }),
+    ("counts_weights", |rig| Box::pin(weights(rig))),
+    ("asks_eks_what_nodes_of_its_groups_have", |rig| {
+        Box::pin(managed(rig))
+    }),
+    ("says_what_to_set_where_there_are_no_credentials", |rig| {
+        Box::pin(nobody(rig))
     }),
     ("terminates_and_lowers_the_desired_capacity", |rig| {
         Box::pin(shrinks(rig))
@@ -181,6 +191,126 @@ async fn mixed(rig: Rig<'_>) -> Outcome {
     let kind = "/metadata/labels/node.kubernetes.io~1instance-type";
     assert_eq!(template.node.pointer(kind), None);
     assert_eq!(template.price_per_hour, Some(0.192));
+    Ok(())
+}
+
+async fn weights(rig: Rig<'_>) -> Outcome {
+    let policy = "MixedInstancesPolicy.LaunchTemplate";
+    let specification = format!("{policy}.LaunchTemplateSpecification");
+    let name = format!("{specification}.LaunchTemplateName");
+    let version = format!("{specification}.Version");
+    let of = |number: usize, part: &str| format!("{policy}.Overrides.member.{number}.{part}");
+    let [small, large] = [1, 2].map(|number| of(number, "InstanceType"));
+    let [light, heavy] = [1, 2].map(|number| of(number, "WeightedCapacity"));
+    let parameters = [
+        ("Action", "CreateAutoScalingGroup"),
+        ("AutoScalingGroupName", "weights"),
+        (&name, "small"),
+        (&version, "$Latest"),
+        (&small, "t3.medium"),
+        (&light, "2"),
+        (&large, "t3.xlarge"),
+        (&heavy, "8"),
+        ("MinSize", "0"),
+        ("MaxSize", "12"),
+        ("DesiredCapacity", "6"),
+        ("AvailabilityZones.member.1", "us-east-1a"),
+    ];
+    rig.moto.ask("autoscaling", &parameters)?;
+    let provider = rig.of(&["0:99:weights"]).await?;
+    let group = only(&provider).await?;
+    assert_eq!((group.min, group.target, group.max), (0, 3, 6));
+    assert_eq!(group.instances.len(), 3);
+    let template = provider.template("weights").await?.ok_or("no template")?;
+    assert_eq!(capacity(&template, "cpu"), Some("2"));
+
+    provider.increase("weights", 1).await?;
+    let (desired, machines) = rig.moto.seen("weights")?;
+    assert_eq!((desired, machines.len()), (8, 4));
+    let going = group.instances.first().ok_or("no instance")?;
+    rig.proxy.calls();
+    provider.delete("weights", &[node(&going.id)]).await?;
+    // The server lowers the capacity by one for a machine that counts for two.
+    let (desired, machines) = rig.moto.seen("weights")?;
+    assert_eq!((desired, machines.len()), (6, 3));
+    let calls = rig.proxy.calls();
+    assert_eq!(calls.last().map(String::as_str), Some("SetDesiredCapacity"));
+    Ok(())
+}
+
+async fn managed(rig: Rig<'_>) -> Outcome {
+    let taint = json!({"key": "dedicated", "value": "batch", "effect": "NO_SCHEDULE"});
+    let nodegroup = json!({
+        "nodegroupName": "batch", "subnets": ["subnet-1"], "nodeRole": "arn:aws:iam::123456789012:role/n",
+        "labels": {"team": "blue"}, "taints": [taint], "capacityType": "SPOT",
+    });
+    rig.moto.managed("lab", &nodegroup)?;
+    let tags = [("eks:cluster-name", "lab"), ("eks:nodegroup-name", "batch")];
+    rig.moto.group("eks-batch", "small", [0, 3, 0], &tags)?;
+    rig.moto.group("eks-own", "small", [0, 3, 0], &[])?;
+    let stray = [("eks:cluster-name", "lab"), ("eks:nodegroup-name", "gone")];
+    rig.moto.group("eks-stray", "small", [0, 3, 0], &stray)?;
+    let names = ["0:3:eks-batch", "0:3:eks-own", "0:3:eks-stray"];
+    let provider = rig.of(&names).await?;
+    provider.groups().await?;
+    let template = provider.template("eks-batch").await?.ok_or("no template")?;
+    let label = |name: &str| {
+        template
+            .node
+            .pointer("/metadata/labels")?
+            .get(name)?
+            .as_str()
+    };
+    assert_eq!(label("team"), Some("blue"));
+    assert_eq!(label("eks.amazonaws.com/capacityType"), Some("SPOT"));
+    assert_eq!(label("eks.amazonaws.com/nodegroup"), Some("batch"));
+    let want = json!([{"key": "dedicated", "value": "batch", "effect": "NoSchedule"}]);
+    assert_eq!(template.node.pointer("/spec/taints"), Some(&want));
+    let asked = |calls: Vec<String>| {
+        calls
+            .iter()
+            .filter(|call| *call == "DescribeNodegroup")
+            .count()
+    };
+    provider.template("eks-batch").await?;
+    provider.template("eks-own").await?;
+    assert_eq!(asked(rig.proxy.calls()), 1, "answers hold for minutes");
+    assert!(provider.template("eks-stray").await?.is_some());
+
+    let message = "User is not authorized to perform: eks:DescribeNodegroup";
+    let refused = Fault::Refuse(usize::MAX, 403, "AccessDeniedException", message);
+    rig.proxy.fault("DescribeNodegroup", refused);
+    let provider = rig.of(&names).await?;
+    provider.groups().await?;
+    let template = provider.template("eks-batch").await?.ok_or("no template")?;
+    let taints = template.node.pointer("/spec/taints");
+    assert_eq!(taints, Some(&json!([])));
+    assert_eq!(capacity(&template, "cpu"), Some("2"));
+    provider.template("eks-batch").await?;
+    assert_eq!(asked(rig.proxy.calls()), 2, "a refusal is remembered");
+    Ok(())
+}
+
+async fn nobody(rig: Rig<'_>) -> Outcome {
+    let nothing = || {
+        let lacking = CredentialsError::not_loaded("no role, no keys");
+        std::future::ready(Err(lacking))
+    };
+    let provider = rig
+        .as_whom(
+            Options {
+                groups: vec!["0:3:small".parse()?],
+                ..Options::default()
+            },
+            provide_credentials_fn(nothing),
+        )
+        .await?;
+    let error = provider.groups().await.err().ok_or("was answered")?;
+    assert_eq!(error.class, ErrorClass::Forbidden);
+    let begins = "describing Auto Scaling groups: no AWS credentials (";
+    assert!(error.message.starts_with(begins), "{error}");
+    assert!(error.message.contains("AWS_ROLE_ARN"), "{error}");
+    assert!(rig.proxy.calls().is_empty());
     Ok(())
 }
 

@@ -1,5 +1,6 @@
 //! moto's server: AWS in memory, over real HTTP.
 
+use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
@@ -70,17 +71,26 @@ impl Moto {
         for (key, value) in parameters {
             form.extend(["&", key, "=", &encoded(value)]);
         }
+        self.post(service, "/", ("application/x-www-form-urlencoded", &form))
+    }
+
+    fn post(
+        &self,
+        service: &str,
+        path: &str,
+        (kind, body): (&str, &str),
+    ) -> Result<String, String> {
         let head = format!(
-            "POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\
+            "POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\
              Authorization: AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/{service}/aws4_request, \
              SignedHeaders=host, Signature=none\r\n\
-             Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n",
-            form.len()
+             Content-Type: {kind}\r\nContent-Length: {}\r\n\r\n",
+            body.len()
         );
         let exchange = || {
             let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
             stream.write_all(head.as_bytes())?;
-            stream.write_all(form.as_bytes())?;
+            stream.write_all(body.as_bytes())?;
             let mut answer = String::new();
             stream.read_to_string(&mut answer)?;
             Ok::<_, std::io::Error>(answer)
@@ -88,6 +98,23 @@ impl Moto {
         let answer = exchange().map_err(|error| error.to_string())?;
         let succeeded = answer.split(' ').nth(1) == Some("200");
         if succeeded { Ok(answer) } else { Err(answer) }
+    }
+
+    /// Makes a managed node group of EKS, and its cluster. Its Auto Scaling group is made apart.
+    ///
+    /// # Errors
+    /// As [`Moto::ask`].
+    pub(crate) fn managed(&self, cluster: &str, nodegroup: &Value) -> Result<(), String> {
+        let json = |path: &str, body: &Value| {
+            self.post("eks", path, ("application/json", &body.to_string()))
+        };
+        let about = json!({
+            "name": cluster, "roleArn": "arn:aws:iam::123456789012:role/cluster",
+            "resourcesVpcConfig": {"subnetIds": ["subnet-1"]},
+        });
+        json("/clusters", &about)?;
+        json(&format!("/clusters/{cluster}/node-groups"), nodegroup)?;
+        Ok(())
     }
 
     /// Makes a launch template.

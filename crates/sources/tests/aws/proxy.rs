@@ -75,23 +75,22 @@ impl Proxy {
         let mut client = BufReader::new(stream);
         while let Some((head, body)) = message(&mut client)? {
             let form = String::from_utf8_lossy(&body).into_owned();
-            let action = form
-                .split('&')
-                .find_map(|pair| pair.strip_prefix("Action="));
-            let action = action.unwrap_or_default().to_owned();
-            match self.fault_of(action) {
+            let is_eks = head.starts_with("GET /clusters/");
+            match self.fault_of(action(&form, is_eks)) {
                 Some(Fault::Refuse(_, status, code, message)) => {
-                    refuse(client.get_mut(), status, code, message)?;
+                    refuse(client.get_mut(), status, (code, message))?;
                 }
                 Some(Fault::Hang(_)) => {
                     client.read_to_end(&mut Vec::new())?;
                     return Ok(());
                 }
-                Some(Fault::Answer(body)) => answer(client.get_mut(), 200, &body)?,
+                Some(Fault::Answer(body)) => answer(client.get_mut(), (200, XML), &body)?,
                 None => {
                     let (status, body) = forward(port, &head, &body)?;
                     let hidden = self.with(|rules| rules.hidden);
-                    answer(client.get_mut(), status, &without(&body, hidden))?;
+                    let kind = if is_eks { JSON } else { XML };
+                    let body = without(&body, hidden);
+                    answer(client.get_mut(), (status, kind), &body)?;
                 }
             }
         }
@@ -158,7 +157,30 @@ fn forward(port: u16, head: &str, body: &[u8]) -> std::io::Result<(u16, String)>
     ))
 }
 
-fn refuse(client: &mut impl Write, status: u16, code: &str, message: &str) -> std::io::Result<()> {
+/// The action of a form, or of the one path of EKS that is asked for.
+fn action(form: &str, is_eks: bool) -> String {
+    if is_eks {
+        return "DescribeNodegroup".to_owned();
+    }
+    let mut pairs = form.split('&');
+    let action = pairs.find_map(|pair| pair.strip_prefix("Action="));
+    action.unwrap_or_default().to_owned()
+}
+
+const XML: &str = "Content-Type: text/xml";
+const JSON: &str = "Content-Type: application/json";
+
+fn refuse(
+    client: &mut impl Write,
+    status: u16,
+    (code, message): (&str, &str),
+) -> std::io::Result<()> {
+    if code.ends_with("Exception") {
+        // As services with JSON say it.
+        let head = format!("{JSON}\r\nx-amzn-errortype: {code}:http://internal/");
+        let body = format!("{{\"message\": \"{message}\"}}");
+        return answer(client, (status, head.as_str()), &body);
+    }
     let error = format!(
         "<Error><Type>Sender</Type><Code>{code}</Code><Message>{message}</Message></Error>"
     );
@@ -166,12 +188,12 @@ fn refuse(client: &mut impl Write, status: u16, code: &str, message: &str) -> st
     let body = format!(
         "<ErrorResponse>{error}<Errors>{error}</Errors><RequestId>1</RequestId></ErrorResponse>"
     );
-    answer(client, status, &body)
+    answer(client, (status, XML), &body)
 }
 
-fn answer(client: &mut impl Write, status: u16, body: &str) -> std::io::Result<()> {
+fn answer(client: &mut impl Write, (status, kind): (u16, &str), body: &str) -> std::io::Result<()> {
     let head = format!(
-        "HTTP/1.1 {status} Answer\r\nContent-Type: text/xml\r\nContent-Length: {}\r\n\r\n",
+        "HTTP/1.1 {status} Answer\r\n{kind}\r\nContent-Length: {}\r\n\r\n",
         body.len()
     );
     client.write_all(head.as_bytes())?;

@@ -6,6 +6,7 @@ use super::moto::Moto;
 use super::proxy::Proxy;
 use aws_config::{BehaviorVersion, Region};
 use aws_credential_types::Credentials;
+use aws_credential_types::provider::ProvideCredentials;
 use plimsoll_api::nodegroup::{NodeGroup, NodeProvider, NodeRef};
 use plimsoll_clock::Clock;
 use plimsoll_sources::nodes::aws::{AwsProvider, Options, ServiceOverride};
@@ -44,16 +45,25 @@ impl Rig<'_> {
     /// A provider with these options, which goes through the proxy.
     pub(crate) async fn with(
         &self,
-        mut options: Options,
+        options: Options,
     ) -> Result<AwsProvider, Box<dyn std::error::Error>> {
-        options.cloud_config.overrides = ["autoscaling", "ec2"]
+        let credentials = Credentials::new("test", "test", None, None, "test");
+        self.as_whom(options, credentials).await
+    }
+
+    /// The same, with these credentials.
+    pub(crate) async fn as_whom(
+        &self,
+        mut options: Options,
+        credentials: impl ProvideCredentials + 'static,
+    ) -> Result<AwsProvider, Box<dyn std::error::Error>> {
+        options.cloud_config.overrides = ["autoscaling", "ec2", "eks"]
             .map(|service| ServiceOverride {
                 service: service.to_owned(),
                 url: self.proxy.url.clone(),
                 signing_region: String::new(),
             })
             .to_vec();
-        let credentials = Credentials::new("test", "test", None, None, "test");
         let loader = aws_config::defaults(BehaviorVersion::latest());
         let loader = loader
             .region(Region::new("us-east-1"))

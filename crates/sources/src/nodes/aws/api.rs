@@ -1,7 +1,7 @@
 //! The calls the provider makes. One implementation uses the SDK, the one of the tests holds
 //! groups in memory, so that caching and backing off are tested in virtual time.
 
-use super::model::{Activity, LaunchFacts, ScalingGroup, Shape, TemplateRef};
+use super::model::{Activity, LaunchFacts, Managed, ScalingGroup, Shape, TemplateRef};
 use super::options::TagQuery;
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -36,6 +36,9 @@ pub(crate) trait Api: Send + Sync + Debug {
 
     /// `ec2:DescribeInstanceTypes`.
     async fn instance_type(&self, name: &str) -> Result<Option<Shape>, ProviderError>;
+
+    /// `eks:DescribeNodegroup` of a cluster.
+    async fn managed(&self, cluster: &str, name: &str) -> Result<Option<Managed>, ProviderError>;
 
     /// `autoscaling:SetDesiredCapacity`, without waiting for a cooldown.
     async fn set_desired(&self, group: &str, desired: usize) -> Result<(), ProviderError>;

@@ -33,7 +33,7 @@ pub enum ConfigError {
 /// Another address for one of the services.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ServiceOverride {
-    /// `autoscaling` or `ec2`, in small letters.
+    /// `autoscaling`, `ec2` or `eks`, in small letters.
     pub service: String,
     /// Where it is.
     pub url: String,

@@ -1,10 +1,11 @@
 //! Credentials, region, addresses and the way there, as the SDK finds them: environment
 //! (`AWS_REGION`, `AWS_ACCESS_KEY_ID`, `AWS_ROLE_ARN` with `AWS_WEB_IDENTITY_TOKEN_FILE`,
-//! `AWS_ENDPOINT_URL`, `AWS_ENDPOINT_URL_AUTO_SCALING`, `AWS_ENDPOINT_URL_EC2`), profiles, the
-//! container's or the instance's own role.
+//! `AWS_ENDPOINT_URL`, `AWS_ENDPOINT_URL_AUTO_SCALING`, `AWS_ENDPOINT_URL_EC2`,
+//! `AWS_ENDPOINT_URL_EKS`), profiles, the container's or the instance's own role.
 
 use super::config::CloudConfig;
 use super::ec2::Ec2;
+use super::eks::Eks;
 use aws_config::{ConfigLoader, Region, SdkConfig};
 use aws_sdk_autoscaling::Client;
 use aws_sdk_autoscaling::config::retry::RetryConfig;
@@ -33,6 +34,8 @@ pub(crate) struct Connection {
     pub scaling: Client,
     /// The few reads of EC2.
     pub ec2: Ec2,
+    /// The one read of EKS.
+    pub eks: Eks,
     /// Region.
     pub region: String,
 }
@@ -81,10 +84,12 @@ pub(crate) async fn connect(
         "no AWS region is known; set AWS_REGION, or Region in the section Global of --cloud-config";
     let region = region.ok_or_else(|| ProviderError::new(ErrorClass::Invalid, lacking))?;
     let ec2 = Ec2::new(&shared, file, &region, clock)?;
+    let eks = Eks::new(&shared, file, &region, clock)?;
     let scaling = scaling(&shared, file);
     Ok(Connection {
         scaling,
         ec2,
+        eks,
         region,
     })
 }

@@ -1,8 +1,9 @@
 //! The SDK's types in our own.
 
 use super::model::{
-    Activity, Launch, LaunchFacts, Machine, Phase, Progress, ScalingGroup, Tags, TemplateRef,
+    Activity, Launch, LaunchFacts, Machine, Phase, Progress, ScalingGroup, Tags, TemplateRef, Units,
 };
+use super::weights;
 use aws_sdk_autoscaling::types::{
     self as sdk, AutoScalingGroup, LaunchConfiguration, LaunchTemplateOverrides,
     LaunchTemplateSpecification, LifecycleState, MixedInstancesPolicy, ScalingActivityStatusCode,
@@ -19,26 +20,21 @@ pub(super) fn group(group: &AutoScalingGroup) -> Option<ScalingGroup> {
         .map(|zone| zone.as_str().into())
         .collect();
     zones.sort_unstable();
-    let overrides = overrides(group.mixed_instances_policy());
+    let units = weights::units(group, overrides(group.mixed_instances_policy()));
+    let instances = group.instances().iter();
     let suspended = group.suspended_processes().iter();
     Some(ScalingGroup {
         min: size(group.min_size()),
         max: size(group.max_size()),
         desired: size(group.desired_capacity()),
         zones,
-        machines: group.instances().iter().filter_map(machine).collect(),
+        machines: instances.filter_map(|one| machine(one, &units)).collect(),
         tags: tags(group.tags()),
         launch: launch(group),
         suspended: suspended
             .filter_map(|process| process.process_name().map(str::to_owned))
             .collect(),
-        weighted: overrides.iter().any(|found| {
-            found
-                .weighted_capacity()
-                .is_some_and(|weight| weight != "1")
-        }) || group
-            .desired_capacity_type()
-            .is_some_and(|unit| unit != "units"),
+        units,
         deleting: group
             .status()
             .is_some_and(|status| status.starts_with("Delete")),
@@ -63,12 +59,13 @@ fn tags(tags: &[sdk::TagDescription]) -> Tags {
 }
 
 /// An instance; `None` if it is not part of the group any more, or waits in a warm pool.
-fn machine(instance: &sdk::Instance) -> Option<Machine> {
+fn machine(instance: &sdk::Instance, units: &Units) -> Option<Machine> {
     Some(Machine {
         id: instance.instance_id()?.into(),
         zone: instance.availability_zone().unwrap_or_default().into(),
         kind: instance.instance_type().map(Into::into),
         phase: phase(instance.lifecycle_state()?)?,
+        weight: weights::weight(instance, units).unwrap_or(1),
     })
 }
 

@@ -3,13 +3,18 @@
 use aws_sdk_autoscaling::config::http::HttpResponse;
 use aws_sdk_autoscaling::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 use plimsoll_api::nodegroup::{ErrorClass, ProviderError};
+use std::error::Error;
 
 /// A failed call of the SDK, where `tried` says what was tried.
 pub(crate) fn failed<E>(tried: &str, error: &SdkError<E, HttpResponse>) -> ProviderError
 where
-    E: ProvideErrorMetadata + std::error::Error + 'static,
+    E: ProvideErrorMetadata + Error + 'static,
 {
     let SdkError::ServiceError(answer) = error else {
+        let context = DisplayErrorContext(error).to_string();
+        if context.to_ascii_lowercase().contains("credential") {
+            return no_credentials(tried, &innermost(error));
+        }
         let lost = matches!(
             error,
             SdkError::TimeoutError(_) | SdkError::DispatchFailure(_)
@@ -19,7 +24,7 @@ where
         } else {
             ErrorClass::Other
         };
-        return ProviderError::new(class, format!("{tried}: {}", DisplayErrorContext(error)));
+        return ProviderError::new(class, format!("{tried}: {context}"));
     };
     let status = answer.raw().status().as_u16();
     let code = answer.err().code().unwrap_or_default();
@@ -42,8 +47,47 @@ pub(crate) fn refused(tried: &str, status: u16, code: &str, message: &str) -> Pr
     ProviderError {
         class: class(status, code, message),
         code: code.to_owned(),
-        message: format!("{tried}: {said}"),
+        message: format!("{tried}: {said}{}", what_helps(code)),
     }
+}
+
+/// What to do about credentials that AWS refuses.
+fn what_helps(code: &str) -> &'static str {
+    match code {
+        "ExpiredToken" | "ExpiredTokenException" => {
+            "; the AWS credentials have expired: renew AWS_SESSION_TOKEN and its keys, or give the service \
+             account or the machine a role, whose credentials are renewed by themselves"
+        }
+        "InvalidClientTokenId" | "UnrecognizedClientException" => {
+            "; check AWS_ACCESS_KEY_ID, or the profile or role that is used in its place"
+        }
+        "SignatureDoesNotMatch" | "InvalidSignatureException" | "RequestExpired" => {
+            "; check AWS_SECRET_ACCESS_KEY, and this machine's clock"
+        }
+        _ => "",
+    }
+}
+
+/// Nobody provides credentials.
+pub(crate) fn no_credentials(tried: &str, why: &str) -> ProviderError {
+    ProviderError {
+        class: ErrorClass::Forbidden,
+        code: "NoCredentials".to_owned(),
+        message: format!(
+            "{tried}: no AWS credentials ({why}); give the service account or the machine a role, or set \
+             AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, or AWS_ROLE_ARN and \
+             AWS_WEB_IDENTITY_TOKEN_FILE"
+        ),
+    }
+}
+
+/// The error at the bottom of others.
+pub(crate) fn innermost(error: &(dyn Error + 'static)) -> String {
+    let mut last = error;
+    while let Some(source) = last.source() {
+        last = source;
+    }
+    last.to_string()
 }
 
 /// The class of an error code; the codes are those of the services' error lists.
@@ -69,13 +113,17 @@ pub(crate) fn class(status: u16, code: &str, message: &str) -> ErrorClass {
         | "SignatureDoesNotMatch"
         | "ExpiredToken"
         | "ExpiredTokenException"
+        | "InvalidSignatureException"
+        | "RequestExpired"
         | "MissingAuthenticationToken"
         | "IncompleteSignature"
         | "NotAuthorized" => ErrorClass::Forbidden,
         "ValidationError" if is_not_found(message) => ErrorClass::NotFound,
-        "ValidationError" | "InvalidParameterValue" | "InvalidParameterCombination" => {
-            ErrorClass::Invalid
-        }
+        "ValidationError"
+        | "InvalidParameterValue"
+        | "InvalidParameterCombination"
+        | "InvalidParameterException" => ErrorClass::Invalid,
+        "ResourceNotFoundException" => ErrorClass::NotFound,
         "UnsupportedOperation" | "InvalidAction" => ErrorClass::Unsupported,
         code if code.contains(".NotFound") || code.ends_with(".NotFoundException") => {
             ErrorClass::NotFound
@@ -84,6 +132,7 @@ pub(crate) fn class(status: u16, code: &str, message: &str) -> ErrorClass {
         code if is_stock_out(code) => ErrorClass::OutOfResources,
         _ if status == 429 || status == 503 => ErrorClass::Throttled,
         _ if status == 403 || status == 401 => ErrorClass::Forbidden,
+        _ if status == 404 => ErrorClass::NotFound,
         _ => ErrorClass::Other,
     }
 }
@@ -157,7 +206,11 @@ pub(crate) fn launch_failure(message: &str) -> (&str, ErrorClass) {
 
 #[cfg(test)]
 mod tests {
-    use super::{class, launch_failure, refused};
+    use super::{class, failed, launch_failure, refused};
+    use aws_credential_types::provider::error::CredentialsError;
+    use aws_sdk_autoscaling::config::http::HttpResponse;
+    use aws_sdk_autoscaling::error::SdkError;
+    use aws_sdk_autoscaling::operation::set_desired_capacity::SetDesiredCapacityError;
     use plimsoll_api::nodegroup::ErrorClass;
     use rstest::rstest;
 
@@ -165,6 +218,9 @@ mod tests {
     #[case(400, "Throttling", "Rate exceeded", ErrorClass::Throttled)]
     #[case(503, "RequestLimitExceeded", "", ErrorClass::Throttled)]
     #[case(503, "", "", ErrorClass::Throttled)]
+    #[case(404, "", "", ErrorClass::NotFound)]
+    #[case(404, "ResourceNotFoundException", "", ErrorClass::NotFound)]
+    #[case(400, "InvalidParameterException", "", ErrorClass::Invalid)]
     #[case(500, "InternalFailure", "", ErrorClass::Other)]
     #[case(403, "AccessDenied", "User is not authorized", ErrorClass::Forbidden)]
     #[case(403, "UnauthorizedOperation", "", ErrorClass::Forbidden)]
@@ -227,6 +283,37 @@ mod tests {
     #[case("", "placeholder-cannot-be-fulfilled", ErrorClass::OutOfResources)]
     fn reads_failed_launches(#[case] message: &str, #[case] code: &str, #[case] want: ErrorClass) {
         assert_eq!(launch_failure(message), (code, want));
+    }
+
+    #[test]
+    fn says_what_to_set_where_there_are_no_credentials() {
+        let lacking = CredentialsError::not_loaded("nothing in the chain");
+        let error: SdkError<SetDesiredCapacityError, HttpResponse> =
+            SdkError::construction_failure(lacking);
+        let told = failed("describing groups", &error);
+        assert_eq!(told.class, ErrorClass::Forbidden);
+        assert!(
+            told.message
+                .starts_with("describing groups: no AWS credentials (nothing in the chain); give"),
+            "{told}"
+        );
+        assert!(
+            told.message.contains("AWS_WEB_IDENTITY_TOKEN_FILE"),
+            "{told}"
+        );
+        let lost: SdkError<SetDesiredCapacityError, HttpResponse> =
+            SdkError::timeout_error("too long");
+        assert_eq!(failed("x", &lost).class, ErrorClass::Unreachable);
+    }
+
+    #[rstest]
+    #[case("ExpiredToken", "AWS_SESSION_TOKEN")]
+    #[case("InvalidClientTokenId", "AWS_ACCESS_KEY_ID")]
+    #[case("RequestExpired", "clock")]
+    fn says_what_helps_where_credentials_are_refused(#[case] code: &str, #[case] word: &str) {
+        let error = refused("describing groups", 403, code, "no");
+        assert_eq!(error.class, ErrorClass::Forbidden);
+        assert!(error.message.contains(word), "{error}");
     }
 
     #[test]

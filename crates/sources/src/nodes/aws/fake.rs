@@ -2,7 +2,7 @@
 
 use super::api::Api;
 use super::model::{
-    Activity, Launch, LaunchFacts, Machine, Phase, ScalingGroup, Shape, TemplateRef,
+    Activity, Launch, LaunchFacts, Machine, Managed, Phase, ScalingGroup, Shape, TemplateRef, Units,
 };
 use super::options::TagQuery;
 use async_trait::async_trait;
@@ -24,8 +24,17 @@ pub(crate) fn group(name: &str, desired: usize) -> ScalingGroup {
         tags: BTreeMap::new(),
         launch: Launch::Unknown,
         suspended: Vec::new(),
-        weighted: false,
+        units: Units::Machines,
         deleting: false,
+    }
+}
+
+/// Units of a group whose new machines count for so many or more.
+pub(crate) fn weighted(least: usize) -> Units {
+    Units::Weights {
+        least,
+        of: BTreeMap::new(),
+        uneven: true,
     }
 }
 
@@ -36,6 +45,7 @@ pub(crate) fn machine(id: &str, phase: Phase) -> Machine {
         zone: "us-east-1a".into(),
         kind: Some("t3.medium".into()),
         phase,
+        weight: 1,
     }
 }
 
@@ -46,6 +56,10 @@ pub(crate) struct Inside {
     pub activities: Vec<Activity>,
     pub template: Option<LaunchFacts>,
     pub shapes: BTreeMap<String, Shape>,
+    /// What EKS says of its node groups, by name.
+    pub managed: BTreeMap<String, Managed>,
+    /// Whether ending a machine lowers the desired capacity by one, whatever the machine's weight.
+    pub lowers_by_one: bool,
     /// Calls, e.g. `set_desired workers 3`.
     pub calls: Vec<String>,
     /// Calls that fail, by how they begin.
@@ -154,6 +168,11 @@ impl Api for Fake {
         Ok(self.change(|inside| inside.shapes.get(name).cloned()))
     }
 
+    async fn managed(&self, cluster: &str, name: &str) -> Result<Option<Managed>, ProviderError> {
+        self.called(format!("managed {cluster} {name}"))?;
+        Ok(self.change(|inside| inside.managed.get(name).cloned()))
+    }
+
     async fn set_desired(&self, group: &str, desired: usize) -> Result<(), ProviderError> {
         self.called(format!("set_desired {group} {desired}"))?;
         self.group(group, |group| group.desired = desired);
@@ -172,13 +191,14 @@ impl Api for Fake {
             let missing =
                 || ProviderError::new(ErrorClass::NotFound, format!("{instance} not found"));
             let group = inside.groups.values_mut().find(of).ok_or_else(missing)?;
-            group.desired -= 1;
-            for machine in group
-                .machines
-                .iter_mut()
-                .filter(|machine| &*machine.id == instance)
-            {
+            let found = group.machines.iter_mut();
+            for machine in found.filter(|machine| &*machine.id == instance) {
                 machine.phase = Phase::Leaving;
+                group.desired -= if inside.lowers_by_one {
+                    1
+                } else {
+                    machine.weight
+                };
             }
             Ok(())
         })

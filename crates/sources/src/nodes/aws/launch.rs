@@ -2,7 +2,7 @@
 //! permissions to ask are optional.
 
 use super::api::Api;
-use super::model::{Launch, LaunchFacts, ScalingGroup, Shape, TemplateRef};
+use super::model::{Launch, LaunchFacts, Managed, ScalingGroup, Shape, TemplateRef, Units};
 use super::tags;
 use super::template::{at_least, known, worst};
 use jiff::{SignedDuration, Timestamp};
@@ -14,6 +14,8 @@ use std::sync::Arc;
 
 /// How long an answer, or a refusal for want of permission, is remembered.
 const REMEMBERED: SignedDuration = SignedDuration::from_mins(20);
+/// How long what EKS says is remembered (upstream: as long).
+const MANAGED: SignedDuration = SignedDuration::from_mins(6);
 /// How long it is remembered that a question failed.
 const FAILED: SignedDuration = SignedDuration::from_mins(1);
 
@@ -23,6 +25,38 @@ type Answers<T> = Mutex<BTreeMap<String, (Option<T>, Timestamp)>>;
 /// What AWS answered: nothing too.
 struct Known<T>(Option<T>);
 
+/// What is asked.
+struct Question {
+    /// The permission it takes.
+    right: &'static str,
+    /// How long an answer holds.
+    hold: SignedDuration,
+    /// What follows if it may not be asked.
+    without: &'static str,
+}
+
+impl Question {
+    /// About machine types.
+    const fn of_type(right: &'static str) -> Self {
+        Self {
+            right,
+            hold: REMEMBERED,
+            without: "node groups without nodes are known by their tags and by the types of earlier nodes only \
+                      (tag k8s.io/cluster-autoscaler/node-template/label/node.kubernetes.io/instance-type tells the type)",
+        }
+    }
+
+    /// About a managed node group of EKS.
+    const fn of_eks() -> Self {
+        Self {
+            right: "eks:DescribeNodegroup",
+            hold: MANAGED,
+            without: "labels and taints of managed node groups without nodes are known by tags of their Auto Scaling \
+                      groups only (k8s.io/cluster-autoscaler/node-template/label/… and …/taint/…)",
+        }
+    }
+}
+
 /// What is remembered of machine types.
 #[derive(Debug)]
 pub(super) struct Launches {
@@ -31,6 +65,7 @@ pub(super) struct Launches {
     static_types: bool,
     facts: Answers<LaunchFacts>,
     shapes: Answers<Shape>,
+    managed: Answers<Managed>,
     /// Types that machines of a group were last seen to have.
     seen: Mutex<BTreeMap<Arc<str>, BTreeSet<Arc<str>>>>,
     /// Permissions that are lacking, each said once.
@@ -45,6 +80,7 @@ impl Launches {
             static_types,
             facts: Mutex::default(),
             shapes: Mutex::default(),
+            managed: Mutex::default(),
             seen: Mutex::default(),
             said: Mutex::default(),
         }
@@ -62,10 +98,38 @@ impl Launches {
         }
     }
 
+    /// What EKS says of a group that it manages.
+    pub(super) async fn managed(&self, group: &ScalingGroup) -> Option<Managed> {
+        let name = group.tags.get("eks:nodegroup-name")?;
+        let cluster = group.tags.get("eks:cluster-name")?;
+        let key = format!("{cluster}/{name}");
+        if let Some(answer) = remembered(&self.managed, &key, self.clock.now()) {
+            return answer.0;
+        }
+        let answer = self.api.managed(cluster, name).await;
+        self.remember(&self.managed, &key, answer, &Question::of_eks())
+    }
+
     /// What a new machine of the group has at least; `None` where nobody tells.
-    pub(super) async fn shape(&self, group: &ScalingGroup) -> Option<Shape> {
+    pub(super) async fn shape(
+        &self,
+        group: &ScalingGroup,
+        managed: Option<&Managed>,
+    ) -> Option<Shape> {
+        let shape = self.own_shape(group, managed).await?;
+        let Some(managed) = managed else {
+            return Some(shape);
+        };
+        Some(Shape {
+            disk_gib: shape.disk_gib.or(managed.disk_gib),
+            arch: managed.arch.map(Arc::from).or(shape.arch),
+            ..shape
+        })
+    }
+
+    async fn own_shape(&self, group: &ScalingGroup, managed: Option<&Managed>) -> Option<Shape> {
         match &group.launch {
-            Launch::Types(kinds) => return self.worst_of(kinds).await,
+            Launch::Types(kinds) => return self.worst_of(kinds, &group.units).await,
             Launch::Requirements {
                 vcpus,
                 memory_mib,
@@ -77,14 +141,16 @@ impl Launches {
         }
         let labels = tags::labels(&group.tags);
         if let Some(kind) = labels.get("node.kubernetes.io/instance-type") {
-            return self.worst_of(&[kind.as_str().into()]).await;
+            return self.worst_of(&[kind.as_str().into()], &group.units).await;
         }
         let facts = self.launch_facts(&group.launch).await.unwrap_or_default();
         let disk_gib = facts.disk_gib;
         let shape = if let Some(kind) = facts.kind {
-            self.worst_of(&[kind]).await
+            self.worst_of(&[kind], &group.units).await
         } else if let Some((vcpus, memory_mib)) = facts.requirements {
             Some(at_least(vcpus, memory_mib, 0))
+        } else if let Some(managed) = managed.filter(|managed| !managed.kinds.is_empty()) {
+            self.worst_of(&managed.kinds, &group.units).await
         } else {
             self.seen_shape(group).await
         };
@@ -94,17 +160,23 @@ impl Launches {
     async fn seen_shape(&self, group: &ScalingGroup) -> Option<Shape> {
         let kinds = self.seen.lock().get(&group.name).cloned();
         let kinds: Vec<Arc<str>> = kinds?.into_iter().collect();
-        self.worst_of(&kinds).await
+        self.worst_of(&kinds, &group.units).await
     }
 
-    /// The worst of these types; types that nobody knows are left out.
-    async fn worst_of(&self, kinds: &[Arc<str>]) -> Option<Shape> {
+    /// The worst of these types; types that nobody knows are left out. Prices are those of the
+    /// capacity that the least of them brings.
+    async fn worst_of(&self, kinds: &[Arc<str>], units: &Units) -> Option<Shape> {
         let mut shapes = Vec::with_capacity(kinds.len());
         for kind in kinds {
-            match known(kind) {
-                Some(shape) => shapes.push(shape),
-                None => shapes.extend(self.asked_shape(kind).await),
-            }
+            let shape = match known(kind) {
+                Some(shape) => Some(shape),
+                None => self.asked_shape(kind).await,
+            };
+            let part = share(kind, units);
+            shapes.extend(shape.map(|shape| Shape {
+                price_per_hour: shape.price_per_hour.map(|price| price * part),
+                ..shape
+            }));
         }
         worst(shapes)
     }
@@ -117,7 +189,8 @@ impl Launches {
             return answer.0;
         }
         let answer = self.api.instance_type(kind).await;
-        self.remember(&self.shapes, kind, answer, "ec2:DescribeInstanceTypes")
+        let question = Question::of_type("ec2:DescribeInstanceTypes");
+        self.remember(&self.shapes, kind, answer, &question)
     }
 
     async fn launch_facts(&self, launch: &Launch) -> Option<LaunchFacts> {
@@ -140,7 +213,7 @@ impl Launches {
             Launch::Configuration(name) => self.api.launch_configuration(name).await,
             Launch::Types(_) | Launch::Requirements { .. } | Launch::Unknown => Ok(None),
         };
-        self.remember(&self.facts, &key, answer, right)
+        self.remember(&self.facts, &key, answer, &Question::of_type(right))
     }
 
     fn remember<T: Clone>(
@@ -148,16 +221,16 @@ impl Launches {
         answers: &Answers<T>,
         key: &str,
         answer: Result<Option<T>, ProviderError>,
-        right: &'static str,
+        question: &Question,
     ) -> Option<T> {
         let (answer, hold) = match answer {
-            Ok(answer) => (answer, REMEMBERED),
+            Ok(answer) => (answer, question.hold),
             Err(error) if error.class == ErrorClass::Forbidden => {
-                self.say_once(right, &error);
+                self.say_once(question, &error);
                 (None, REMEMBERED)
             }
             Err(error) => {
-                tracing::warn!(%error, "a machine type stays unknown for now");
+                tracing::warn!(%error, "what new nodes will be stays unknown for now");
                 // What was known before is better than nothing.
                 (
                     answers.lock().get(key).and_then(|(known, _)| known.clone()),
@@ -173,16 +246,22 @@ impl Launches {
         answer
     }
 
-    fn say_once(&self, right: &'static str, error: &ProviderError) {
+    fn say_once(&self, question: &Question, error: &ProviderError) {
+        let Question { right, without, .. } = question;
         if self.said.lock().insert(right) {
-            tracing::warn!(
-                %error,
-                "{right} is not permitted: node groups without nodes are known by their tags and by the types of \
-                 earlier nodes only (tag k8s.io/cluster-autoscaler/node-template/label/node.kubernetes.io/instance-type \
-                 tells the type)"
-            );
+            tracing::warn!(%error, "{right} is not permitted: {without}");
         }
     }
+}
+
+/// Which part of a machine of a type is as much as a machine of the least weight.
+fn share(kind: &str, units: &Units) -> f64 {
+    let Units::Weights { least, of, .. } = units else {
+        return 1.0;
+    };
+    let parts = |units: usize| u32::try_from(units).map_or(f64::MAX, f64::from);
+    let weight = of.get(kind).filter(|weight| **weight > 0);
+    weight.map_or(1.0, |weight| parts(*least) / parts(*weight))
 }
 
 /// What is known without asking; `None` where it has to be asked.
@@ -196,7 +275,9 @@ fn remembered<T: Clone>(answers: &Answers<T>, key: &str, now: Timestamp) -> Opti
 mod tests {
     use super::Launches;
     use crate::nodes::aws::fake::{Fake, group, machine};
-    use crate::nodes::aws::model::{Launch, LaunchFacts, Phase, ScalingGroup, Shape, TemplateRef};
+    use crate::nodes::aws::model::{
+        Launch, LaunchFacts, Managed, Phase, ScalingGroup, Shape, TemplateRef, Units,
+    };
     use crate::nodes::aws::template::at_least;
     use plimsoll_api::nodegroup::ErrorClass;
     use plimsoll_clock::Clock;
@@ -219,7 +300,7 @@ mod tests {
     }
 
     async fn vcpus(launches: &Launches) -> Option<u32> {
-        Some(launches.shape(&workers()).await?.vcpus)
+        Some(launches.shape(&workers(), None).await?.vcpus)
     }
 
     fn makes(fake: &Fake, kind: &str) {
@@ -236,7 +317,7 @@ mod tests {
         let fake = Fake::with(Vec::new());
         makes(&fake, "m5.xlarge");
         let launches = launches(&fake);
-        let shape = launches.shape(&workers()).await.unwrap();
+        let shape = launches.shape(&workers(), None).await.unwrap();
         assert_eq!((shape.vcpus, shape.disk_gib), (4, Some(80)));
         makes(&fake, "m5.2xlarge");
         advance(Duration::from_secs(1199)).await;
@@ -277,7 +358,7 @@ mod tests {
         };
         launches.see(&empty);
         assert_eq!(
-            launches.shape(&empty).await.unwrap().kind.as_deref(),
+            launches.shape(&empty, None).await.unwrap().kind.as_deref(),
             Some("t3.medium")
         );
         assert_eq!(
@@ -301,8 +382,8 @@ mod tests {
             launch: types,
             ..workers()
         };
-        assert_eq!(launches.shape(&huge).await, Some(shape));
-        launches.shape(&huge).await;
+        assert_eq!(launches.shape(&huge, None).await, Some(shape));
+        launches.shape(&huge, None).await;
         assert_eq!(fake.calls(), ["instance_type x9.huge"]);
     }
 
@@ -312,8 +393,76 @@ mod tests {
         let tag = "k8s.io/cluster-autoscaler/node-template/label/node.kubernetes.io/instance-type";
         let tags = [(tag.to_owned(), "c5.large".to_owned())].into();
         let tagged = ScalingGroup { tags, ..workers() };
-        let shape = launches(&fake).shape(&tagged).await.unwrap();
+        let shape = launches(&fake).shape(&tagged, None).await.unwrap();
         assert_eq!(shape.kind.as_deref(), Some("c5.large"));
         assert!(fake.calls().is_empty());
+    }
+
+    fn managed_by_eks() -> ScalingGroup {
+        let tags = [("eks:cluster-name", "lab"), ("eks:nodegroup-name", "ng")];
+        ScalingGroup {
+            tags: tags
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                .into(),
+            ..workers()
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn eks_is_asked_every_six_minutes_of_what_it_manages() {
+        let fake = Fake::with(Vec::new());
+        let managed = Managed {
+            kinds: vec!["m5.xlarge".into()],
+            disk_gib: Some(20),
+            arch: Some("arm64"),
+            ..Managed::default()
+        };
+        fake.change(|inside| inside.managed.insert("ng".to_owned(), managed.clone()));
+        let launches = launches(&fake);
+        assert_eq!(launches.managed(&workers()).await, None);
+        assert!(fake.calls().is_empty(), "others are not asked for");
+        let found = launches.managed(&managed_by_eks()).await;
+        assert_eq!(found, Some(managed));
+        let shape = launches.shape(&managed_by_eks(), found.as_ref()).await;
+        let shape = shape.unwrap();
+        assert_eq!((shape.vcpus, shape.disk_gib), (4, Some(20)));
+        assert_eq!(shape.arch.as_deref(), Some("arm64"));
+        fake.calls();
+        advance(Duration::from_secs(359)).await;
+        launches.managed(&managed_by_eks()).await;
+        assert!(fake.calls().is_empty());
+        advance(Duration::from_secs(1)).await;
+        launches.managed(&managed_by_eks()).await;
+        assert_eq!(fake.calls(), ["managed lab ng"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_the_right_eks_is_let_be_for_twenty_minutes() {
+        let fake = Fake::with(Vec::new());
+        fake.change(|inside| inside.failing.insert("managed", ErrorClass::Forbidden));
+        let launches = launches(&fake);
+        for _ in 0..3 {
+            assert_eq!(launches.managed(&managed_by_eks()).await, None);
+            advance(Duration::from_secs(360)).await;
+        }
+        assert_eq!(fake.calls(), ["managed lab ng"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn prices_are_those_of_the_least_weight() {
+        let fake = Fake::with(Vec::new());
+        let kinds: Vec<Arc<str>> = vec!["m5.large".into(), "m5.4xlarge".into()];
+        let weights = kinds.iter().map(Arc::clone).zip([2, 16]).collect();
+        let weighted = ScalingGroup {
+            launch: Launch::Types(kinds),
+            units: Units::Weights {
+                least: 2,
+                of: weights,
+                uneven: true,
+            },
+            ..workers()
+        };
+        let shape = launches(&fake).shape(&weighted, None).await.unwrap();
+        assert_eq!((shape.vcpus, shape.price_per_hour), (2, Some(0.096)));
     }
 }

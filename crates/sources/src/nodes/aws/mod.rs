@@ -4,13 +4,14 @@
 //! `SetDesiredCapacity` and `TerminateInstanceInAutoScalingGroup` are enough; with
 //! `DescribeScalingActivities` failed launches are noticed at once, and with
 //! `DescribeLaunchConfigurations`, `ec2:DescribeLaunchTemplateVersions` and
-//! `ec2:DescribeInstanceTypes` groups that never had a node are known without tags.
+//! `ec2:DescribeInstanceTypes` groups that never had a node are known without tags, and with
+//! `eks:DescribeNodegroup` labels and taints of EKS's managed ones.
 //!
 //! ```text
 //! options ──▶ provider ──▶ state (cache, placeholders) ──▶ NodeGroup
 //!                │  └────▶ launch ──▶ template (catalog, tags) ──▶ ProviderTemplate
 //!                ▼
-//!               api ◀── connect, sdk, convert (Auto Scaling) · ec2 (signed here)
+//!               api ◀── connect, sdk, convert (Auto Scaling) · ec2, eks (signed here)
 //! ```
 //!
 //! Facts: reference/cluster-autoscaler.md §13.
@@ -21,9 +22,13 @@ mod connect;
 mod convert;
 mod ec2;
 mod ec2_answer;
+mod eks;
+mod eks_answer;
+mod ending;
 mod error;
 #[cfg(test)]
 mod fake;
+mod labels;
 mod launch;
 mod model;
 mod options;
@@ -31,11 +36,16 @@ mod provider;
 mod reading;
 mod sdk;
 mod shortage;
+mod signed;
+mod sizes;
 mod state;
 mod tags;
 mod template;
 #[cfg(test)]
 mod tests;
+mod weights;
+#[cfg(test)]
+mod weights_tests;
 
 pub use config::{CloudConfig, ConfigError, ServiceOverride};
 pub use options::{NamedGroup, Options, SpecError, TagQuery};

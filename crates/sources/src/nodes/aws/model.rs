@@ -1,6 +1,7 @@
 //! What the provider knows of Auto Scaling groups, free of the SDK's types.
 
 use jiff::Timestamp;
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -38,6 +39,27 @@ pub(crate) struct Machine {
     pub kind: Option<Arc<str>>,
     /// What it is doing.
     pub phase: Phase,
+    /// How many units of the group's capacity it counts for.
+    pub weight: usize,
+}
+
+/// What a group counts its capacity in: its sizes and the weights of its machines.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) enum Units {
+    /// Machines.
+    #[default]
+    Machines,
+    /// Units of its own, vCPUs or memory: a machine counts for its weight.
+    Weights {
+        /// The least that a new machine counts for.
+        least: usize,
+        /// Weights by instance type, as far as they are known.
+        of: BTreeMap<Arc<str>, usize>,
+        /// Whether new machines may count for more than that.
+        uneven: bool,
+    },
+    /// Units, but nobody tells what a machine counts for.
+    Unknown,
 }
 
 /// A launch template at one version.
@@ -78,11 +100,11 @@ pub(crate) enum Launch {
 pub(crate) struct ScalingGroup {
     /// Name.
     pub name: Arc<str>,
-    /// Smallest size that AWS lets it have.
+    /// Smallest size that AWS lets it have, in its units.
     pub min: usize,
-    /// Largest size that AWS lets it have.
+    /// Largest size that AWS lets it have, in its units.
     pub max: usize,
-    /// How many machines are asked for.
+    /// How much capacity is asked for, in its units.
     pub desired: usize,
     /// Availability zones, sorted.
     pub zones: Vec<Arc<str>>,
@@ -94,8 +116,8 @@ pub(crate) struct ScalingGroup {
     pub launch: Launch,
     /// Processes that are suspended, e.g. `Launch`.
     pub suspended: Vec<String>,
-    /// Whether it counts capacity in other units than machines.
-    pub weighted: bool,
+    /// What it counts its capacity in.
+    pub units: Units,
     /// Whether it is being deleted.
     pub deleting: bool,
 }
@@ -109,9 +131,9 @@ impl ScalingGroup {
             .count()
     }
 
-    /// How many machines are asked for and not there.
-    pub(crate) fn missing(&self) -> usize {
-        self.desired.saturating_sub(self.active())
+    /// Whether a process of it is suspended, e.g. `Launch`.
+    pub(crate) fn suspends(&self, process: &str) -> bool {
+        self.suspended.iter().any(|suspended| suspended == process)
     }
 
     /// The zone the next machine goes to: groups keep their zones even, so it is the one with the
@@ -181,4 +203,23 @@ pub(crate) struct Shape {
     pub kind: Option<Arc<str>>,
     /// Local volume in GiB, where known.
     pub disk_gib: Option<u64>,
+}
+
+/// What EKS says of a managed node group.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Managed {
+    /// Labels of its nodes.
+    pub labels: BTreeMap<String, String>,
+    /// Taints of its nodes, as v1 has them.
+    pub taints: Vec<Value>,
+    /// Its own tags, which its Auto Scaling group does not carry.
+    pub tags: Tags,
+    /// Instance types, where it names them.
+    pub kinds: Vec<Arc<str>>,
+    /// Size of the first volume in GiB, where it is told.
+    pub disk_gib: Option<u64>,
+    /// Architecture of its image, as `kubernetes.io/arch` has it, where it is told.
+    pub arch: Option<&'static str>,
+    /// Whether its nodes run Windows.
+    pub is_windows: bool,
 }

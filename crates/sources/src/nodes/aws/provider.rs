@@ -3,14 +3,13 @@
 use super::api::Api;
 use super::connect::connect;
 use super::launch::Launches;
-use super::model::{Phase, ScalingGroup};
+use super::model::{ScalingGroup, Units};
 use super::options::Options;
-use super::shortage::{instance_id, is_placeholder};
+use super::shortage::instance_id;
 use super::state::{Held, State};
-use super::template::template;
+use super::template::{Seen, template};
 use async_trait::async_trait;
 use aws_config::{BehaviorVersion, ConfigLoader};
-use futures::stream::{self, StreamExt};
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use plimsoll_api::nodegroup::{
@@ -94,7 +93,7 @@ impl AwsProvider {
         }
     }
 
-    fn held(&self, name: &str) -> Result<Held, ProviderError> {
+    pub(super) fn held(&self, name: &str) -> Result<Held, ProviderError> {
         let held = self.state.lock().get(name).cloned();
         held.ok_or_else(|| {
             ProviderError::new(
@@ -105,13 +104,13 @@ impl AwsProvider {
     }
 
     /// Waits until nobody else writes the group.
-    async fn turn(&self, name: &str) -> tokio::sync::OwnedMutexGuard<()> {
+    pub(super) async fn turn(&self, name: &str) -> tokio::sync::OwnedMutexGuard<()> {
         let turn = Arc::clone(self.turns.lock().entry(name.into()).or_default());
         turn.lock_owned().await
     }
 
     /// The group as AWS has it this moment.
-    async fn fresh(&self, name: &str) -> Result<ScalingGroup, ProviderError> {
+    pub(super) async fn fresh(&self, name: &str) -> Result<ScalingGroup, ProviderError> {
         let found = self.api.groups_by_name(&[name.into()]).await?;
         let found = found.into_iter().find(|group| &*group.name == name);
         found.ok_or_else(|| {
@@ -123,33 +122,16 @@ impl AwsProvider {
     }
 
     /// Sets the size and takes the group in as it is then.
-    async fn resize(&self, mut group: ScalingGroup, desired: usize) -> Result<(), ProviderError> {
+    pub(super) async fn resize(
+        &self,
+        mut group: ScalingGroup,
+        desired: usize,
+    ) -> Result<(), ProviderError> {
         tracing::info!("Setting asg {} size to {desired}", group.name);
         self.api.set_desired(&group.name, desired).await?;
         group.desired = desired;
         self.state.lock().written(group, self.clock.now());
         Ok(())
-    }
-
-    /// Ends machines, each by a call of its own, and says how many of them went.
-    async fn terminate(&self, machines: Vec<Arc<str>>) -> (usize, Result<(), ProviderError>) {
-        let asked = stream::iter(machines).map(|id| async move {
-            let answer = self.api.terminate(&id).await;
-            (id, answer)
-        });
-        let mut asked = asked.buffered(AT_ONCE);
-        let (mut gone, mut outcome) = (0, Ok(()));
-        while let Some((id, answer)) = asked.next().await {
-            match answer {
-                Ok(()) => {
-                    tracing::info!("Terminating EC2 instance {id}");
-                    gone += 1;
-                }
-                Err(error) if error.class == ErrorClass::NotFound => {}
-                Err(error) => outcome = outcome.and(Err(error)),
-            }
-        }
-        (gone, outcome)
     }
 }
 
@@ -176,8 +158,14 @@ impl NodeProvider for AwsProvider {
 
     async fn template(&self, group: &str) -> Result<Option<ProviderTemplate>, ProviderError> {
         let held = self.held(group)?;
-        let shape = self.launches.shape(&held.group).await;
-        let found = template(&held.group, shape.as_ref(), self.api.region());
+        let managed = self.launches.managed(&held.group).await;
+        let shape = self.launches.shape(&held.group, managed.as_ref()).await;
+        let seen = Seen {
+            group: &held.group,
+            shape: shape.as_ref(),
+            managed: managed.as_ref(),
+        };
+        let found = template(&seen, self.api.region());
         if found.is_none() {
             self.say_once(&format!(
                 "nobody tells what machines Auto Scaling group {group} makes; the tags \
@@ -197,9 +185,11 @@ impl NodeProvider for AwsProvider {
         let _turn = self.turn(group).await;
         let held = self.held(group)?;
         let fresh = self.fresh(group).await?;
-        // Where somebody else raised it meanwhile, those machines do as well.
-        let base = held.group.desired.min(fresh.desired);
-        let desired = base.saturating_add(delta).max(fresh.desired);
+        if fresh.suspends("Launch") {
+            let message = format!("process Launch of Auto Scaling group {group} is suspended");
+            return Err(ProviderError::new(ErrorClass::Invalid, message));
+        }
+        let desired = fresh.grown(&held.group, delta);
         let (_, max) = held.bounds(&fresh);
         if desired > max {
             let message = format!("size increase too large - desired:{desired} max:{max}");
@@ -213,51 +203,16 @@ impl NodeProvider for AwsProvider {
     }
 
     async fn delete(&self, group: &str, nodes: &[NodeRef]) -> Result<(), ProviderError> {
-        let _turn = self.turn(group).await;
-        let held = self.held(group)?;
-        let fresh = self.fresh(group).await?;
-        let going = self.sort(&fresh, nodes)?;
-        let leaving = going.machines.len() + going.places.min(fresh.missing());
-        let (floor, _) = held.bounds(&fresh);
-        if leaving > 0 && fresh.desired.saturating_sub(leaving) < floor {
-            let message = format!(
-                "min size reached, nodes will not be deleted: {group} has {} of at least {floor}",
-                fresh.desired
-            );
-            return Err(ProviderError::new(ErrorClass::Invalid, message));
-        }
-        let (gone, outcome) = self.terminate(going.machines).await;
-        self.state.lock().forget();
-        if going.places > 0 {
-            let after = fresh.desired.saturating_sub(gone);
-            let there = fresh.active().saturating_sub(gone);
-            let desired = after.saturating_sub(going.places).max(there);
-            if desired < after {
-                self.resize(fresh, desired).await?;
-                self.state.lock().forget();
-            }
-        }
-        outcome
+        self.end(group, nodes).await
     }
 
     async fn decrease_target(&self, group: &str, delta: usize) -> Result<(), ProviderError> {
-        let _turn = self.turn(group).await;
-        self.held(group)?;
-        let fresh = self.fresh(group).await?;
-        let (target, there) = (fresh.desired, fresh.active());
-        match target
-            .checked_sub(delta)
-            .filter(|desired| *desired >= there && *desired >= fresh.min)
-        {
-            Some(desired) if delta > 0 => self.resize(fresh, desired).await,
-            _ => {
-                let message = format!(
-                    "attempt to delete existing nodes targetSize:{target} delta:-{delta} existingNodes: {there} min: {}",
-                    fresh.min
-                );
-                Err(ProviderError::new(ErrorClass::Invalid, message))
-            }
-        }
+        self.give_up(group, delta).await
+    }
+
+    fn is_uneven(&self, group: &str) -> bool {
+        let held = self.held(group);
+        held.is_ok_and(|held| matches!(held.group.units, Units::Weights { uneven: true, .. }))
     }
 
     fn gpu_label(&self) -> &'static str {
@@ -272,49 +227,5 @@ impl NodeProvider for AwsProvider {
         ];
         let kind = kind.iter().find_map(|name| labels.get(*name)?.as_str())?;
         crate::nodes::catalog::lookup(kind).map(|found| found.price_per_hour)
-    }
-}
-
-/// What nodes to delete come down to.
-struct Going {
-    /// Machines that run or come.
-    machines: Vec<Arc<str>>,
-    /// Places that no machine fills.
-    places: usize,
-}
-
-impl AwsProvider {
-    /// Tells machines from places; what is gone or going is left out.
-    fn sort(&self, fresh: &ScalingGroup, nodes: &[NodeRef]) -> Result<Going, ProviderError> {
-        let mut going = Going {
-            machines: Vec::new(),
-            places: 0,
-        };
-        for node in nodes {
-            let foreign = || {
-                let message = format!(
-                    "{} ({}) does not belong to Auto Scaling group {}",
-                    node.name, node.provider_id, fresh.name
-                );
-                ProviderError::new(ErrorClass::Invalid, message)
-            };
-            let id = instance_id(&node.provider_id).ok_or_else(foreign)?;
-            let owner = self.state.lock().owner(id);
-            if owner.is_some_and(|owner| owner != fresh.name) {
-                return Err(foreign());
-            }
-            if is_placeholder(id) {
-                going.places += 1;
-                continue;
-            }
-            let machine = fresh.machines.iter().find(|machine| &*machine.id == id);
-            match machine {
-                Some(machine) if machine.phase != Phase::Leaving => {
-                    going.machines.push(Arc::clone(&machine.id));
-                }
-                _ => tracing::debug!("instance {id} is gone or going already"),
-            }
-        }
-        Ok(going)
     }
 }

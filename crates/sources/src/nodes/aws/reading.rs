@@ -1,8 +1,8 @@
 //! Reading the groups, and why their machines do not come.
 
-use super::model::ScalingGroup;
+use super::model::{ScalingGroup, Units};
 use super::provider::{AT_ONCE, AwsProvider};
-use super::shortage::shortage;
+use super::shortage::{shortage, suspended};
 use super::state::{Due, Reading};
 use super::tags;
 use futures::stream::{self, StreamExt};
@@ -79,15 +79,17 @@ impl AwsProvider {
         }
         let counted = found.into_values().filter(|reading| {
             let group = &reading.group;
-            if group.weighted {
+            let is_unknown = group.units == Units::Unknown;
+            if is_unknown {
                 // Departs: its size is no number of machines. Taken for one, machines that work
                 // would count as missing, and a lower size would end them.
                 self.say_once(&format!(
-                    "Auto Scaling group {} is left alone: it counts weighted capacity, not machines",
+                    "Auto Scaling group {} is left alone: nobody tells how much of its capacity a machine is \
+                     (WeightedCapacity of all its types would, or a least number of vCPUs or memory)",
                     group.name
                 ));
             }
-            !group.deleting && !group.weighted
+            !group.deleting && !is_unknown
         });
         Ok(counted.collect())
     }
@@ -95,6 +97,15 @@ impl AwsProvider {
     /// Finds out why machines do not come.
     async fn read_activities(&self) {
         let now = self.clock.now();
+        let mut awaited = self.state.lock().awaited();
+        awaited.retain(|held| {
+            let kept = suspended(&held.group);
+            let is_news = kept.is_none();
+            if kept.is_some() {
+                self.state.lock().set_shortage(&held.group.name, kept);
+            }
+            is_news
+        });
         if self
             .activities_refused
             .lock()
@@ -102,7 +113,6 @@ impl AwsProvider {
         {
             return;
         }
-        let awaited = self.state.lock().awaited();
         let asked = stream::iter(awaited).map(|held| async move {
             let name = Arc::clone(&held.group.name);
             let answer = self.api.activities(&name, held.activities_since()).await;
@@ -138,13 +148,13 @@ impl AwsProvider {
                 group.min, group.max
             ));
         }
-        for process in group
-            .suspended
-            .iter()
-            .filter(|process| ["Launch", "Terminate"].contains(&process.as_str()))
-        {
+        let processes = [
+            ("Launch", "it does not grow"),
+            ("Terminate", "its nodes stay"),
+        ];
+        for (process, effect) in processes.iter().filter(|(name, _)| group.suspends(name)) {
             self.say_once(&format!(
-                "process {process} of Auto Scaling group {name} is suspended"
+                "process {process} of Auto Scaling group {name} is suspended: {effect}"
             ));
         }
     }

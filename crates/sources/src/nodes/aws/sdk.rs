@@ -1,10 +1,11 @@
-//! The calls, by the SDK; the few reads of EC2 go through [`Ec2`](super::ec2::Ec2).
+//! The calls, by the SDK; the few reads of EC2 and EKS go through [`Ec2`](super::ec2::Ec2) and
+//! [`Eks`](super::eks::Eks).
 
 use super::api::Api;
 use super::connect::Connection;
 use super::convert;
 use super::error::failed;
-use super::model::{Activity, LaunchFacts, ScalingGroup, Shape, TemplateRef};
+use super::model::{Activity, LaunchFacts, Managed, ScalingGroup, Shape, TemplateRef};
 use super::options::TagQuery;
 use async_trait::async_trait;
 use aws_sdk_autoscaling::types::Filter;
@@ -94,6 +95,10 @@ impl Api for Connection {
 
     async fn instance_type(&self, name: &str) -> Result<Option<Shape>, ProviderError> {
         self.ec2.instance_type(name).await
+    }
+
+    async fn managed(&self, cluster: &str, name: &str) -> Result<Option<Managed>, ProviderError> {
+        self.eks.nodegroup(cluster, name).await
     }
 
     async fn set_desired(&self, group: &str, desired: usize) -> Result<(), ProviderError> {

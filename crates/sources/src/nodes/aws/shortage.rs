@@ -3,7 +3,7 @@
 use super::error::launch_failure;
 use super::model::{Activity, Progress, ScalingGroup};
 use jiff::Timestamp;
-use plimsoll_api::nodegroup::{Instance, InstanceProblem, InstanceState};
+use plimsoll_api::nodegroup::{ErrorClass, Instance, InstanceProblem, InstanceState};
 use std::sync::Arc;
 
 /// How the name of a place begins.
@@ -52,6 +52,24 @@ pub(crate) fn shortage(
     Some(Shortage { places, problem })
 }
 
+/// What keeps the missing machines of a group whose process `Launch` is suspended.
+///
+/// Departs: upstream waits for them until their time is over, and asks for more.
+pub(crate) fn suspended(group: &ScalingGroup) -> Option<Shortage> {
+    let places = group.missing();
+    (places > 0 && group.suspends("Launch")).then(|| Shortage {
+        places,
+        problem: InstanceProblem {
+            class: ErrorClass::OutOfResources,
+            code: "LaunchSuspended".to_owned(),
+            message: format!(
+                "process Launch of Auto Scaling group {} is suspended",
+                group.name
+            ),
+        },
+    })
+}
+
 /// Whether an instance id is that of a place.
 pub(crate) fn is_placeholder(instance: &str) -> bool {
     instance.starts_with(PLACEHOLDER)
@@ -67,10 +85,8 @@ pub(crate) fn instance_id(provider_id: &str) -> Option<&str> {
 /// to the desired capacity, so the last one to be filled keeps its name the whole time.
 pub(crate) fn places(group: &ScalingGroup, shortage: Option<&Shortage>) -> Vec<Instance> {
     let zone = group.zones.first().map(Arc::as_ref).unwrap_or_default();
-    let unfilled = group.desired
-        - shortage
-            .map_or(0, |short| short.places)
-            .min(group.missing());
+    let (there, missing) = (group.active(), group.missing());
+    let unfilled = there + missing - shortage.map_or(0, |short| short.places).min(missing);
     let place = |number: usize| Instance {
         id: format!("aws:///{zone}/{PLACEHOLDER}{}-{number}", group.name).into(),
         state: Some(InstanceState::Creating),
@@ -78,7 +94,7 @@ pub(crate) fn places(group: &ScalingGroup, shortage: Option<&Shortage>) -> Vec<I
             .filter(|_| number >= unfilled)
             .map(|short| short.problem.clone()),
     };
-    (group.active()..group.desired).map(place).collect()
+    (there..there + missing).map(place).collect()
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The groups as last read, and when to read them again.
 
-use super::model::{Machine, Phase, ScalingGroup};
+use super::model::{Machine, Phase, ScalingGroup, Units};
 use super::options::NamedGroup;
 use super::shortage::{Shortage, instance_id, places};
 use super::tags;
@@ -63,18 +63,28 @@ impl Held {
         }
     }
 
-    /// Smallest size.
-    pub(super) fn min(&self) -> usize {
-        self.bounds(&self.group).0
+    /// Smallest and largest size in machines. Where the process `Launch` or `Terminate` is
+    /// suspended, there is no way up or down.
+    ///
+    /// Departs: upstream does not look at suspended processes.
+    fn sizes(&self) -> (usize, usize) {
+        let (min, max) = self.group.in_machines(self.bounds(&self.group));
+        let target = self.group.target();
+        let max = if self.group.suspends("Launch") {
+            target.max(min)
+        } else {
+            max
+        };
+        let min = if self.group.suspends("Terminate") {
+            target.max(min).min(max)
+        } else {
+            min
+        };
+        (min, max)
     }
 
-    /// Largest size.
-    pub(super) fn max(&self) -> usize {
-        self.bounds(&self.group).1
-    }
-
-    /// Smallest and largest size, with the group as it is given: those of `--nodes` as far as AWS
-    /// lets it have them.
+    /// Smallest and largest size in the group's units, with the group as it is given: those of
+    /// `--nodes` as far as AWS lets it have them.
     ///
     /// Departs: upstream goes by the flag, and drains nodes that AWS then does not let go.
     pub(super) fn bounds(&self, group: &ScalingGroup) -> (usize, usize) {
@@ -106,21 +116,28 @@ impl Held {
     }
 
     fn told(&self) -> NodeGroup {
+        let (min, max) = self.sizes();
         NodeGroup {
             id: Arc::clone(&self.group.name),
-            min: self.min(),
-            max: self.max(),
-            target: self.group.desired,
+            min,
+            max,
+            target: self.group.target(),
             instances: self.instances(),
             options: tags::options(&self.group.tags),
-            debug: self.line(),
+            debug: self.line((min, max)),
         }
     }
 
     /// One line about it: `workers (3:6)`, and what is out of the ordinary.
-    fn line(&self) -> String {
+    fn line(&self, (min, max): (usize, usize)) -> String {
         let group = &self.group;
-        let mut line = format!("{} ({}:{})", group.name, self.min(), self.max());
+        let mut line = format!("{} ({min}:{max})", group.name);
+        if matches!(group.units, Units::Weights { .. }) {
+            let (least, most) = self.bounds(group);
+            let (desired, there) = (group.desired, group.there());
+            let weighted = format!(", {there} of {desired} units ({least}:{most})");
+            line.push_str(&weighted);
+        }
         if !group.suspended.is_empty() {
             line.push_str(", suspended: ");
             line.push_str(&group.suspended.join(", "));

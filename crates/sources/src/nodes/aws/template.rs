@@ -4,14 +4,13 @@
 //! back in truth, so that pods planned on it fit: memory that the hypervisor and the kernel take
 //! (7.5 %), the eviction threshold, and on EKS the reservation and number of pods of its images.
 
-use super::model::{ScalingGroup, Shape};
-use super::tags;
+use super::model::{Managed, ScalingGroup, Shape};
+use super::{labels, tags};
 use crate::nodes::catalog;
 use plimsoll_api::nodegroup::ProviderTemplate;
 use plimsoll_quantity::Quantity;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 /// Pods of a node whose pods have addresses of a network of their own (the kubelet's default).
 const PODS: u32 = 110;
@@ -78,13 +77,26 @@ pub(super) fn worst(mut shapes: Vec<Shape>) -> Option<Shape> {
     Some(shapes.into_iter().fold(last, both))
 }
 
+/// What is known of a group's next node.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Seen<'a> {
+    /// The group.
+    pub group: &'a ScalingGroup,
+    /// Its machine.
+    pub shape: Option<&'a Shape>,
+    /// What EKS says of it.
+    pub managed: Option<&'a Managed>,
+}
+
 /// The template of a group; `None` if neither its type nor its tags tell cpu and memory.
-pub(super) fn template(
-    group: &ScalingGroup,
-    shape: Option<&Shape>,
-    region: &str,
-) -> Option<ProviderTemplate> {
-    let told = tags::resources(&group.tags);
+pub(super) fn template(seen: &Seen<'_>, region: &str) -> Option<ProviderTemplate> {
+    let Seen {
+        group,
+        shape,
+        managed,
+    } = *seen;
+    let mut told = managed.map_or_else(Resources::new, |managed| tags::resources(&managed.tags));
+    told.extend(tags::resources(&group.tags));
     let (mut capacity, mut allocatable) = shape
         .map(|shape| sizes(shape, tags::is_eks(&group.tags)))
         .unwrap_or_default();
@@ -101,13 +113,13 @@ pub(super) fn template(
     {
         return None;
     }
-    let labels = labels(group, shape, region);
+    let labels = labels::labels(seen, region);
     let label = |name: &str| labels.get(name).cloned().unwrap_or_default();
     let node = json!({
         "apiVersion": "v1",
         "kind": "Node",
         "metadata": {"name": label("kubernetes.io/hostname"), "labels": labels},
-        "spec": {"taints": tags::taints(&group.tags)},
+        "spec": {"taints": labels::taints(seen)},
         "status": {
             "capacity": written(&capacity),
             "allocatable": written(&allocatable),
@@ -179,70 +191,23 @@ fn eks_milli(vcpus: u32) -> u64 {
     tenths.div_ceil(10)
 }
 
-fn labels(group: &ScalingGroup, shape: Option<&Shape>, region: &str) -> BTreeMap<String, String> {
-    let mut labels = BTreeMap::new();
-    let mut set = |names: &[&str], value: &str| {
-        labels.extend(
-            names
-                .iter()
-                .map(|name| ((*name).to_owned(), value.to_owned())),
-        );
-    };
-    set(&["kubernetes.io/os", "beta.kubernetes.io/os"], "linux");
-    set(
-        &["kubernetes.io/hostname"],
-        &format!("{}-template", group.name),
-    );
-    set(
-        &[
-            "topology.kubernetes.io/region",
-            "failure-domain.beta.kubernetes.io/region",
-        ],
-        region,
-    );
-    if let Some(arch) = shape.map_or(Some("amd64"), |shape| shape.arch.as_deref()) {
-        set(&["kubernetes.io/arch", "beta.kubernetes.io/arch"], arch);
-    }
-    if let Some(kind) = shape.and_then(|shape| shape.kind.as_deref()) {
-        set(
-            &[
-                "node.kubernetes.io/instance-type",
-                "beta.kubernetes.io/instance-type",
-            ],
-            kind,
-        );
-    }
-    if let Some(zone) = group.next_zone().map(Arc::as_ref) {
-        set(
-            &[
-                "topology.kubernetes.io/zone",
-                "failure-domain.beta.kubernetes.io/zone",
-                "topology.ebs.csi.aws.com/zone",
-            ],
-            zone,
-        );
-    }
-    for (tag, label) in [
-        ("eks:nodegroup-name", "eks.amazonaws.com/nodegroup"),
-        ("kops.k8s.io/instancegroup", "kops.k8s.io/instancegroup"),
-    ] {
-        if let Some(name) = group.tags.get(tag) {
-            set(&[label], name);
-        }
-    }
-    labels.extend(tags::labels(&group.tags));
-    labels
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{at_least, eks_milli, known, template, worst};
+    use super::{Seen, at_least, eks_milli, known, template, worst};
     use crate::nodes::aws::fake::{group, machine};
-    use crate::nodes::aws::model::Phase;
+    use crate::nodes::aws::model::{Managed, Phase, ScalingGroup, Shape};
     use rstest::rstest;
     use serde_json::{Value, json};
 
     const TAG: &str = "k8s.io/cluster-autoscaler/node-template";
+
+    fn seen<'a>(group: &'a ScalingGroup, shape: Option<&'a Shape>) -> Seen<'a> {
+        Seen {
+            group,
+            shape,
+            managed: None,
+        }
+    }
 
     fn node_of(kind: Option<&str>, tags: &[(&str, &str)]) -> Option<Value> {
         let mut workers = group("workers", 0);
@@ -251,7 +216,7 @@ mod tests {
             .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
             .collect();
         let shape = kind.and_then(known);
-        Some(template(&workers, shape.as_ref(), "us-east-1")?.node)
+        Some(template(&seen(&workers, shape.as_ref()), "us-east-1")?.node)
     }
 
     #[test]
@@ -365,12 +330,64 @@ mod tests {
         workers.zones = vec!["us-east-1a".into(), "us-east-1b".into()];
         workers.machines = vec![machine("i-1", Phase::Serving)];
         let shape = known("m5.large");
-        let node = template(&workers, shape.as_ref(), "us-east-1")
-            .unwrap()
-            .node;
+        let node = template(&seen(&workers, shape.as_ref()), "us-east-1");
+        let node = node.unwrap().node;
         assert_eq!(
             node["metadata"]["labels"]["topology.kubernetes.io/zone"],
             "us-east-1b"
         );
+    }
+
+    #[test]
+    fn eks_tells_labels_and_taints_and_the_groups_tags_more() {
+        let mut workers = group("workers", 0);
+        let tag = |key: &str, value: &str| (format!("{TAG}/{key}"), value.to_owned());
+        workers.tags = [
+            tag("label/team", "blue"),
+            tag("taint/dedicated", "batch:NoSchedule"),
+            ("eks:nodegroup-name".to_owned(), "ng-1".to_owned()),
+        ]
+        .into();
+        let label = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+        let taint =
+            |value: &str| json!({"key": "dedicated", "value": value, "effect": "NoSchedule"});
+        let spot = json!({"key": "spot", "value": "", "effect": "NoExecute"});
+        let managed = Managed {
+            labels: [label("team", "red"), label("tier", "web")].into(),
+            taints: vec![taint("gpu"), spot.clone()],
+            tags: [
+                tag("resources/example.com/fpga", "1"),
+                tag("label/from", "eks"),
+            ]
+            .into(),
+            ..Managed::default()
+        };
+        let shape = known("t3.medium");
+        let seen = Seen {
+            managed: Some(&managed),
+            ..seen(&workers, shape.as_ref())
+        };
+        let node = template(&seen, "us-east-1").unwrap().node;
+        let labels = &node["metadata"]["labels"];
+        let told = ["team", "tier", "from", "eks.amazonaws.com/nodegroup"].map(|key| &labels[key]);
+        assert_eq!(told, ["blue", "web", "eks", "ng-1"]);
+        assert_eq!(node["spec"]["taints"], json!([spot, taint("batch")]));
+        assert_eq!(node["status"]["capacity"]["example.com/fpga"], "1");
+    }
+
+    #[test]
+    fn windows_is_told_by_eks() {
+        let workers = group("workers", 0);
+        let managed = Managed {
+            is_windows: true,
+            ..Managed::default()
+        };
+        let shape = known("m5.large");
+        let seen = Seen {
+            managed: Some(&managed),
+            ..seen(&workers, shape.as_ref())
+        };
+        let node = template(&seen, "us-east-1").unwrap().node;
+        assert_eq!(node["metadata"]["labels"]["kubernetes.io/os"], "windows");
     }
 }

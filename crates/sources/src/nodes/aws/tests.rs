@@ -1,7 +1,7 @@
 //! The provider over groups in memory, in virtual time.
 
 use super::fake::{Fake, group, machine};
-use super::model::{Activity, Phase, Progress, ScalingGroup};
+use super::model::{Activity, Phase, Progress, ScalingGroup, Units};
 use super::{AwsProvider, Options};
 use jiff::Timestamp;
 use plimsoll_api::nodegroup::{ErrorClass, NodeGroup, NodeProvider, NodeRef};
@@ -10,12 +10,12 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::advance;
 
-fn clock() -> Clock {
+pub(super) fn clock() -> Clock {
     Clock::starting_at("2026-01-01T00:00:00Z".parse().unwrap())
 }
 
 /// `--nodes=2:6:workers`, with three machines asked for and there.
-fn workers() -> ScalingGroup {
+pub(super) fn workers() -> ScalingGroup {
     let machines = ["i-1", "i-2", "i-3"]
         .map(|id| machine(id, Phase::Serving))
         .to_vec();
@@ -32,18 +32,18 @@ fn options() -> Options {
     }
 }
 
-fn provider(fake: &Arc<Fake>) -> AwsProvider {
+pub(super) fn provider(fake: &Arc<Fake>) -> AwsProvider {
     let api = Arc::clone(fake);
     AwsProvider::over(api, options(), clock())
 }
 
-async fn only(provider: &AwsProvider) -> NodeGroup {
+pub(super) async fn only(provider: &AwsProvider) -> NodeGroup {
     let mut groups = provider.groups().await.unwrap();
     assert_eq!(groups.len(), 1, "{groups:?}");
     groups.pop().unwrap()
 }
 
-fn node(id: &str) -> NodeRef {
+pub(super) fn node(id: &str) -> NodeRef {
     NodeRef {
         name: format!("ip-{id}").into(),
         provider_id: format!("aws:///us-east-1a/{id}").into(),
@@ -491,13 +491,13 @@ async fn sizes_of_the_flag_hold_as_far_as_aws_allows_them() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_group_that_counts_capacity_is_left_alone() {
-    let weighted = ScalingGroup {
-        weighted: true,
+async fn a_group_that_counts_nobody_knows_what_is_left_alone() {
+    let unknown = ScalingGroup {
+        units: Units::Unknown,
         desired: 12,
         ..workers()
     };
-    let fake = Fake::with(vec![weighted]);
+    let fake = Fake::with(vec![unknown]);
     let provider = provider(&fake);
     assert_eq!(provider.groups().await.unwrap(), []);
     let error = provider.decrease_target("workers", 9).await.unwrap_err();
