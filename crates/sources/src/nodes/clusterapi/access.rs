@@ -3,16 +3,18 @@
 use super::machine::Machine;
 use super::scalable::Source;
 use super::template::Reference;
+use super::watching::Watched;
 use super::{Absent, Settings};
 use http::{Method, Request};
 use jiff::Timestamp;
+use kube::core::ApiResource;
 use kube::{Client, Error};
 use parking_lot::Mutex;
 use plimsoll_api::nodegroup::{ErrorClass, ProviderError};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
 /// Objects of one answer.
@@ -30,8 +32,8 @@ pub(super) struct Access {
     client: Client,
     group: String,
     wanted: Option<String>,
-    /// `/apis/GROUP/VERSION`.
-    root: OnceCell<String>,
+    /// The version that is spoken, once it is known.
+    version: Mutex<Option<Arc<str>>>,
     absent: Absent,
     templates: Mutex<Templates>,
 }
@@ -50,25 +52,61 @@ impl Access {
             client,
             group: settings.group.clone(),
             wanted: settings.version.clone(),
-            root: OnceCell::new(),
+            version: Mutex::default(),
             absent: Absent::default(),
             templates: Mutex::default(),
         }
     }
 
-    async fn root(&self) -> Result<&str, ProviderError> {
-        let find = async || match &self.wanted {
-            Some(version) => Ok(format!("/apis/{}/{version}", self.group)),
-            None => self.preferred(&self.group).await,
+    /// Whom it asks.
+    pub(super) fn client(&self) -> Client {
+        self.client.clone()
+    }
+
+    /// The version that is spoken: the one that is wanted, or else the group's preferred one.
+    async fn version(&self) -> Result<Arc<str>, ProviderError> {
+        let known = self.version.lock().clone();
+        if let Some(known) = known {
+            return Ok(known);
+        }
+        let version: Arc<str> = match &self.wanted {
+            Some(version) => version.as_str().into(),
+            None => self.preferred(&self.group).await?.into(),
         };
-        self.root.get_or_try_init(find).await.map(String::as_str)
+        *self.version.lock() = Some(Arc::clone(&version));
+        Ok(version)
+    }
+
+    /// The version is looked up anew when it is needed.
+    pub(super) fn forget_version(&self) {
+        *self.version.lock() = None;
+    }
+
+    async fn root(&self) -> Result<String, ProviderError> {
+        let version = self.version().await?;
+        Ok(format!("/apis/{}/{version}", self.group))
     }
 
     async fn preferred(&self, group: &str) -> Result<String, ProviderError> {
         let about = self.get(&format!("/apis/{group}")).await?;
         let version = about.pointer("/preferredVersion/version");
-        let version = version.and_then(Value::as_str).unwrap_or("v1beta1");
-        Ok(format!("/apis/{group}/{version}"))
+        let version = version.and_then(Value::as_str);
+        Ok(version.unwrap_or("v1beta1").to_owned())
+    }
+
+    /// A kind in the version that is spoken.
+    ///
+    /// # Errors
+    /// The version cannot be found out.
+    pub(super) async fn resource(&self, kind: Watched) -> Result<ApiResource, ProviderError> {
+        let version = self.version().await?;
+        Ok(ApiResource {
+            group: self.group.clone(),
+            version: version.to_string(),
+            api_version: format!("{}/{version}", self.group),
+            kind: kind.name().to_owned(),
+            plural: kind.plural().to_owned(),
+        })
     }
 
     async fn get(&self, path: &str) -> Result<Value, ProviderError> {
@@ -104,6 +142,8 @@ impl Access {
             let mut page = match self.get(&path).await {
                 Ok(page) => page,
                 Err(error) if error.class == ErrorClass::NotFound => {
+                    // Perhaps it is served in another version now.
+                    self.forget_version();
                     if self.is_news(plural) {
                         tracing::info!(plural, "the management cluster has no such kind");
                     }
@@ -215,10 +255,11 @@ impl Access {
             kind,
             name,
         } = reference;
-        let root = match version {
-            Some(version) => Ok(format!("/apis/{group}/{version}")),
+        let version = match version {
+            Some(version) => Ok(version.clone()),
             None => self.preferred(group).await,
         };
+        let root = version.map(|version| format!("/apis/{group}/{version}"));
         let plural = format!("{}s", kind.to_ascii_lowercase());
         let found = match root {
             Ok(root) => {

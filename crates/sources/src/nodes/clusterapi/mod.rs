@@ -3,40 +3,48 @@
 //!
 //! A node that goes has its Machine annotated for deletion before the scale is lowered, so that the
 //! owner takes that one. A MachinePool whose machines are no objects can grow, and its nodes stay:
-//! there is nothing to mark. The objects are listed anew for each look, at most every two seconds.
+//! there is nothing to mark.
+//!
+//! The objects are followed by watches, which also say when to look. Where these cannot tell, and
+//! before and after writes, they are listed, at most every two seconds.
 
 mod access;
 mod annotations;
 mod discovery;
 mod machine;
+mod provider;
 mod scalable;
 mod seen;
 mod template;
+mod watching;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod watching_tests;
 
 pub use discovery::{Discovery, DiscoveryError};
 
 use access::Access;
-use async_trait::async_trait;
 use kube::Client;
 use machine::Machine;
 use parking_lot::Mutex;
-use plimsoll_api::nodegroup::{
-    ErrorClass, NodeGroup, NodeProvider, NodeRef, ProviderError, ProviderTemplate,
-};
+use plimsoll_api::nodegroup::{ErrorClass, NodeRef, ProviderError};
 use plimsoll_clock::Clock;
-use scalable::{Scalable, Source};
+use scalable::{Kind, Scalable, Source};
 use seen::Seen;
+use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::time::Instant;
+use watching::Watching;
 
 /// For how long an answer is good.
 const FRESH: Duration = Duration::from_secs(2);
+/// For how long after a write watches may not show it yet.
+const UNSETTLED: Duration = Duration::from_secs(5);
 
 /// What is looked for, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,10 +74,16 @@ impl Default for Settings {
 /// Groups of a management cluster.
 #[derive(Debug)]
 pub struct ClusterApi {
-    access: Access,
+    access: Arc<Access>,
     settings: Settings,
     clock: Clock,
+    /// What was listed last, and when.
     seen: Mutex<Option<(Instant, Arc<Seen>)>>,
+    watching: Watching,
+    /// What the watches showed last, and its version.
+    watched: Mutex<Option<(u64, Arc<Seen>)>>,
+    /// When something was last written.
+    wrote: Mutex<Option<Instant>>,
     /// Whether marks that an earlier process left were looked for.
     tidied: AtomicBool,
 }
@@ -78,51 +92,95 @@ impl ClusterApi {
     /// Groups of the management cluster that `client` reaches.
     pub fn new(client: Client, clock: Clock, settings: Settings) -> Self {
         Self {
-            access: Access::new(client, &settings),
+            access: Arc::new(Access::new(client, &settings)),
             settings,
             clock,
             seen: Mutex::default(),
+            watching: Watching::default(),
+            watched: Mutex::default(),
+            wrote: Mutex::default(),
             tidied: AtomicBool::new(false),
         }
     }
 
-    /// What the cluster has, at most two seconds old.
+    /// What the cluster has, as the watches show it, or else as it is listed.
     async fn look(&self) -> Result<Arc<Seen>, ProviderError> {
+        self.watching.start(&self.access);
+        let wrote = *self.wrote.lock();
+        let is_settled = wrote.is_none_or(|at| at.elapsed() >= UNSETTLED);
+        match self.shown().filter(|_| is_settled) {
+            Some(seen) => Ok(seen),
+            None => self.listed().await,
+        }
+    }
+
+    /// What the watches show, if they do.
+    fn shown(&self) -> Option<Arc<Seen>> {
+        let version = self.watching.version()?;
+        let mut watched = self.watched.lock();
+        if let Some((known, seen)) = &*watched
+            && *known == version
+        {
+            return Some(Arc::clone(seen));
+        }
+        let current = self.watching.current()?;
+        let scalables = current.scalables.into_iter();
+        let scalables = scalables.map(|(kind, object)| (kind, (*object).clone()));
+        let machines = current.machines.iter().map(|object| &**object);
+        let seen = self.assemble(scalables.collect(), machines);
+        *watched = Some((current.version, Arc::clone(&seen)));
+        Some(seen)
+    }
+
+    /// What the cluster has, listed at most two seconds ago.
+    async fn listed(&self) -> Result<Arc<Seen>, ProviderError> {
         if let Some((at, seen)) = &*self.seen.lock()
             && at.elapsed() < FRESH
         {
             return Ok(Arc::clone(seen));
         }
-        let mut groups = Vec::new();
-        let mut sets = BTreeMap::new();
-        for kind in scalable::Kind::ALL {
-            for object in self.access.list(kind.plural()).await? {
-                let Some(source) = Source::of(kind, &object) else {
-                    continue;
-                };
-                if let Some(owner) = scalable::owning_deployment(&source, &object) {
-                    sets.insert(source, owner);
-                } else if self.counts(&object)
-                    && let Some(group) = Scalable::of(source, object, &self.settings)
-                {
-                    groups.push(group);
-                }
-            }
+        let mut scalables = Vec::new();
+        for kind in Kind::ALL {
+            let objects = self.access.list(kind.plural()).await?;
+            scalables.extend(objects.into_iter().map(|object| (kind, object)));
         }
         let machines = self.access.list("machines").await?;
+        let seen = self.assemble(scalables, machines.iter());
+        *self.seen.lock() = Some((Instant::now(), Arc::clone(&seen)));
+        Ok(seen)
+    }
+
+    fn assemble<'a>(
+        &self,
+        scalables: Vec<(Kind, Value)>,
+        machines: impl Iterator<Item = &'a Value>,
+    ) -> Arc<Seen> {
+        let mut groups = Vec::new();
+        let mut sets = BTreeMap::new();
+        for (kind, object) in scalables {
+            let Some(source) = Source::of(kind, &object) else {
+                continue;
+            };
+            if let Some(owner) = scalable::owning_deployment(&source, &object) {
+                sets.insert(source, owner);
+            } else if self.counts(&object)
+                && let Some(group) = Scalable::of(source, object, &self.settings)
+            {
+                groups.push(group);
+            }
+        }
         let prefix = &self.settings.group;
-        let machines = machines.iter().filter_map(|m| Machine::of(m, prefix));
+        let machines = machines.filter_map(|machine| Machine::of(machine, prefix));
         let seen = Arc::new(Seen::new(groups, machines.collect(), &sets));
         for pool in &seen.untold {
             if self.access.is_news(pool) {
                 tracing::warn!(%pool, "left alone: neither Machines nor providerIDList tell its members");
             }
         }
-        *self.seen.lock() = Some((Instant::now(), Arc::clone(&seen)));
-        Ok(seen)
+        seen
     }
 
-    fn counts(&self, object: &serde_json::Value) -> bool {
+    fn counts(&self, object: &Value) -> bool {
         let wanted = &self.settings.discovery;
         let prefix = &self.settings.group;
         wanted.is_empty() || wanted.iter().any(|one| one.matches(object, prefix))
@@ -131,6 +189,7 @@ impl ClusterApi {
     /// Forgets what was seen, because it has been changed.
     fn forget(&self) {
         *self.seen.lock() = None;
+        *self.wrote.lock() = Some(Instant::now());
     }
 
     /// Takes off the marks that an earlier process left in groups it did not lower, once.
@@ -202,7 +261,7 @@ impl ClusterApi {
         nodes: &[NodeRef],
         to_minimum: bool,
     ) -> Result<(), ProviderError> {
-        let seen = self.look().await?;
+        let seen = self.listed().await?;
         let found = seen.group(group)?;
         if seen.is_bare_pool(found) {
             let message = format!("the machines of {group} cannot be removed one by one");
@@ -252,110 +311,6 @@ fn is_refusal(error: &ProviderError) -> bool {
         ErrorClass::Throttled,
     ];
     refusals.contains(&error.class) || error.code == "409"
-}
-
-#[async_trait]
-impl NodeProvider for ClusterApi {
-    fn name(&self) -> &'static str {
-        "clusterapi"
-    }
-
-    async fn groups(&self) -> Result<Vec<NodeGroup>, ProviderError> {
-        let seen = self.look().await?;
-        self.tidy(&seen).await;
-        let told = seen.groups.values().map(|group| {
-            let mut told = group.told(seen.instances(group));
-            if seen.is_bare_pool(group) {
-                // Departs: no node of it is drained in vain.
-                told.min = told.min.max(told.target);
-            }
-            told
-        });
-        Ok(told.collect())
-    }
-
-    async fn group_of(&self, node: &NodeRef) -> Result<Option<Arc<str>>, ProviderError> {
-        let seen = self.look().await?;
-        Ok(seen.group_of(node, &self.settings.group))
-    }
-
-    async fn template(&self, group: &str) -> Result<Option<ProviderTemplate>, ProviderError> {
-        let seen = self.look().await?;
-        let group = seen.group(group)?;
-        let capacity = match template::infrastructure(&group.object) {
-            Some(reference) => self.access.capacity(&group.source, &reference).await?,
-            None => None,
-        };
-        let node = template::node(group, capacity.as_ref(), &self.settings);
-        Ok(node.map(|node| ProviderTemplate {
-            node,
-            price_per_hour: None,
-        }))
-    }
-
-    async fn increase(&self, group: &str, delta: usize) -> Result<(), ProviderError> {
-        let seen = self.look().await?;
-        let group = seen.group(group)?;
-        let resize = |size: usize| {
-            let wanted = size.saturating_add(delta);
-            if delta > 0 && wanted <= group.max {
-                return Ok(wanted);
-            }
-            Err(scalable::too_large(group, wanted))
-        };
-        let done = self.access.rescale(&group.source, resize).await;
-        self.forget();
-        done
-    }
-
-    async fn increase_atomically(&self, group: &str, delta: usize) -> Result<(), ProviderError> {
-        // One write of the scale.
-        self.increase(group, delta).await
-    }
-
-    async fn delete(&self, group: &str, nodes: &[NodeRef]) -> Result<(), ProviderError> {
-        self.remove(group, nodes, true).await
-    }
-
-    async fn force_delete(&self, group: &str, nodes: &[NodeRef]) -> Result<(), ProviderError> {
-        self.remove(group, nodes, false).await
-    }
-
-    async fn decrease_target(&self, group: &str, delta: usize) -> Result<(), ProviderError> {
-        let seen = self.look().await?;
-        let found = seen.group(group)?;
-        let living = seen.living(found);
-        if found.replicas.saturating_sub(living) < delta {
-            let message = format!(
-                "{group} cannot give up {delta} machine(s): {living} of {} are there",
-                found.replicas
-            );
-            return Err(ProviderError::new(ErrorClass::Invalid, message));
-        }
-        let left = found.replicas - delta;
-        if left < found.min {
-            return Err(scalable::too_small(found, left));
-        }
-        let floor = living.max(found.min);
-        // Departs: upstream lowers the number only; the owner might take a machine with a node then.
-        let absent = seen.of(group).filter(|m| !m.is_there() && !m.deleting);
-        let mut absent = staying(absent, seen.surplus(found));
-        absent.truncate(delta);
-        let unborn = delta - absent.len();
-        if unborn > 0 {
-            let resize = |size: usize| Ok(size.saturating_sub(unborn).max(floor).min(size));
-            self.access.rescale(&found.source, resize).await?;
-        }
-        if absent.is_empty() {
-            self.forget();
-            return Ok(());
-        }
-        self.shrink(found, &absent, floor).await
-    }
-
-    fn gpu_label(&self) -> &'static str {
-        "cluster-api/accelerator"
-    }
 }
 
 /// Kinds that could not be found, said once each.

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::core::{ApiResource, DynamicObject};
 use kube::{Api, ResourceExt as _};
-use plimsoll_api::nodegroup::{InstanceState, OptionOverrides};
+use plimsoll_api::nodegroup::{InstanceState, NodeProvider, OptionOverrides};
 use plimsoll_apiserver::auth::Identity;
 use plimsoll_apiserver::pki::Pki;
 use plimsoll_apiserver::store::{Options, Store};
@@ -15,13 +15,20 @@ use serde_json::{Value, json};
 
 const SIZES: &str = "cluster.x-k8s.io/cluster-api-autoscaler-node-group";
 
-struct Rig {
-    client: Client,
-    provider: ClusterApi,
+pub(super) struct Rig {
+    pub(super) client: Client,
+    pub(super) provider: ClusterApi,
     _server: ApiServer,
 }
 
-async fn rig() -> Rig {
+pub(super) async fn rig() -> Rig {
+    let rig = bare_rig().await;
+    rig.define().await;
+    rig
+}
+
+/// A server without the kinds.
+pub(super) async fn bare_rig() -> Rig {
     let clock = Clock::starting_at(Timestamp::UNIX_EPOCH);
     let server = ApiServer::new(Config {
         store: Store::open(Options::ephemeral()).unwrap(),
@@ -35,20 +42,11 @@ async fn rig() -> Rig {
     });
     server.bootstrap().await.unwrap();
     let client = Client::new(server.service(Identity::in_process("test")), "default");
-    let rig = Rig {
+    Rig {
         provider: ClusterApi::new(client.clone(), clock, Settings::default()),
         client,
         _server: server,
-    };
-    let definitions = rig.all("apiextensions.k8s.io/v1", "CustomResourceDefinition");
-    for kind in ["MachineDeployment", "MachineSet", "MachinePool", "Machine"] {
-        let object = serde_json::from_value(definition(kind)).unwrap();
-        definitions
-            .create(&PostParams::default(), &object)
-            .await
-            .unwrap();
     }
-    rig
 }
 
 fn definition(kind: &str) -> Value {
@@ -87,6 +85,15 @@ fn definition(kind: &str) -> Value {
 }
 
 impl Rig {
+    pub(super) async fn define(&self) {
+        let definitions = self.all("apiextensions.k8s.io/v1", "CustomResourceDefinition");
+        for kind in ["MachineDeployment", "MachineSet", "MachinePool", "Machine"] {
+            let object = serde_json::from_value(definition(kind)).unwrap();
+            let made = definitions.create(&PostParams::default(), &object).await;
+            made.unwrap();
+        }
+    }
+
     fn resource(api_version: &str, kind: &str) -> ApiResource {
         let (group, version) = api_version.split_once('/').unwrap();
         ApiResource {
@@ -98,11 +105,11 @@ impl Rig {
         }
     }
 
-    fn all(&self, api_version: &str, kind: &str) -> Api<DynamicObject> {
+    pub(super) fn all(&self, api_version: &str, kind: &str) -> Api<DynamicObject> {
         Api::all_with(self.client.clone(), &Self::resource(api_version, kind))
     }
 
-    fn api(&self, kind: &str) -> Api<DynamicObject> {
+    pub(super) fn api(&self, kind: &str) -> Api<DynamicObject> {
         let resource = Self::resource("cluster.x-k8s.io/v1beta1", kind);
         Api::namespaced_with(self.client.clone(), "default", &resource)
     }
@@ -124,7 +131,7 @@ impl Rig {
     }
 
     /// A deployment of 1 to 5, and its set.
-    async fn deployment(&self, replicas: u64) {
+    pub(super) async fn deployment(&self, replicas: u64) {
         let annotations = json!({
             format!("{SIZES}-min-size"): "1", format!("{SIZES}-max-size"): "5",
             "capacity.cluster-autoscaler.kubernetes.io/cpu": "4",
@@ -158,7 +165,7 @@ impl Rig {
         self.create("Machine", object).await;
     }
 
-    async fn running(&self, name: &str) {
+    pub(super) async fn running(&self, name: &str) {
         let spec = json!({"providerID": format!("cloud://{name}")});
         self.machine(name, spec, json!({"nodeRef": {"name": name}}))
             .await;
@@ -192,7 +199,7 @@ fn node(name: &str) -> NodeRef {
     }
 }
 
-const GROUP: &str = "MachineDeployment/default/md";
+pub(super) const GROUP: &str = "MachineDeployment/default/md";
 
 #[tokio::test]
 async fn a_deployment_is_a_group_and_its_set_is_not() {
