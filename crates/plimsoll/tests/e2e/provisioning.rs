@@ -55,7 +55,8 @@ pub(crate) fn whole(kubectl: &Kubectl) -> Outcome {
 
 /// What cannot be asked for.
 fn refused(k: &Kubectl) -> Outcome {
-    let changed = k.run("patch provreq training --type=merge -p {\"spec\":{\"parameters\":{}}}");
+    let changed =
+        k.run("patch provreq training --type=merge -p {\"spec\":{\"parameters\":{\"a\":\"b\"}}}");
     check!(
         !changed.ok && changed.err.contains("Value is immutable"),
         "{changed:?}"
