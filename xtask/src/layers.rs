@@ -12,7 +12,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("clock", &[]),
     ("cron", &[]),
     ("cel", &["quantity"]),
-    ("engine", &["cron", "quantity"]),
+    ("engine", &["cel", "cron", "quantity"]),
     ("api", &["cron", "quantity"]),
     ("apiserver", &["api", "cel", "clock", "quantity"]),
     ("controllers", &["api", "clock", "engine", "quantity"]),

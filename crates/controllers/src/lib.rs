@@ -7,6 +7,7 @@
 pub mod cronjob;
 pub mod daemonset;
 pub mod deployment;
+pub mod devices;
 pub mod disruption;
 pub mod endpoints;
 pub mod endpointslice;

@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 /// Names that [`Options::without`] takes.
-pub const CONTROLLERS: [&str; 22] = [
+pub const CONTROLLERS: [&str; 23] = [
     "deployment",
     "replicaset",
     "statefulset",
@@ -36,6 +36,7 @@ pub const CONTROLLERS: [&str; 22] = [
     "cronjob",
     "ttl-after-finished",
     "daemonset",
+    "resourceclaim",
 ];
 
 /// What to run and with which settings.
@@ -179,6 +180,7 @@ pub fn start_all(context: &Context) -> JoinSet<()> {
             "protection" => drop(tasks.spawn(crate::protection::control(context))),
             "ipaddress" => drop(tasks.spawn(crate::ipaddress::control(context))),
             "daemonset" => drop(tasks.spawn(crate::daemonset::control(context))),
+            "resourceclaim" => drop(tasks.spawn(crate::devices::control(context))),
             "disruption" => drop(tasks.spawn(crate::disruption::control(context))),
             "volumes" => drop(tasks.spawn(crate::volumes::control(context))),
             "ephemeral" => drop(tasks.spawn(crate::volumes::ephemeral::control(context))),

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 /// What is served whatever the manifests are. Every further kind would cost the garbage collector
 /// a watch, and thousands of reconnections and bookmarks a day.
-const SERVED: [&str; 25] = [
+const SERVED: [&str; 29] = [
     "apps/controllerrevisions",
     "apps/daemonsets",
     "apps/deployments",
@@ -33,6 +33,10 @@ const SERVED: [&str; 25] = [
     "pods",
     "policy/poddisruptionbudgets",
     "replicationcontrollers",
+    "resource.k8s.io/deviceclasses",
+    "resource.k8s.io/resourceclaims",
+    "resource.k8s.io/resourceclaimtemplates",
+    "resource.k8s.io/resourceslices",
     "scheduling.k8s.io/priorityclasses",
     "serviceaccounts",
     "services",

@@ -44,6 +44,11 @@ pub struct Semver {
 
 impl Semver {
     /// A version; `None` if the text is none.
+    pub fn of(text: &str) -> Option<Self> {
+        Self::parse(text)
+    }
+
+    /// A version; `None` if the text is none.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let (text, build) = match text.split_once('+') {
             Some((text, build)) => (text, Some(build)),

@@ -82,17 +82,28 @@ pub fn readiness(
     if works && !lacks_device {
         return Readiness::Ready;
     }
-    let due = node
-        .meta
-        .created
-        .and_then(|created| created.checked_add(startup).ok());
-    if due.is_some_and(|due| due > now) {
+    if is_young(node, startup, now) {
         Readiness::NotStarted
     } else if works {
         Readiness::ResourceUnready
     } else {
         Readiness::Unready
     }
+}
+
+/// How a node that works counts whose drivers have not published the devices it should have.
+pub fn without_devices(node: &NodeView, startup: SignedDuration, now: Timestamp) -> Readiness {
+    if is_young(node, startup, now) {
+        Readiness::NotStarted
+    } else {
+        Readiness::ResourceUnready
+    }
+}
+
+fn is_young(node: &NodeView, startup: SignedDuration, now: Timestamp) -> bool {
+    let created = node.meta.created;
+    let due = created.and_then(|created| created.checked_add(startup).ok());
+    due.is_some_and(|due| due > now)
 }
 
 /// The extended resource that stands for a node's GPU, if it has the provider's label.

@@ -1,6 +1,7 @@
 //! From the cached views to what placement knows.
 
 mod cluster;
+mod devices;
 mod node;
 mod pod;
 mod storage;
@@ -8,8 +9,9 @@ mod wire;
 
 pub use cluster::{
     DELETION_CANDIDATE, TO_BE_DELETED, of_cluster_node, of_pending, of_running, owner_kind,
-    readiness,
+    readiness, without_devices,
 };
+pub use devices::{ClaimChange, Pools, take_claim, take_device_class, take_template};
 pub use node::of_node;
 pub use pod::{of_pod, resize_is_infeasible, spec_of};
 pub use storage::{of_claim, of_class, of_volume};

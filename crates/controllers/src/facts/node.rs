@@ -38,5 +38,6 @@ pub fn of_node(node: &NodeView, volume_limits: BTreeMap<String, usize>) -> NodeF
         allocatable,
         images: images.collect(),
         volume_limits,
+        pools: Vec::new(),
     }
 }

@@ -2,10 +2,10 @@
 
 use super::amount;
 use super::wire::{Affinities, AffinityWire, SpreadWire, TolerationWire, parsed};
-use crate::pods::{Container, ContainerRole, PodView};
+use crate::pods::{Container, ContainerRole, PodDeviceClaim, PodView};
 use plimsoll_engine::placement::{
-    HostPort, LabelSelector, PodFacts, PodSpec, PreemptionPolicy, Resources, SpreadConstraint,
-    Toleration,
+    DeviceWish, HostPort, LabelSelector, PodFacts, PodSpec, PreemptionPolicy, Resources,
+    SpreadConstraint, Toleration,
 };
 use std::sync::Arc;
 
@@ -46,11 +46,20 @@ pub fn spec_of(pod: &PodView, default_spread: Option<LabelSelector>) -> PodSpec 
             .iter()
             .map(|c| c.name.to_string())
             .collect(),
+        devices: placement.device_claims.iter().map(wish).collect(),
         priority: pod.priority,
         preemption: match placement.preemption_policy.as_deref() {
             Some("Never") => PreemptionPolicy::Never,
             _ => PreemptionPolicy::LowerPriority,
         },
+    }
+}
+
+fn wish(claim: &PodDeviceClaim) -> DeviceWish {
+    DeviceWish {
+        name: Arc::clone(&claim.name),
+        claim: claim.claim.clone(),
+        template: claim.template.clone(),
     }
 }
 

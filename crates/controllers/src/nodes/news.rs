@@ -4,6 +4,8 @@ use super::buffers::BufferCaches;
 use super::provisioning::RequestCaches;
 use super::quotas::QuotaView;
 use crate::daemonset::DaemonSetView;
+use crate::devices::{ClassObject, DeviceCaches, SliceObject, TemplateObject};
+use crate::facts::ClaimChange;
 use crate::pods::{
     BudgetView, Caches, ClaimView, ClassView, NamespaceView, NodeView, PodView, VolumeView,
 };
@@ -32,6 +34,8 @@ pub(super) enum News {
     Volume(Change<VolumeView>),
     /// Of a storage class.
     Class(Change<ClassView>),
+    /// Of devices, or of claims to them.
+    Devices(DeviceNews),
     /// Of a disruption budget.
     Budget(Change<BudgetView>),
     /// Of what pods of this controller (its uid) are judged by.
@@ -44,6 +48,19 @@ pub(super) enum News {
     Quotas,
     /// Of a `ProvisioningRequest`, or of what its pods are like.
     Requests,
+}
+
+/// One change of devices.
+#[derive(Debug)]
+pub(super) enum DeviceNews {
+    /// Of a claim.
+    Claim(ClaimChange),
+    /// Of a template of claims.
+    Template(Change<TemplateObject>),
+    /// Of a class.
+    Class(Change<ClassObject>),
+    /// Of a slice of a pool.
+    Slice(Change<SliceObject>),
 }
 
 /// The kinds of which only node autoscaling keeps a cache.
@@ -68,6 +85,7 @@ pub(super) fn follow(caches: &Caches, own: &OwnCaches) -> UnboundedReceiver<News
     tell(&caches.volumes, &sender, |c| Some(News::Volume(c)));
     tell(&caches.claims, &sender, |c| Some(News::Claim(c)));
     tell(&caches.budgets, &sender, |c| Some(News::Budget(c)));
+    device_news(&caches.devices, &sender);
     tell(&caches.nodes, &sender, |c| Some(News::Node(c)));
     tell(&own.csi_nodes, &sender, |c| {
         Some(News::Attachable(c.key.name))
@@ -105,6 +123,21 @@ fn request_news(own: &RequestCaches, sender: &UnboundedSender<News>) {
         (c.old.is_some() != c.new.is_some()).then_some(News::Requests)
     });
     tell(&own.templates, sender, |_| Some(News::Requests));
+}
+
+fn device_news(caches: &DeviceCaches, sender: &UnboundedSender<News>) {
+    tell(&caches.classes, sender, |c| {
+        Some(News::Devices(DeviceNews::Class(c)))
+    });
+    tell(&caches.templates, sender, |c| {
+        Some(News::Devices(DeviceNews::Template(c)))
+    });
+    tell(&caches.claims, sender, |c| {
+        Some(News::Devices(DeviceNews::Claim(c)))
+    });
+    tell(&caches.slices, sender, |c| {
+        Some(News::Devices(DeviceNews::Slice(c)))
+    });
 }
 
 /// A buffer, or what it takes its pods from, came, went or was changed by somebody else.

@@ -13,8 +13,8 @@ use futures::future::join_all;
 use jiff::{SignedDuration, Timestamp};
 use plimsoll_api::nodegroup::{Instance, InstanceState, NodeGroup, NodeRef, ProviderError};
 use plimsoll_engine::cluster::{
-    ClusterHealth, GroupFacts, GroupId, GroupOptions, GrowthRequest, HealthInput, Unregistered,
-    health,
+    ClusterHealth, GroupFacts, GroupId, GroupOptions, GrowthRequest, HealthInput, Readiness,
+    Unregistered, health,
 };
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -120,10 +120,24 @@ impl Work {
         let usual = self.options.group.max_node_startup_time;
         let rules = &self.options.templates.taints;
         let gpu_label = self.provider.gpu_label();
-        self.world.judge(|node, view| {
+        self.world.judge(|node, view, snapshot| {
             let own = node.group.as_ref().and_then(|group| options.get(group));
             let startup = own.map_or(usual, |options| options.max_node_startup_time);
-            facts::readiness(view, gpu_label, rules, (startup, now))
+            let readiness = facts::readiness(view, gpu_label, rules, (startup, now));
+            let group = node.group.as_ref();
+            let group = group.filter(|_| readiness == Readiness::Ready);
+            let Some((drivers, live)) = group.and_then(|group| self.templates.drivers(group))
+            else {
+                return readiness;
+            };
+            let lacking = facts::without_devices(view, startup, now);
+            // Where none has them any more, new ones will not have them, either.
+            let counts = live || lacking == Readiness::NotStarted;
+            if counts && snapshot.lacks_drivers(&node.name, &drivers) {
+                lacking
+            } else {
+                readiness
+            }
         });
     }
 

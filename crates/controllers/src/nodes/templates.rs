@@ -89,6 +89,16 @@ impl Templates {
         self.examples.insert(group, example);
     }
 
+    /// The drivers of devices that nodes of the group were expected to have when templates were made
+    /// last, and whether one of its nodes has them now.
+    pub(super) fn drivers(&self, group: &str) -> Option<(BTreeSet<Arc<str>>, bool)> {
+        let made = self.made.get(group)?;
+        let pools = made.node.pools.iter();
+        let drivers: BTreeSet<Arc<str>> = pools.map(|pool| Arc::clone(&pool.driver)).collect();
+        let live = made.source == TemplateSource::LiveNode;
+        (!drivers.is_empty()).then_some((drivers, live))
+    }
+
     /// What the provider said of the group when its last example was there.
     pub(super) fn beside(&self, group: &str) -> Option<&str> {
         self.beside.get(group).map(String::as_str)

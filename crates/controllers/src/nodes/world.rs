@@ -1,6 +1,6 @@
 //! The cluster as node autoscaling sees it, changed event by event.
 
-use super::news::{News, OwnCaches};
+use super::news::{DeviceNews, News, OwnCaches};
 use crate::facts;
 use crate::pods::{Caches, NodeView, PodView};
 use crate::runtime::{Change, ObjectKey};
@@ -8,9 +8,9 @@ use crate::scheduler::classes::Classes;
 use crate::scheduler::surroundings::limits;
 use crate::scheduler::watching::counts_else;
 use plimsoll_engine::cluster::{
-    ClusterNode, EvictedPod, GroupId, PendingPod, PodsOnNodes, Readiness,
+    ClusterNode, DevicePool, EvictedPod, GroupId, PendingPod, PodsOnNodes, Readiness,
 };
-use plimsoll_engine::placement::{BudgetFacts, PodFacts, PodKey, Snapshot};
+use plimsoll_engine::placement::{BudgetFacts, NodeFacts, PodFacts, PodKey, Snapshot};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -39,6 +39,8 @@ pub(super) struct World {
     pub(super) pods: PodsOnNodes,
     /// Pods that the scheduler found no node for.
     pub(super) pending: BTreeMap<ObjectKey, PendingPod>,
+    /// Pools of devices.
+    pools: facts::Pools,
     /// Disruption budgets.
     budgets: BTreeMap<ObjectKey, BudgetFacts>,
     /// Nodes that came or changed in a way that providers may see.
@@ -74,6 +76,7 @@ impl World {
             views: BTreeMap::new(),
             pods: PodsOnNodes::default(),
             pending: BTreeMap::new(),
+            pools: facts::Pools::default(),
             budgets: BTreeMap::new(),
             regrouped: BTreeSet::new(),
             daemons_changed: true,
@@ -128,6 +131,7 @@ impl World {
                 }
                 Haste::Calm
             }
+            News::Devices(news) => self.devices_changed(&news),
             News::Budget(change) => {
                 self.budget_list = None;
                 match change.new.as_deref().map(facts::of_budget) {
@@ -181,10 +185,10 @@ impl World {
     }
 
     /// Looks anew at whether each node works.
-    pub(super) fn judge(&mut self, is: impl Fn(&ClusterNode, &NodeView) -> Readiness) {
+    pub(super) fn judge(&mut self, is: impl Fn(&ClusterNode, &NodeView, &Snapshot) -> Readiness) {
         for (name, node) in &mut self.nodes {
             if let Some(view) = self.views.get(name) {
-                let readiness = is(node, view);
+                let readiness = is(node, view, &self.snapshot);
                 self.nodes_changed |= node.readiness != readiness;
                 node.readiness = readiness;
             }
@@ -198,10 +202,27 @@ impl World {
 
     /// All nodes by name, for one look. They are copied only if some have changed.
     pub(super) fn list(&mut self) -> Arc<[ClusterNode]> {
+        self.count_devices();
         if std::mem::take(&mut self.nodes_changed) {
             self.listed = self.nodes.values().cloned().collect();
         }
         self.listed()
+    }
+
+    /// How full the pools of devices are now.
+    fn count_devices(&mut self) {
+        for (name, node) in &mut self.nodes {
+            let pools = self.snapshot.pool_usage(name).into_iter();
+            let pools = pools.map(|pool| DevicePool {
+                name: pool.name,
+                devices: pool.devices,
+                allocated: pool.held,
+                complete: pool.complete,
+            });
+            let pools: Vec<DevicePool> = pools.collect();
+            self.nodes_changed |= node.device_pools != pools;
+            node.device_pools = pools;
+        }
     }
 
     /// Pods that were evicted, and how many their controllers lack now.
@@ -239,7 +260,7 @@ impl World {
             return Haste::Urgent;
         };
         self.views.insert(Arc::clone(name), Arc::clone(view));
-        let placement = facts::of_node(view, self.volume_limits(name));
+        let placement = self.placement_of(view);
         let same_place = self
             .snapshot
             .node(name)
@@ -263,6 +284,7 @@ impl World {
         }
         facts.group.clone_from(&known.group);
         facts.price_per_hour = known.price_per_hour;
+        facts.device_pools.clone_from(&known.device_pools);
         // Looks judge it anew.
         facts.readiness = known.readiness;
         let unchanged = facts == *known;
@@ -278,13 +300,36 @@ impl World {
         }
     }
 
+    fn devices_changed(&mut self, news: &DeviceNews) -> Haste {
+        match news {
+            DeviceNews::Claim(change) => facts::take_claim(&mut self.snapshot, change),
+            DeviceNews::Template(change) => facts::take_template(&mut self.snapshot, change),
+            DeviceNews::Class(change) => facts::take_device_class(&mut self.snapshot, change),
+            DeviceNews::Slice(change) => {
+                for node in self.pools.take(&mut self.snapshot, change) {
+                    self.attachable_changed(&node);
+                }
+            }
+        }
+        Haste::Calm
+    }
+
     fn attachable_changed(&mut self, node: &str) -> Haste {
         let Some(view) = self.views.get(node) else {
             return Haste::None;
         };
-        let facts = facts::of_node(view, self.volume_limits(node));
+        let facts = self.placement_of(view);
         self.snapshot.set_node(facts);
         Haste::Calm
+    }
+
+    /// What placement needs of a node, with what can be attached to it and its devices.
+    fn placement_of(&self, view: &NodeView) -> NodeFacts {
+        let name = &view.meta.key.name;
+        NodeFacts {
+            pools: self.pools.of_node(name),
+            ..facts::of_node(view, self.volume_limits(name))
+        }
     }
 
     fn volume_limits(&self, node: &str) -> BTreeMap<String, usize> {

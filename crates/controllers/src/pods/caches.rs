@@ -5,6 +5,7 @@ use super::{
     ReplicaSetView, ReplicationControllerView, Selector, ServiceAccountView, ServiceView,
     StatefulSetView, VolumeView,
 };
+use crate::devices::DeviceCaches;
 use crate::job::JobCaches;
 use crate::revisions::RevisionView;
 use crate::runtime::{Cache, Cached, Index, Meta};
@@ -62,6 +63,8 @@ pub struct Caches {
     pub storage_classes: Cache<ClassView>,
     /// Disruption budgets.
     pub budgets: Cache<BudgetView>,
+    /// Devices, and claims to them.
+    pub devices: DeviceCaches,
 }
 
 impl Caches {
@@ -94,6 +97,7 @@ impl Caches {
             volumes: Cache::start(client.clone(), seed ^ 0x71),
             storage_classes: Cache::start(client.clone(), seed ^ 0x73),
             budgets: Cache::start(client.clone(), seed ^ 7),
+            devices: DeviceCaches::start(client, seed ^ 0x74),
         }
     }
 
@@ -130,6 +134,7 @@ impl Caches {
             volumes: Cache::empty(),
             storage_classes: Cache::empty(),
             budgets: Cache::empty(),
+            devices: DeviceCaches::empty(),
         }
     }
 
@@ -151,6 +156,7 @@ impl Caches {
             volumes: Cache::start(client.clone(), seed ^ 0x71),
             storage_classes: Cache::start(client.clone(), seed ^ 0x73),
             budgets: Cache::start(client.clone(), seed ^ 7),
+            devices: DeviceCaches::start(client, seed ^ 0x74),
             ..watched
         }
     }

@@ -2,6 +2,7 @@
 
 use super::allocated::Allocated;
 use super::attempt::Attempt;
+use super::pod_devices::{DeviceClaimStatusWire, DeviceClaimWire, PodDeviceClaim, device_claims};
 use super::pod_volumes::{PodClaim, VolumeWire, volumes};
 use crate::runtime::{Cached, Meta, wire};
 use jiff::Timestamp;
@@ -140,6 +141,8 @@ pub struct Placement {
     pub nominated_node: Option<Arc<str>>,
     /// Claims among its volumes, in their order.
     pub claims: Box<[PodClaim]>,
+    /// Its claims to devices, in their order.
+    pub device_claims: Box<[PodDeviceClaim]>,
     /// Names of its volumes that live on the node: hostPath, and emptyDir not in memory.
     pub local_volumes: Box<[Arc<str>]>,
 }
@@ -216,15 +219,12 @@ impl Cached for PodView {
     type Wire = PodWire;
 
     fn from_wire(wire: PodWire) -> Self {
-        let PodWire {
-            metadata,
-            spec,
-            status,
-        } = wire;
+        let (metadata, spec, status) = (wire.metadata, wire.spec, wire.status);
         let containers = containers(spec.containers, spec.init_containers);
         let meta = Meta::from(metadata);
         let (claims, local_volumes) = volumes(&meta.key.name, spec.volumes);
         let requests = pod_requests(spec.resources.as_ref());
+        let device_claims = device_claims(spec.resource_claims, &status.resource_claim_statuses);
         let allocated = allocated(&containers, &status);
         let facts = Facts::new(
             Arc::clone(&meta.key.name),
@@ -263,6 +263,7 @@ impl Cached for PodView {
                 preemption_policy: spec.preemption_policy,
                 nominated_node: status.nominated_node_name.map(Arc::from),
                 claims,
+                device_claims,
                 local_volumes,
             }),
             host_network: spec.host_network.unwrap_or_default(),
@@ -431,6 +432,8 @@ struct SpecWire {
     preemption_policy: Option<String>,
     #[serde(deserialize_with = "null_as_empty")]
     volumes: Vec<VolumeWire>,
+    #[serde(deserialize_with = "null_as_empty")]
+    resource_claims: Vec<DeviceClaimWire>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -477,6 +480,8 @@ struct StatusWire {
     container_statuses: Vec<ContainerStatusWire>,
     #[serde(deserialize_with = "null_as_empty")]
     init_container_statuses: Vec<ContainerStatusWire>,
+    #[serde(deserialize_with = "null_as_empty")]
+    resource_claim_statuses: Vec<DeviceClaimStatusWire>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

@@ -1,5 +1,6 @@
 //! The writes that carry a decision out.
 
+use super::devices::Grant;
 use super::state::{AtNode, Decided, Verdict};
 use super::volumes::{BindError, Step};
 use super::{Scheduler, is_ours};
@@ -16,9 +17,10 @@ impl Scheduler {
             pod,
             verdict,
             volumes,
+            grants,
         } = decided;
         match verdict {
-            Verdict::Bind { node } => self.place_pod(&pod, &node, volumes).await,
+            Verdict::Bind { node } => self.place_pod(&pod, &node, (volumes, &grants)).await,
             Verdict::Refuse { message } => self.refuse(&pod, &message, "Unschedulable").await,
             Verdict::Preempt {
                 message,
@@ -31,12 +33,22 @@ impl Scheduler {
         }
     }
 
-    async fn place_pod(&self, pod: &PodView, node: &str, volumes: Result<Vec<Step>, BindError>) {
+    async fn place_pod(
+        &self,
+        pod: &PodView,
+        node: &str,
+        (volumes, grants): (Result<Vec<Step>, BindError>, &[Grant]),
+    ) {
         if let Err(error) = self.carry_volumes(pod, node, volumes).await {
             let why = format!("running PreBind plugin \"VolumeBinding\": binding volumes: {error}");
             return self.take_back(pod, &why).await;
         }
+        if let Err(error) = self.grant(pod, grants).await {
+            let why = format!("running PreBind plugin \"DynamicResources\": {error}");
+            return self.take_back(pod, &why).await;
+        }
         if let Err(error) = self.bind(pod, node).await {
+            self.take_grants_back(pod, grants).await;
             let why = format!("running Bind plugin \"DefaultBinder\": {}", error.message());
             self.take_back(pod, &why).await;
         }

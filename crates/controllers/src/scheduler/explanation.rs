@@ -2,16 +2,17 @@
 //! be asked of any cluster.
 
 use super::surroundings::{like, limits};
+use crate::devices::{ClaimObject, ClassObject, SliceObject, TemplateObject};
 use crate::facts;
 use crate::pods::{
     BudgetView, ClaimView, ClassView, NamespaceView, NodeView, PodView, ReplicaSetView,
     ReplicationControllerView, Selector, ServiceView, StatefulSetView, VolumeView,
 };
-use crate::runtime::{Cached, Full};
+use crate::runtime::{Cached, Change, Full};
 use k8s_openapi::api::storage::v1::CSINode;
 use plimsoll_engine::placement::{
-    self as engine, BudgetFacts, Choice, Decision, Failure, LabelSelector, PodFacts, PodSpec,
-    Preemption, ScoreSheet, Snapshot, decide, preempt,
+    self as engine, BudgetFacts, Choice, Decision, Failure, LabelSelector, NodeFacts, PodFacts,
+    PodSpec, Preemption, ScoreSheet, Snapshot, decide, preempt,
 };
 use serde::Serialize;
 use std::cmp::Reverse;
@@ -45,9 +46,32 @@ pub struct Lists {
     pub replication_controllers: Vec<ReplicationControllerView>,
     /// What nodes' CSI drivers can do.
     pub csi_nodes: Vec<Full<CSINode>>,
+    /// Devices, where pods claim any.
+    pub devices: DeviceLists,
     /// The lists that could not be read, by their plural names.
     pub unread: Vec<String>,
 }
+
+/// Devices, and claims to them.
+#[derive(Debug, Default)]
+pub struct DeviceLists {
+    /// Claims.
+    pub claims: Vec<ClaimObject>,
+    /// Templates of claims.
+    pub templates: Vec<TemplateObject>,
+    /// Classes.
+    pub classes: Vec<ClassObject>,
+    /// Slices.
+    pub slices: Vec<SliceObject>,
+}
+
+/// Without all of these, nothing can be said about a pod's devices.
+const DEVICES: [&str; 4] = [
+    "resourceclaims",
+    "resourceclaimtemplates",
+    "deviceclasses",
+    "resourceslices",
+];
 
 /// Without all of these, nothing can be said about a pod's volumes.
 const STORAGE: [&str; 3] = [
@@ -57,8 +81,8 @@ const STORAGE: [&str; 3] = [
 ];
 
 impl Lists {
-    fn knows_storage(&self) -> bool {
-        let unread = |name: &String| STORAGE.contains(&name.as_str());
+    fn knows(&self, kinds: &[&str]) -> bool {
+        let unread = |name: &String| kinds.contains(&name.as_str());
         !self.unread.iter().any(unread)
     }
 
@@ -67,8 +91,11 @@ impl Lists {
         let own = pod.placement.topology_spread_constraints.as_ref();
         let default = own.is_none().then(|| self.default_spread(pod));
         let mut spec = facts::spec_of(pod, default.flatten());
-        if !self.knows_storage() {
+        if !self.knows(&STORAGE) {
             spec.claims.clear();
+        }
+        if !self.knows(&DEVICES) {
+            spec.devices.clear();
         }
         spec
     }
@@ -283,10 +310,14 @@ pub fn snapshot(lists: &Lists) -> Snapshot {
     volumes.for_each(|volume| snapshot.set_volume(volume));
     let claims = lists.claims.iter().map(facts::of_claim);
     claims.for_each(|claim| snapshot.set_claim(claim));
+    let pools = take_devices(&mut snapshot, &lists.devices);
     for node in &lists.nodes {
         let csi = find(&lists.csi_nodes, ("", node.meta.name()));
         let limits = csi.map(limits).unwrap_or_default();
-        snapshot.set_node(facts::of_node(node, limits));
+        snapshot.set_node(NodeFacts {
+            pools: pools.of_node(node.meta.name()),
+            ..facts::of_node(node, limits)
+        });
     }
     for pod in lists.pods.iter().filter(|pod| !pod.phase.is_terminal()) {
         let placement = (&pod.node, &pod.placement.nominated_node);
@@ -298,6 +329,33 @@ pub fn snapshot(lists: &Lists) -> Snapshot {
         }
     }
     snapshot
+}
+
+/// Takes devices over as if they had just come.
+fn take_devices(snapshot: &mut Snapshot, lists: &DeviceLists) -> facts::Pools {
+    fn came<V: Cached + Clone>(object: &V) -> Change<V> {
+        Change {
+            key: object.meta().key.clone(),
+            old: None,
+            new: Some(Arc::new(object.clone())),
+        }
+    }
+    let DeviceLists {
+        claims,
+        templates,
+        classes,
+        slices,
+    } = lists;
+    let mut pools = facts::Pools::default();
+    let classes = classes.iter().map(came);
+    classes.for_each(|change| facts::take_device_class(snapshot, &change));
+    let templates = templates.iter().map(came);
+    templates.for_each(|change| facts::take_template(snapshot, &change));
+    let claims = claims.iter().map(came);
+    claims.for_each(|change| facts::take_claim(snapshot, &change));
+    let slices = slices.iter().map(came);
+    slices.for_each(|change| drop(pools.take(snapshot, &change)));
+    pools
 }
 
 fn fits(pod: &PodView, choice: &Choice, nodes: usize) -> String {

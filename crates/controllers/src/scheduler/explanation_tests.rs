@@ -168,3 +168,33 @@ fn pods_for_which_no_node_is_looked_for_say_so() {
     assert_eq!(told("foreign"), "scheduler \"mine\" is to find it a node");
     assert_eq!(explain(&lists, "default", "absent"), None);
 }
+
+#[test]
+fn what_a_claim_to_devices_lacks_is_told() {
+    let spec = json!({"resourceClaims": [{"name": "gpu", "resourceClaimName": "two"}]});
+    let pods = vec![pod("p", "100m", &spec)];
+    let request = json!({"name": "r", "exactly": {"deviceClassName": "gpu", "count": 2}});
+    let devices = DeviceLists {
+        claims: vec![view(
+            json!({"metadata": {"name": "two", "namespace": "default"},
+            "spec": {"devices": {"requests": [request]}}}),
+        )],
+        classes: vec![view(json!({"metadata": {"name": "gpu"}, "spec": {}}))],
+        slices: vec![view(json!({"metadata": {"name": "s"}, "spec": {
+            "driver": "d", "nodeName": "a", "devices": [{"name": "gpu-0"}],
+            "pool": {"name": "a", "generation": 1, "resourceSliceCount": 1}}}))],
+        ..DeviceLists::default()
+    };
+    let mut lists = Lists {
+        devices,
+        ..lists(vec![node("a", "1", &json!({}))], pods)
+    };
+    let told = explain(&lists, "default", "p").unwrap();
+    assert_eq!(told.obstacles[0].reason, "cannot allocate all claims");
+    let lift = "claim gpu, request r: 2 of class gpu wanted, 1 fit and 1 of them are free";
+    assert_eq!(told.obstacles[0].lift, lift);
+    // What cannot be read is left out.
+    lists.unread.push("resourceclaims".to_owned());
+    let told = explain(&lists, "default", "p").unwrap();
+    assert_eq!(told.fitting.len(), 1);
+}

@@ -75,7 +75,10 @@ impl Obstacles {
             | Refusal::NotNearRequiredPods
             | Refusal::NearAvoidedPods
             | Refusal::AvoidedByPods => self.neighbours = true,
-            Refusal::ClaimInUse => {
+            Refusal::ClaimInUse
+            | Refusal::NoDevices
+            | Refusal::DevicesElsewhere
+            | Refusal::DeviceClaimInUse => {
                 self.room = Room::Anywhere;
                 self.storage = true;
             }
@@ -90,7 +93,12 @@ impl Obstacles {
             | Refusal::ClaimNotFound(_)
             | Refusal::ClaimDeleted(_)
             | Refusal::ClaimLost { .. }
-            | Refusal::UnboundImmediateClaim => self.storage = true,
+            | Refusal::UnboundImmediateClaim
+            | Refusal::DevicesTooHard
+            | Refusal::DeviceSelector(_)
+            | Refusal::DeviceClaimNotFound(_)
+            | Refusal::DeviceClaimDeleted(_)
+            | Refusal::DeviceClassMissing { .. } => self.storage = true,
         }
     }
 

@@ -11,6 +11,7 @@
 
 mod carrying;
 pub(crate) mod classes;
+mod devices;
 pub mod explanation;
 mod hints;
 mod preempting;
@@ -96,6 +97,7 @@ impl Scheduler {
         self.caches.volumes.ready().await;
         self.caches.claims.ready().await;
         self.caches.budgets.ready().await;
+        self.caches.devices.ready().await;
         let mut writes = JoinSet::new();
         let mut rested = Instant::now();
         loop {
@@ -152,6 +154,11 @@ impl Scheduler {
                     {
                         one.volumes = self.plan_volumes(&mut state, &one.pod, node);
                     }
+                    if matches!(one.verdict, Verdict::Bind { .. })
+                        && !one.pod.placement.device_claims.is_empty()
+                    {
+                        one.grants = state.grants(&one.pod);
+                    }
                     decided.push(one);
                 }
                 _ => state.forget(&taken.key),
@@ -175,12 +182,22 @@ pub async fn control(context: Context) {
     match Scheduler::new(&context).run().await {}
 }
 
-/// Whether the pod waits for this scheduler.
+/// Whether the pod waits for this scheduler. One whose claims to devices have not been made yet does
+/// not.
 fn is_ours(pod: &PodView) -> bool {
     let gated = pod
         .placement
         .scheduling_gates
         .as_ref()
         .is_some_and(|gates| gates.get() != "[]");
-    pod.scheduler.is_none() && !pod.meta.is_deleting() && !gated && !pod.phase.is_terminal()
+    let lacks_claim = pod
+        .placement
+        .device_claims
+        .iter()
+        .any(|claim| claim.claim.is_none());
+    pod.scheduler.is_none()
+        && !lacks_claim
+        && !pod.meta.is_deleting()
+        && !gated
+        && !pod.phase.is_terminal()
 }

@@ -1,6 +1,7 @@
 //! What the scheduler knows, and the decision for one pod.
 
 use super::classes::{ClassId, Classes};
+use super::devices::Grant;
 use super::hints::{Event, Obstacles};
 use super::promises::Promises;
 use super::queue::{Queue, Taken};
@@ -50,6 +51,8 @@ pub(super) struct Decided {
     pub(super) verdict: Verdict,
     /// What its claims get on the node it is to be bound to.
     pub(super) volumes: Result<Vec<Step>, BindError>,
+    /// What its claims to devices get there.
+    pub(super) grants: Vec<Grant>,
 }
 
 /// What happened on a node.
@@ -88,6 +91,8 @@ pub(super) struct State {
     said: BTreeMap<ObjectKey, Said>,
     budgets: Budgets,
     pub(super) promises: Promises,
+    /// Pools of devices.
+    pub(super) pools: facts::Pools,
     /// Counts the changes of the snapshot.
     generation: u64,
     rng: StdRng,
@@ -110,6 +115,7 @@ impl State {
             said: BTreeMap::new(),
             budgets: Budgets::default(),
             promises: Promises::default(),
+            pools: facts::Pools::default(),
             generation: 0,
             rng: StdRng::seed_from_u64(seed),
         }
@@ -205,6 +211,7 @@ impl State {
             pod,
             verdict,
             volumes: Ok(Vec::new()),
+            grants: Vec::new(),
         }
     }
 

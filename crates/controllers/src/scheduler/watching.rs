@@ -19,6 +19,15 @@ pub(super) fn follow(scheduler: &Arc<Scheduler>) {
     on(scheduler, &caches.volumes, Scheduler::volume_changed);
     on(scheduler, &caches.claims, Scheduler::claim_changed);
     on(scheduler, &caches.budgets, Scheduler::budget_changed);
+    let devices = &caches.devices;
+    on(scheduler, &devices.classes, Scheduler::device_class_changed);
+    on(
+        scheduler,
+        &devices.templates,
+        Scheduler::device_template_changed,
+    );
+    on(scheduler, &devices.claims, Scheduler::device_claim_changed);
+    on(scheduler, &devices.slices, Scheduler::slice_changed);
     on(scheduler, &caches.nodes, Scheduler::node_changed);
     on(scheduler, &scheduler.csi_nodes, Scheduler::csi_node_changed);
     on(scheduler, &caches.pods, Scheduler::pod_changed);
@@ -34,7 +43,8 @@ impl Scheduler {
         let mut state = self.state.lock();
         match &change.new {
             Some(node) => {
-                let facts = facts::of_node(node, self.volume_limits(&change.key.name));
+                let mut facts = facts::of_node(node, self.volume_limits(&change.key.name));
+                facts.pools = state.pools.of_node(&change.key.name);
                 let known = state.snapshot.node(&facts.name);
                 if known.is_some_and(|known| known.facts == facts) {
                     return;
@@ -215,6 +225,7 @@ pub(crate) fn counts_else(old: &PodView, new: &PodView) -> bool {
 fn asks_for_else(old: &PodView, new: &PodView) -> bool {
     old.containers != new.containers
         || old.placement.requests != new.placement.requests
+        || old.placement.device_claims != new.placement.device_claims
         || old.placement.allocated != new.placement.allocated
         || facts::resize_is_infeasible(old) != facts::resize_is_infeasible(new)
 }

@@ -9,6 +9,8 @@ mod autoscaler;
 #[cfg(test)]
 mod chaos;
 #[cfg(test)]
+mod devices;
+#[cfg(test)]
 mod growing;
 #[cfg(test)]
 mod idle;

@@ -15,6 +15,8 @@ mod deletion;
 #[cfg(test)]
 mod deployments;
 #[cfg(test)]
+mod devices;
+#[cfg(test)]
 mod disruption;
 #[cfg(test)]
 mod election;

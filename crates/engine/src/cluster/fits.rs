@@ -6,9 +6,8 @@ use super::group::{GroupFacts, NodeTemplate};
 use super::plan::NoHelp;
 use super::template;
 use crate::placement::{
-    Company, NodeState, Obstacle, PodFacts, PodSpec, Refusal, Refused, Remedy, Snapshot,
+    Company, NodeState, Obstacle, PodFacts, Refusal, Refused, Remedy, Snapshot,
 };
-use std::sync::Arc;
 
 /// What each group's new nodes say to each class: by group, then by class; `None` = taken.
 #[derive(Debug, Clone, Default)]
@@ -87,14 +86,20 @@ fn of_group(
 pub(super) fn no_help(
     snapshot: &Snapshot,
     group: &GroupFacts,
-    spec: &Arc<PodSpec>,
+    pod: &PodFacts,
     refused: &Refused,
 ) -> NoHelp {
+    let spec = &pod.spec;
     let mut shortage = Vec::new();
     if let Some(template) = &group.template {
         let alone = NodeState::alone(template.node.clone(), &template.daemons);
         for obstacle in snapshot.obstacles_alone(spec, &alone) {
             shortage.extend(in_words(&obstacle, group));
+        }
+        if refused.reasons.contains(&Refusal::NoDevices) {
+            let missing = snapshot.devices_missing(&pod.namespace, spec, &alone);
+            let said = |what: &String| format!("a new node of {}: {what}", group.id);
+            shortage.extend(missing.iter().map(said));
         }
     }
     NoHelp::Refused {
@@ -121,7 +126,11 @@ fn in_words(obstacle: &Obstacle, group: &GroupFacts) -> Option<String> {
         Remedy::Uncordon if obstacle.reason == Refusal::Unschedulable => {
             format!("nodes of {group} are cordoned")
         }
-        Remedy::Uncordon | Remedy::Move(_) | Remedy::Precede(_) | Remedy::Nothing => return None,
+        Remedy::Uncordon
+        | Remedy::Move(_)
+        | Remedy::Precede(_)
+        | Remedy::Devices(_)
+        | Remedy::Nothing => return None,
     })
 }
 
@@ -147,7 +156,7 @@ mod tests {
         };
         let fits = Fits::of(&mut snapshot, &groups, &load);
         let refused = fits.refusal(0, 0).unwrap();
-        let no_help = no_help(&snapshot, &groups[0], &pods[0].pod.spec, refused);
+        let no_help = no_help(&snapshot, &groups[0], &pods[0].pod, refused);
         assert_eq!(no_help.phrases(), ["Insufficient cpu"]);
         let NoHelp::Refused { shortage, .. } = no_help else {
             panic!("refused");

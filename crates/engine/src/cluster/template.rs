@@ -94,6 +94,7 @@ pub fn cleaned(mut node: NodeFacts, group: &str, rules: &TaintRules) -> NodeFact
     node.labels.insert(TEMPLATE_NODE.into(), "true".into());
     node.taints
         .retain(|taint: &Taint| rules.is_lasting(&taint.key));
+    own_pools(&mut node);
     node
 }
 
@@ -127,7 +128,16 @@ pub(super) fn copy(template: &NodeTemplate, name: &str) -> NodeFacts {
     let mut node = template.node.clone();
     name.clone_into(&mut node.name);
     node.labels.insert(HOSTNAME_LABEL.into(), name.to_owned());
+    own_pools(&mut node);
     node
+}
+
+/// Names the pools of devices of a node that does not exist after it, so that its devices are
+/// no other node's.
+fn own_pools(node: &mut NodeFacts) {
+    for (at, pool) in node.pools.iter_mut().enumerate() {
+        pool.name = format!("{}/{at}", node.name).into();
+    }
 }
 
 /// The template's daemons as the pods of one of its copies.

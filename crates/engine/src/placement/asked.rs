@@ -31,8 +31,9 @@ impl Snapshot {
         let wanted = Wanted {
             spec: Arc::clone(spec),
             storage: None,
+            devices: None,
         };
-        wanted.refuse(node, &self.volumes)
+        wanted.refuse(node, self.around())
     }
 
     /// Everything a node by itself has against a pod, with what would lift it.
@@ -41,9 +42,10 @@ impl Snapshot {
         let wanted = Wanted {
             spec: Arc::clone(spec),
             storage: None,
+            devices: None,
         };
-        refused.extend(wanted.refusals_of_load(node, &self.volumes));
-        self.obstacles(refused, spec, node)
+        refused.extend(wanted.refusals_of_load(node, self.around()));
+        self.obstacles(refused, &wanted, node)
     }
 
     /// Why a node of the snapshot refuses a pod that is not placed yet; `None` if it does not, or if
@@ -161,7 +163,7 @@ impl Snapshot {
 
     fn answer(&self, asked: &Asked, slot: Slot) -> Option<Refused> {
         let node = self.state(slot)?;
-        let by_itself = asked.wanted.refuse(node, &self.volumes);
+        let by_itself = asked.wanted.refuse(node, self.around());
         by_itself.or_else(|| asked.rules.as_ref()?.refuse(&self.neighbours, slot))
     }
 }

@@ -25,7 +25,8 @@ impl PodSpec {
         let spread = self.spread.iter().any(|c| hard(c.when_unsatisfiable));
         let apart = &self.pod_anti_affinity.required;
         let by_node = apart.iter().all(|term| term.topology_key == HOSTNAME);
-        if spread || !self.claims.is_empty() || !self.pod_affinity.required.is_empty() || !by_node {
+        let stored = !self.claims.is_empty() || !self.devices.is_empty();
+        if spread || stored || !self.pod_affinity.required.is_empty() || !by_node {
             Company::Bound
         } else if apart.is_empty() && self.host_ports.is_empty() {
             Company::Indifferent

@@ -1,7 +1,7 @@
 //! Why each node does or does not take a pod, and what would change that.
 
 use super::decision::{Field, Scored};
-use super::filters;
+use super::filters::{self, Wanted};
 use super::node::NodeState;
 use super::pod::{HostPort, PodFacts, PodKey, PodSpec};
 use super::ranking::Ranking;
@@ -14,7 +14,6 @@ use super::snapshot::Snapshot;
 use super::taints::{Effect, Taint};
 use plimsoll_quantity::Quantity;
 use serde::Serialize;
-use std::sync::Arc;
 
 /// Every node's answer to one pod.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -96,6 +95,8 @@ pub enum Remedy {
     Move(Vec<PodKey>),
     /// Put a pod of this kind here first; the terms by topology key.
     Precede(Vec<String>),
+    /// Free devices, or use a node with more; what each request lacks.
+    Devices(Vec<String>),
     /// Change the pod or its storage: nothing on the node can help.
     Nothing,
 }
@@ -150,6 +151,7 @@ impl std::fmt::Display for Remedy {
             Self::Precede(keys) => {
                 write!(f, "no such pod runs in the same {}", keys.join(", "))
             }
+            Self::Devices(missing) => f.write_str(&missing.join("; ")),
             Self::Nothing => f.write_str("nothing on the node can help"),
         }
     }
@@ -184,10 +186,6 @@ impl Snapshot {
         let hard_weight = self.profile.hard_pod_affinity_weight;
         let world = (ranking, &self.live, hard_weight);
         let rules = Rules::of(&mut self.neighbours, shape, world);
-        let known = self.neighbours.shapes.get(shape);
-        let spec = known
-            .map(|shape| Arc::clone(&shape.spec))
-            .unwrap_or_default();
         let report = |slot| {
             let state = self.state(slot)?;
             let scores = self.sheet(slot, &field, ranking);
@@ -195,7 +193,7 @@ impl Snapshot {
                 Vec::new()
             } else {
                 let refused = self.refused_by((slot, state), ranking, rules.as_ref());
-                self.obstacles(refused, &spec, state)
+                self.obstacles(refused, &ranking.wanted, state)
             };
             Some(NodeReport {
                 node: state.facts.name.clone(),
@@ -236,7 +234,7 @@ impl Snapshot {
     ) -> Vec<Refused> {
         let (slot, state) = node;
         let mut refused = filters::fixed(&ranking.wanted.spec, state);
-        refused.extend(ranking.wanted.refusals_of_load(state, &self.volumes));
+        refused.extend(ranking.wanted.refusals_of_load(state, self.around()));
         refused.extend(rules.and_then(|rules| rules.refuse(&self.neighbours, slot)));
         refused
     }
@@ -244,18 +242,19 @@ impl Snapshot {
     pub(super) fn obstacles(
         &self,
         refused: Vec<Refused>,
-        spec: &PodSpec,
+        wanted: &Wanted,
         node: &NodeState,
     ) -> Vec<Obstacle> {
         let reasons = refused.into_iter().flat_map(|refused| refused.reasons);
         let obstacle = |reason| Obstacle {
-            remedy: self.remedy(&reason, spec, node),
+            remedy: self.remedy(&reason, wanted, node),
             reason,
         };
         reasons.map(obstacle).collect()
     }
 
-    fn remedy(&self, reason: &Refusal, spec: &PodSpec, node: &NodeState) -> Remedy {
+    fn remedy(&self, reason: &Refusal, wanted: &Wanted, node: &NodeState) -> Remedy {
+        let spec = &wanted.spec;
         match reason {
             Refusal::Unschedulable => Remedy::Uncordon,
             Refusal::UntoleratedTaint => Remedy::Tolerate(untolerated(spec, node)),
@@ -276,6 +275,11 @@ impl Snapshot {
                 Remedy::Precede(terms.map(|term| term.topology_key.clone()).collect())
             }
             Refusal::ClaimInUse => Remedy::Move(self.users_of_claims(spec)),
+            Refusal::NoDevices => {
+                let demand = wanted.devices.as_ref();
+                let missing = demand.map(|demand| demand.missing(node, &self.devices));
+                Remedy::Devices(missing.unwrap_or_default())
+            }
             Refusal::TooUneven
             | Refusal::TooManyVolumes
             | Refusal::VolumeElsewhere
@@ -285,7 +289,14 @@ impl Snapshot {
             | Refusal::ClaimNotFound(_)
             | Refusal::ClaimDeleted(_)
             | Refusal::ClaimLost { .. }
-            | Refusal::UnboundImmediateClaim => Remedy::Nothing,
+            | Refusal::UnboundImmediateClaim
+            | Refusal::DevicesElsewhere
+            | Refusal::DeviceClaimNotFound(_)
+            | Refusal::DeviceClaimDeleted(_)
+            | Refusal::DeviceClaimInUse
+            | Refusal::DeviceClassMissing { .. }
+            | Refusal::DeviceSelector(_)
+            | Refusal::DevicesTooHard => Remedy::Nothing,
         }
     }
 

@@ -1,5 +1,6 @@
 //! Hard rules that look at one node alone.
 
+use super::devices::{Demand, Devices};
 use super::node::NodeState;
 use super::pod::PodSpec;
 use super::refusal::{Refusal, Refused};
@@ -13,24 +14,33 @@ pub(super) struct Wanted {
     pub(super) spec: Arc<PodSpec>,
     /// What its claims want; `None` without claims.
     pub(super) storage: Option<Storage>,
+    /// What its claims to devices want; `None` without any.
+    pub(super) devices: Option<Demand>,
+}
+
+/// What the rules about one node have to know beside it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Around<'a> {
+    pub(super) volumes: &'a Volumes,
+    pub(super) devices: &'a Devices,
 }
 
 impl Wanted {
     /// Applies the hard rules in upstream's order; the first rule that refuses speaks.
-    pub(super) fn refuse(&self, node: &NodeState, volumes: &Volumes) -> Option<Refused> {
+    pub(super) fn refuse(&self, node: &NodeState, around: Around<'_>) -> Option<Refused> {
         not_named(&self.spec, node)
             .or_else(|| cordoned(&self.spec, node))
             .or_else(|| named_elsewhere(&self.spec, node))
             .or_else(|| tainted(&self.spec, node))
             .or_else(|| not_selected(&self.spec, node))
-            .or_else(|| self.refuse_load(node, volumes))
+            .or_else(|| self.refuse_load(node, around))
     }
 
     /// What each rule that depends on what runs on the node says.
     pub(super) fn refusals_of_load(
         &self,
         node: &NodeState,
-        volumes: &Volumes,
+        around: Around<'_>,
     ) -> impl Iterator<Item = Refused> {
         let awaited = node.with_nominated(self.spec.priority);
         let node = awaited.as_ref().unwrap_or(node);
@@ -38,19 +48,30 @@ impl Wanted {
         [
             ports_taken(&self.spec, node),
             too_full(&self.spec, node),
-            storage.and_then(|storage| storage.refuse(node, volumes)),
+            storage.and_then(|storage| storage.refuse(node, around.volumes)),
+            self.refuse_devices(node, around),
         ]
         .into_iter()
         .flatten()
     }
 
     /// The rules that depend on what runs on the node, too.
-    pub(super) fn refuse_load(&self, node: &NodeState, volumes: &Volumes) -> Option<Refused> {
+    pub(super) fn refuse_load(&self, node: &NodeState, around: Around<'_>) -> Option<Refused> {
         let awaited = node.with_nominated(self.spec.priority);
         let node = awaited.as_ref().unwrap_or(node);
         ports_taken(&self.spec, node)
             .or_else(|| too_full(&self.spec, node))
-            .or_else(|| self.storage.as_ref()?.refuse(node, volumes))
+            .or_else(|| self.storage.as_ref()?.refuse(node, around.volumes))
+            .or_else(|| self.refuse_devices(node, around))
+    }
+
+    /// Whether nothing beside the node itself decides.
+    pub(super) fn stands_alone(&self) -> bool {
+        self.storage.is_none() && self.devices.is_none()
+    }
+
+    fn refuse_devices(&self, node: &NodeState, around: Around<'_>) -> Option<Refused> {
+        self.devices.as_ref()?.refuse(node, around.devices)
     }
 }
 

@@ -1,8 +1,10 @@
 //! What-ifs: changes that can be taken back.
 
+use super::devices::ClaimState;
 use super::node::NodeFacts;
 use super::pod::{PodFacts, PodKey};
 use super::snapshot::Snapshot;
+use super::volumes::ClaimKey;
 use std::sync::Arc;
 
 /// How to take one change back.
@@ -14,6 +16,8 @@ pub(super) enum Undo {
     Nominate(Arc<str>, PodFacts),
     SetNode(NodeFacts),
     RemoveNode(Arc<str>),
+    /// What claims to devices had got.
+    Devices(Vec<(ClaimKey, ClaimState)>),
 }
 
 /// Open what-ifs, innermost last.
@@ -25,6 +29,11 @@ pub(super) struct Fork {
 }
 
 impl Fork {
+    /// Whether a what-if is open.
+    pub(super) fn is_open(&self) -> bool {
+        !self.begins.is_empty()
+    }
+
     /// Remembers how to take a change back, if a fork is open.
     pub(super) fn note(&mut self, undo: impl FnOnce() -> Undo) {
         if !self.begins.is_empty() {
@@ -76,6 +85,7 @@ impl Snapshot {
             Undo::Nominate(node, pod) => self.nominate(&node, pod),
             Undo::SetNode(facts) => self.set_node(facts),
             Undo::RemoveNode(name) => self.remove_node(&name),
+            Undo::Devices(states) => self.devices.restore(states),
         }
     }
 }

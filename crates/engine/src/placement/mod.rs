@@ -35,6 +35,7 @@ mod asked;
 mod company;
 mod counter;
 mod decision;
+mod devices;
 mod explain;
 mod filters;
 mod fit;
@@ -64,6 +65,11 @@ pub use affinity::{NodeAffinity, NodeTerm, PreferredTerm};
 pub use asked::NodePlace;
 pub use company::{Company, Relations};
 pub use decision::{Choice, Decision, Failure, RefusedNodes, decide};
+pub use devices::{
+    AllottedDevice, Amount, Attribute, ConstraintKind, DeviceAllocation, DeviceClaimFacts,
+    DeviceClassFacts, DeviceConstraint, DeviceFacts, DeviceOption, DeviceRequest, DeviceRequests,
+    DeviceWish, PoolFacts, PoolReach, PoolUse, QualifiedName,
+};
 pub use explain::{Explanation, NodeReport, Obstacle, Remedy, ScoreSheet, Shortage, explain};
 pub use fit::RoomSearch;
 pub use node::{NodeFacts, NodeState};

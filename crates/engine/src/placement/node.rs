@@ -1,5 +1,6 @@
 //! Nodes and what runs on them.
 
+use super::devices::PoolFacts;
 use super::pod::{HostPort, PodFacts, PodKey};
 use super::resources::Resources;
 use super::shape::ShapeId;
@@ -25,6 +26,8 @@ pub struct NodeFacts {
     pub images: BTreeMap<String, i64>,
     /// How many volumes of a CSI driver can be attached (`CSINode`), where that is limited.
     pub volume_limits: BTreeMap<String, usize>,
+    /// Pools of devices that only this node reaches.
+    pub pools: Vec<PoolFacts>,
 }
 
 /// A pod on a node.

@@ -1,6 +1,7 @@
 //! What placement needs to know of a pod.
 
 use super::affinity::NodeAffinity;
+use super::devices::DeviceWish;
 use super::pod_affinity::PodAffinity;
 use super::resources::Resources;
 use super::selector::LabelSelector;
@@ -74,6 +75,8 @@ pub struct PodSpec {
     pub images: Vec<String>,
     /// Names of the claims the pod mounts (ephemeral volumes included).
     pub claims: Vec<String>,
+    /// Claims to devices.
+    pub devices: Vec<DeviceWish>,
     /// Priority.
     pub priority: i32,
     /// Whether others may be removed for it.

@@ -222,7 +222,7 @@ impl Search<'_> {
         }
         potential.sort_by_key(importance);
         let protected = self.protected(&potential);
-        let victims = if alone && self.ranking.wanted.storage.is_none() {
+        let victims = if alone && self.ranking.wanted.stands_alone() {
             let mut bench = Alone {
                 wanted: &self.ranking.wanted,
                 snapshot: self.snapshot,
@@ -303,7 +303,7 @@ impl Trial for Alone<'_> {
     }
 
     fn refusal(&mut self) -> Option<Refused> {
-        self.wanted.refuse_load(&self.state, &self.snapshot.volumes)
+        self.wanted.refuse_load(&self.state, self.snapshot.around())
     }
 }
 
@@ -331,7 +331,7 @@ impl Trial for Among<'_, '_> {
             Err(reason) => return Some(Refused::for_good(reason)),
         };
         let state = snapshot.state(self.slot)?;
-        if let Some(refused) = wanted.refuse_load(state, &snapshot.volumes) {
+        if let Some(refused) = wanted.refuse_load(state, snapshot.around()) {
             return Some(refused);
         }
         let rules = self.search.rules()?;

@@ -1,5 +1,6 @@
 //! What each node is by itself to pods of the same needs, kept up to date node by node.
 
+use super::devices::Demand;
 use super::filters::{Wanted, admitted};
 use super::refusal::{Refusal, Refused};
 use super::scores::own_scores;
@@ -38,6 +39,7 @@ pub(super) struct Ranking {
     compared: usize,
     changes_seen: u64,
     volumes_seen: u64,
+    devices_seen: u64,
     images_seen: u64,
     used_at: u64,
 }
@@ -71,6 +73,7 @@ impl Ranking {
             compared: 0,
             changes_seen: 0,
             volumes_seen: 0,
+            devices_seen: 0,
             images_seen: 0,
             used_at: 0,
         }
@@ -121,7 +124,7 @@ impl Ranking {
             if untolerated(&spec.tolerations, &node.facts.taints).is_none() {
                 self.untainted.insert(slot);
             }
-            if let Some(refused) = self.wanted.refuse(node, &snapshot.volumes) {
+            if let Some(refused) = self.wanted.refuse(node, snapshot.around()) {
                 verdict = self.numbered(refused);
             } else {
                 let world = (&snapshot.profile, &snapshot.images, snapshot.node_count());
@@ -189,10 +192,12 @@ impl Snapshot {
     pub(super) fn take_ranking(&mut self, shape: ShapeId) -> Result<Box<Ranking>, Refusal> {
         let needs = self.neighbours.shapes.get(shape).map(|shape| shape.needs);
         let known = needs.and_then(|needs| self.rankings.by_needs.remove(&needs));
-        let (volumes, images) = (self.volumes.epoch, self.images.epoch);
+        let (volumes, devices, images) =
+            (self.volumes.epoch, self.devices.epoch, self.images.epoch);
         let usable = known.filter(|ranking| {
             let spec = &ranking.wanted.spec;
             (spec.claims.is_empty() || ranking.volumes_seen == volumes)
+                && (spec.devices.is_empty() || ranking.devices_seen == devices)
                 && (spec.images.is_empty() || ranking.images_seen == images)
         });
         let mut ranking = if let Some(mut known) = usable {
@@ -205,6 +210,7 @@ impl Snapshot {
         };
         ranking.changes_seen = self.changes.now();
         (ranking.volumes_seen, ranking.images_seen) = (volumes, images);
+        ranking.devices_seen = devices;
         Ok(ranking)
     }
 
@@ -236,6 +242,14 @@ impl Snapshot {
             [] => None,
             claims => Some(self.volumes.storage(&namespace, claims)?),
         };
-        Ok(Wanted { spec, storage })
+        let devices = match &*spec.devices {
+            [] => None,
+            wishes => Some(Demand::of(&namespace, wishes, &self.devices)?),
+        };
+        Ok(Wanted {
+            spec,
+            storage,
+            devices,
+        })
     }
 }

@@ -82,6 +82,35 @@ pub enum Refusal {
     /// A claim that does not wait for a pod is not bound yet.
     #[error("pod has unbound immediate PersistentVolumeClaims")]
     UnboundImmediateClaim,
+    /// Not enough free devices satisfy the requests of the pod's claims.
+    #[error("cannot allocate all claims")]
+    NoDevices,
+    /// A claim has devices that are not reached from the node.
+    #[error("resourceclaim not available on the node")]
+    DevicesElsewhere,
+    /// There are too many ways to choose devices.
+    #[error("timed out trying to allocate devices")]
+    DevicesTooHard,
+    /// A selector of devices cannot be evaluated.
+    #[error("CEL selector of devices: {0}")]
+    DeviceSelector(String),
+    /// A claim to devices does not exist.
+    #[error("resourceclaim.resource.k8s.io {0:?} not found")]
+    DeviceClaimNotFound(String),
+    /// A claim to devices is being deleted.
+    #[error("resourceclaim {0:?} is being deleted")]
+    DeviceClaimDeleted(String),
+    /// A claim to devices is reserved for as many pods as it may be.
+    #[error("resourceclaim in use")]
+    DeviceClaimInUse,
+    /// A request names a device class that does not exist.
+    #[error("request {request}: device class {class} does not exist")]
+    DeviceClassMissing {
+        /// The request.
+        request: String,
+        /// The class.
+        class: String,
+    },
 }
 
 /// A node's refusal: the reasons of the first rule that refused.

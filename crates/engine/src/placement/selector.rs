@@ -20,6 +20,18 @@ pub enum Operator {
 }
 
 impl Operator {
+    /// As manifests write it.
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::In => "In",
+            Self::NotIn => "NotIn",
+            Self::Exists => "Exists",
+            Self::DoesNotExist => "DoesNotExist",
+            Self::Gt => "Gt",
+            Self::Lt => "Lt",
+        }
+    }
+
     /// The operator of this name, as manifests write it.
     pub fn named(name: &str) -> Option<Self> {
         Some(match name {

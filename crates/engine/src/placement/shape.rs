@@ -49,10 +49,12 @@ impl NeedsTable {
             host_ports: spec.host_ports.clone(),
             images: spec.images.clone(),
             claims: spec.claims.clone(),
+            devices: spec.devices.clone(),
             priority: spec.priority,
             ..PodSpec::default()
         };
-        let namespace = (!spec.claims.is_empty()).then(|| Arc::clone(namespace));
+        let named = !spec.claims.is_empty() || !spec.devices.is_empty();
+        let namespace = named.then(|| Arc::clone(namespace));
         (namespace, alone)
     }
 

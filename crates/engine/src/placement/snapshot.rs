@@ -1,6 +1,8 @@
 //! The cluster as placement sees it, changed event by event.
 
 use super::counter::Moved;
+use super::devices::Devices;
+use super::filters::Around;
 use super::fork::{Fork, Undo};
 use super::neighbours::Neighbours;
 use super::node::{NodeFacts, NodeState, Resident};
@@ -31,6 +33,7 @@ pub struct Snapshot {
     homeless: BTreeMap<Arc<str>, BTreeSet<PodKey>>,
     pub(super) neighbours: Neighbours,
     pub(super) volumes: Volumes,
+    pub(super) devices: Devices,
     pub(super) images: Images,
     pub(super) changes: Changes,
     pub(super) rankings: Rankings,
@@ -45,6 +48,7 @@ pub struct Snapshot {
 pub struct Version {
     nodes: u64,
     volumes: u64,
+    devices: u64,
     namespaces: u64,
 }
 
@@ -118,6 +122,7 @@ impl Snapshot {
         Version {
             nodes: self.changes.now(),
             volumes: self.volumes.epoch,
+            devices: self.devices.epoch,
             namespaces: self.relabelled,
         }
     }
@@ -267,6 +272,9 @@ impl Snapshot {
         }
         self.volumes
             .used(&resident.pod.namespace, &resident.pod.spec.claims);
+        if !resident.pod.spec.devices.is_empty() {
+            self.take_devices(&resident.pod, slot);
+        }
         self.forks.note(|| Undo::Displace(key.clone()));
         self.placed.insert(key, (name, resident));
     }
@@ -292,6 +300,9 @@ impl Snapshot {
         }
         let pod = resident.pod;
         self.volumes.unused(&pod.namespace, &pod.spec.claims);
+        if !pod.spec.devices.is_empty() {
+            self.free_devices(&pod);
+        }
         self.forks.note(|| Undo::Place(Arc::clone(&node), pod));
         Some(node)
     }
@@ -365,6 +376,14 @@ impl Snapshot {
     /// Forgets a storage class.
     pub fn remove_class(&mut self, name: &str) {
         self.volumes.remove_class(name);
+    }
+
+    /// What rules about one node have to know beside it.
+    pub(super) fn around(&self) -> Around<'_> {
+        Around {
+            volumes: &self.volumes,
+            devices: &self.devices,
+        }
     }
 
     pub(super) fn state(&self, slot: Slot) -> Option<&NodeState> {

@@ -2,6 +2,7 @@
 //! implementation.
 
 mod build;
+mod devices;
 mod explaining;
 mod forks;
 mod near_and_apart;

@@ -6,7 +6,7 @@ use anyhow::bail;
 use plimsoll_controllers::pods::{NodeView, PodView};
 use plimsoll_controllers::runtime::Cached;
 use plimsoll_controllers::scheduler::explanation::{
-    Explanation, Lists, Obstacle, Room, Scored, Standing, explain,
+    DeviceLists, Explanation, Lists, Obstacle, Room, Scored, Standing, explain,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -67,13 +67,15 @@ struct Whole<'a> {
 pub(crate) async fn lists(cluster: &Cluster) -> anyhow::Result<Lists> {
     let nodes = list::<NodeView>(cluster, "/api/v1/nodes").await;
     let pods = list::<PodView>(cluster, "/api/v1/pods").await;
+    let pods = pods.map_err(|error| cluster.told(error))?;
     let mut rest = Rest {
         cluster,
         unread: Vec::new(),
     };
     Ok(Lists {
         nodes: nodes.map_err(|error| cluster.told(error))?,
-        pods: pods.map_err(|error| cluster.told(error))?,
+        devices: rest.devices(&pods).await,
+        pods,
         namespaces: rest.list("/api/v1/namespaces").await,
         claims: rest.list("/api/v1/persistentvolumeclaims").await,
         volumes: rest.list("/api/v1/persistentvolumes").await,
@@ -95,6 +97,22 @@ struct Rest<'a> {
 }
 
 impl Rest<'_> {
+    /// Devices, where a pod claims any: not every cluster has them.
+    async fn devices(&mut self, pods: &[PodView]) -> DeviceLists {
+        let claims = |pod: &PodView| !pod.placement.device_claims.is_empty();
+        if !pods.iter().any(claims) {
+            return DeviceLists::default();
+        }
+        DeviceLists {
+            claims: self.list("/apis/resource.k8s.io/v1/resourceclaims").await,
+            templates: self
+                .list("/apis/resource.k8s.io/v1/resourceclaimtemplates")
+                .await,
+            classes: self.list("/apis/resource.k8s.io/v1/deviceclasses").await,
+            slices: self.list("/apis/resource.k8s.io/v1/resourceslices").await,
+        }
+    }
+
     /// What can be read; what cannot is noted.
     async fn list<V: Cached>(&mut self, path: &str) -> Vec<V> {
         let read = list(self.cluster, path).await;

@@ -278,6 +278,17 @@ pub(crate) const NODES: &[Rule] = &[
         "to know where volumes can be reached",
     ),
     rule(
+        "resource.k8s.io",
+        &[
+            "deviceclasses",
+            "resourceclaims",
+            "resourceclaimtemplates",
+            "resourceslices",
+        ],
+        READ,
+        "to know which devices pods claim and nodes have",
+    ),
+    rule(
         "",
         &["events"],
         &["create", "patch", "update"],

@@ -83,6 +83,10 @@ struct LookArgs {
     #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set,
           num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     force_delete_failed_nodes: bool,
+    /// Count devices that pods claim; cannot be switched off
+    #[arg(long, value_name = "BOOL", default_value_t = true, action = ArgAction::Set,
+          num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    enable_dynamic_resource_allocation: bool,
 }
 
 impl NodeAutoscalingArgs {
@@ -143,6 +147,9 @@ impl NodeAutoscalingArgs {
     pub(crate) fn warn(&self) {
         for flag in self.unused.given() {
             tracing::warn!("--{flag} does nothing here");
+        }
+        if !self.pace.enable_dynamic_resource_allocation {
+            tracing::warn!("--enable-dynamic-resource-allocation=false does nothing: it is locked");
         }
     }
 }

@@ -5,7 +5,7 @@ use clap::{Arg, ArgAction, ArgMatches, Args, Command, Error, FromArgMatches};
 
 /// What nothing here depends on: other clouds, the way upstream computes and logs, what is always
 /// or never so here.
-const FLAGS: [&str; 43] = [
+const FLAGS: [&str; 42] = [
     "frequent-loops-enabled",
     "scale-down-non-empty-candidates-count",
     "scale-down-candidates-pool-ratio",
@@ -33,7 +33,6 @@ const FLAGS: [&str; 43] = [
     "allowed-scheduler-names",
     "provisioning-request-max-backoff-cache-size",
     "capacity-buffer-pod-dry-run-enabled",
-    "enable-dynamic-resource-allocation",
     "enable-csi-node-aware-scheduling",
     "enable-graceful-degradation",
     "pending-pods-batching-timeout",

@@ -90,6 +90,7 @@ const TRANSCRIPTS: &[(&str, &str)] = &[
     ("rights", include_str!("transcripts/rights.txt")),
     ("admission", include_str!("transcripts/admission.txt")),
     ("helm", include_str!("transcripts/helm.txt")),
+    ("devices", include_str!("transcripts/devices.txt")),
 ];
 
 /// Tests for every kubectl.

@@ -19,7 +19,7 @@ use super::quota::Remaining;
 use super::running::ClusterNode;
 use super::upcoming;
 use super::weigh::{Standing, Weighed};
-use crate::placement::Snapshot;
+use crate::placement::{PodFacts, Snapshot};
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -288,12 +288,8 @@ impl<'a> Look<'a> {
             classes: &classes,
             fitting: &[],
         };
-        let specs: Vec<_> = (0..classes.len())
-            .map(|class| {
-                load.exemplar(class)
-                    .map(|pod| Arc::clone(&pod.spec))
-                    .unwrap_or_default()
-            })
+        let exemplars: Vec<PodFacts> = (0..classes.len())
+            .map(|class| load.exemplar(class).cloned().unwrap_or_default())
             .collect();
         let fits = Fits::of(snapshot, input.groups, &load);
         let context = expander::Context {
@@ -336,7 +332,11 @@ impl<'a> Look<'a> {
         } else {
             self.plan.outcome = GrowthOutcome::Successful;
         }
-        self.judge_rest(snapshot, (&fits, &specs, &awaiting), (pending, &classes));
+        self.judge_rest(
+            snapshot,
+            (&fits, &exemplars, &awaiting),
+            (pending, &classes),
+        );
     }
 
     /// Classes that fit groups which got as many nodes as one look may give.

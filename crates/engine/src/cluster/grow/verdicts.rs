@@ -11,7 +11,7 @@ use crate::cluster::plan::{
     ExpansionOption, GroupVerdict, GrowthOutcome, GrowthPlan, NoHelp, PodVerdict, Resize,
 };
 use crate::cluster::weigh::Weighed;
-use crate::placement::{PodKey, PodSpec, Refused, Snapshot};
+use crate::placement::{PodFacts, PodKey, Refused, Snapshot};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -67,10 +67,10 @@ impl Look<'_> {
     pub(super) fn judge_rest(
         &mut self,
         snapshot: &Snapshot,
-        of: (&Fits, &[Arc<PodSpec>], &BTreeSet<usize>),
+        of: (&Fits, &[PodFacts], &BTreeSet<usize>),
         load: (&[PendingPod], &[Class]),
     ) {
-        let (fits, specs, awaiting) = of;
+        let (fits, exemplars, awaiting) = of;
         let (pending, classes) = load;
         for (at, class) in classes.iter().enumerate() {
             if class.pods.is_empty() {
@@ -80,10 +80,9 @@ impl Look<'_> {
                 PodVerdict::AwaitsEvaluation
             } else {
                 let groups = self.standing.groups.iter().enumerate();
-                let spec = specs.get(at).cloned().unwrap_or_default();
+                let pod = exemplars.get(at).cloned().unwrap_or_default();
                 let help = groups.map(|(group, facts)| {
-                    let why =
-                        self.why_not(snapshot, (group, facts), fits.refusal(group, at), &spec);
+                    let why = self.why_not(snapshot, (group, facts), fits.refusal(group, at), &pod);
                     (GroupId::clone(&facts.id), why)
                 });
                 PodVerdict::Unschedulable(Arc::new(help.collect()))
@@ -102,13 +101,13 @@ impl Look<'_> {
         snapshot: &Snapshot,
         group: (usize, &GroupFacts),
         refused: Option<&Refused>,
-        spec: &Arc<PodSpec>,
+        pod: &PodFacts,
     ) -> NoHelp {
         let (at, facts) = group;
         let skipped = self.standing.skipped.get(at).and_then(Option::as_ref);
         match (skipped, refused) {
             (Some(reason), _) => NoHelp::Skipped(reason.clone()),
-            (None, Some(refused)) => fits::no_help(snapshot, facts, spec, refused),
+            (None, Some(refused)) => fits::no_help(snapshot, facts, pod, refused),
             (None, None) => NoHelp::NoMoreNodes {
                 bound: if let Some(full) = self.standing.cluster_full() {
                     full
