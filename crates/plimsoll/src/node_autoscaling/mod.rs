@@ -29,6 +29,8 @@ pub(crate) struct NodeAutoscalingArgs {
     #[command(flatten)]
     pace: LookArgs,
     #[command(flatten)]
+    devices: DeviceArgs,
+    #[command(flatten)]
     growth: GrowthArgs,
     #[command(flatten)]
     buffers: BufferArgs,
@@ -83,6 +85,12 @@ struct LookArgs {
     #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set,
           num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     force_delete_failed_nodes: bool,
+}
+
+/// What pods claim beside resources.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Node autoscaling")]
+struct DeviceArgs {
     /// Count devices that pods claim; cannot be switched off
     #[arg(long, value_name = "BOOL", default_value_t = true, action = ArgAction::Set,
           num_args = 0..=1, default_missing_value = "true", require_equals = true)]
@@ -148,7 +156,7 @@ impl NodeAutoscalingArgs {
         for flag in self.unused.given() {
             tracing::warn!("--{flag} does nothing here");
         }
-        if !self.pace.enable_dynamic_resource_allocation {
+        if !self.devices.enable_dynamic_resource_allocation {
             tracing::warn!("--enable-dynamic-resource-allocation=false does nothing: it is locked");
         }
     }
