@@ -65,7 +65,8 @@ impl NodeAutoscaler {
                 _ = told.wait_for(|stop| *stop) => return,
                 work = Box::pin(prepare) => work,
             };
-            Box::pin(work.run(heard)).await.end().await;
+            let work = Box::pin(work.run(heard)).await;
+            Box::pin(work.end()).await;
         });
         Self {
             stop,

@@ -168,6 +168,19 @@ pub(super) async fn filled(caches: &Caches, own: &OwnCaches) {
     own.daemon_sets.ready().await;
 }
 
+/// The world with all that the caches know, and how the rest is heard.
+fn informed(
+    mut world: World,
+    context: &Context,
+    own: &OwnCaches,
+) -> (World, UnboundedReceiver<News>) {
+    let mut news = news::follow(&context.caches, own);
+    while let Ok(news) = news.try_recv() {
+        world.apply(news);
+    }
+    (world, news)
+}
+
 impl Work {
     /// Waits for the caches, recalls what an earlier life knew, and undoes what it left behind.
     pub(super) async fn prepare(
@@ -211,11 +224,8 @@ impl Work {
         let actuator = Arc::new(Actuator::new(&context, Arc::clone(&provider), settings));
         actuator.tell_on(maps.about.clone());
         let cutoff = options.growth.expendable_below;
-        let mut world = World::new(caches, own.clone(), provider.gpu_label(), cutoff);
-        let mut news = news::follow(&context.caches, &own);
-        while let Ok(news) = news.try_recv() {
-            world.apply(news);
-        }
+        let world = World::new(caches, own.clone(), provider.gpu_label(), cutoff);
+        let (world, news) = informed(world, &context, &own);
         let Maps {
             status,
             about,

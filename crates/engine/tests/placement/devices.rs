@@ -147,8 +147,9 @@ fn devices_of(snapshot: &Snapshot, claim: &str) -> Vec<String> {
 }
 
 fn refusal(snapshot: &mut Snapshot, pod: &PodFacts) -> String {
-    let refused = snapshot.refusal_on(pod, "n").unwrap();
-    refused.reasons[0].to_string()
+    let refused = snapshot.refusal_on(pod, "n");
+    let reasons = refused.map(|refused| refused.reasons).unwrap_or_default();
+    reasons.first().map(ToString::to_string).unwrap_or_default()
 }
 
 #[rstest]
@@ -403,12 +404,14 @@ fn given(snapshot: &Snapshot) -> BTreeMap<usize, Vec<String>> {
     let all: Vec<&str> = claims
         .values()
         .flatten()
-        .map(|device| device.split_once('=').unwrap().1)
+        .filter_map(|device| Some(device.split_once('=')?.1))
         .collect();
     let distinct: BTreeSet<&&str> = all.iter().collect();
     assert_eq!(distinct.len(), all.len(), "{claims:?}");
-    let held = ["n0", "n1"].map(|node| snapshot.pool_usage(node)[0].held);
-    assert_eq!(held.iter().sum::<usize>(), all.len());
+    let held = ["n0", "n1"]
+        .iter()
+        .flat_map(|node| snapshot.pool_usage(node));
+    assert_eq!(held.map(|pool| pool.held).sum::<usize>(), all.len());
     claims
 }
 

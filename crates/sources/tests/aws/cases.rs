@@ -1,6 +1,7 @@
 //! What the provider does over real HTTP.
 
 use super::Outcome;
+use super::moto::Moto;
 use super::proxy::Fault;
 use super::rig::{Rig, node, only};
 use aws_credential_types::credential_fn::provide_credentials_fn;
@@ -8,7 +9,7 @@ use aws_credential_types::provider::error::CredentialsError;
 use futures::future::LocalBoxFuture;
 use plimsoll_api::nodegroup::{ErrorClass, InstanceState, NodeProvider, ProviderTemplate};
 use plimsoll_sources::nodes::aws::Options;
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// A case.
 pub(crate) type Case = for<'a> fn(Rig<'a>) -> LocalBoxFuture<'a, Outcome>;
@@ -238,13 +239,26 @@ async fn weights(rig: Rig<'_>) -> Outcome {
     Ok(())
 }
 
+/// Makes a managed node group of EKS, and its cluster. Its Auto Scaling group is made apart.
+fn nodegroup_of(moto: &Moto, cluster: &str, nodegroup: &Value) -> Result<(), String> {
+    let json =
+        |path: &str, body: &Value| moto.post("eks", path, ("application/json", &body.to_string()));
+    let about = json!({
+        "name": cluster, "roleArn": "arn:aws:iam::123456789012:role/cluster",
+        "resourcesVpcConfig": {"subnetIds": ["subnet-1"]},
+    });
+    json("/clusters", &about)?;
+    json(&format!("/clusters/{cluster}/node-groups"), nodegroup)?;
+    Ok(())
+}
+
 async fn managed(rig: Rig<'_>) -> Outcome {
     let taint = json!({"key": "dedicated", "value": "batch", "effect": "NO_SCHEDULE"});
     let nodegroup = json!({
         "nodegroupName": "batch", "subnets": ["subnet-1"], "nodeRole": "arn:aws:iam::123456789012:role/n",
         "labels": {"team": "blue"}, "taints": [taint], "capacityType": "SPOT",
     });
-    rig.moto.managed("lab", &nodegroup)?;
+    nodegroup_of(rig.moto, "lab", &nodegroup)?;
     let tags = [("eks:cluster-name", "lab"), ("eks:nodegroup-name", "batch")];
     rig.moto.group("eks-batch", "small", [0, 3, 0], &tags)?;
     rig.moto.group("eks-own", "small", [0, 3, 0], &[])?;

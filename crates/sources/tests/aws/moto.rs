@@ -74,7 +74,11 @@ impl Moto {
         self.post(service, "/", ("application/x-www-form-urlencoded", &form))
     }
 
-    fn post(
+    /// Asks a service that is not asked by forms.
+    ///
+    /// # Errors
+    /// As [`Moto::ask`].
+    pub(crate) fn post(
         &self,
         service: &str,
         path: &str,
@@ -98,23 +102,6 @@ impl Moto {
         let answer = exchange().map_err(|error| error.to_string())?;
         let succeeded = answer.split(' ').nth(1) == Some("200");
         if succeeded { Ok(answer) } else { Err(answer) }
-    }
-
-    /// Makes a managed node group of EKS, and its cluster. Its Auto Scaling group is made apart.
-    ///
-    /// # Errors
-    /// As [`Moto::ask`].
-    pub(crate) fn managed(&self, cluster: &str, nodegroup: &Value) -> Result<(), String> {
-        let json = |path: &str, body: &Value| {
-            self.post("eks", path, ("application/json", &body.to_string()))
-        };
-        let about = json!({
-            "name": cluster, "roleArn": "arn:aws:iam::123456789012:role/cluster",
-            "resourcesVpcConfig": {"subnetIds": ["subnet-1"]},
-        });
-        json("/clusters", &about)?;
-        json(&format!("/clusters/{cluster}/node-groups"), nodegroup)?;
-        Ok(())
     }
 
     /// Makes a launch template.
