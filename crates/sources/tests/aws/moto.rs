@@ -1,6 +1,5 @@
 //! moto's server: AWS in memory, over real HTTP.
 
-use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;

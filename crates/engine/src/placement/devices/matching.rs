@@ -203,7 +203,7 @@ mod tests {
         let mut matcher = Matcher::default();
         for _ in 0..2 {
             let verdicts = matcher.verdicts(&selector.into(), "gpu.example.com", &devices);
-            assert_eq!(*verdicts, std::slice::from_ref(&want));
+            assert_eq!(*verdicts, *std::slice::from_ref(&want));
         }
         assert_eq!(matcher.verdicts.len(), 1);
     }
