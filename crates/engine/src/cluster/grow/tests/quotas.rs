@@ -59,9 +59,11 @@ fn the_tightest_of_overlapping_quotas_wins() {
         .values()
         .find_map(PodVerdict::event_message)
         .unwrap();
-    assert!(
-        left.contains("2 exceeded quota: \"CapacityQuota/all\", resources: cpu (cpu 6 of 7 used)"),
-        "{left}"
+    assert_eq!(
+        left,
+        "pod didn't trigger scale-up: \
+         1 exceeded quota: \"CapacityQuota/all\", resources: cpu (cpu 6 of 7 used), \
+         1 exceeded quota: \"CapacityQuota/cheap\", resources: nodes (nodes 2 of 2 used)"
     );
 }
 
