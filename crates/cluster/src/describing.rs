@@ -17,6 +17,9 @@ use tokio::sync::Notify;
 
 /// Pause before something that failed is tried again.
 const PAUSE: Duration = Duration::from_secs(2);
+/// How long one that somebody deleted is to be seen on its way out, as with pods of node agents:
+/// `kubectl delete` would wait for ever for one that is replaced before it watches.
+const LINGER: Duration = Duration::from_millis(500);
 
 /// Keeps them, for ever.
 pub async fn keep(context: Context, components: Vec<Component>) {
@@ -32,8 +35,8 @@ pub async fn keep(context: Context, components: Vec<Component>) {
     });
     let notify = Arc::clone(&changed);
     caches.pods.on_change(move |change| {
-        let (gone, key) = (change.new.is_none(), &change.key);
-        if gone && &*key.namespace == NAMESPACE {
+        let goes = change.new.as_ref().is_none_or(|pod| pod.meta.is_deleting());
+        if goes && &*change.key.namespace == NAMESPACE {
             notify.notify_one();
         }
     });
@@ -87,29 +90,34 @@ fn choose(nodes: &[Arc<NodeView>], home: Option<&str>) -> Option<Arc<str>> {
     best.map(|node| Arc::clone(&node.meta.key.name))
 }
 
-/// Makes those that are missing on the node, and deletes those that are elsewhere.
+/// Deletes those that are elsewhere or on their way out, and makes those that are missing on the node.
 async fn settle(
     context: &Context,
     components: &[Component],
     node: &str,
 ) -> Result<(), kube::Error> {
     let pods = &context.caches.pods;
-    for component in components {
-        let key = ObjectKey::new(NAMESPACE, &pod_name(component, node));
-        let there = pods.get(&key).is_some_and(|pod| !pod.meta.is_deleting());
-        if !there {
-            describe(&context.client, context.clock, node, component).await?;
-        }
-    }
     let api: Api<Pod> = Api::namespaced(context.client.clone(), NAMESPACE);
-    for pod in pods.list(Some(NAMESPACE)) {
-        let elsewhere = pod.node.as_deref() != Some(node);
-        if elsewhere && pod.meta.annotation(MARK).is_some() {
+    let mut ours = pods.list(Some(NAMESPACE));
+    ours.retain(|pod| pod.meta.annotation(MARK).is_some());
+    if ours.iter().any(|pod| pod.meta.is_deleting()) {
+        tokio::time::sleep(LINGER).await;
+    }
+    // No node agent ends them.
+    for pod in ours {
+        if pod.meta.is_deleting() || pod.node.as_deref() != Some(node) {
             let now = DeleteParams::default().grace_period(0);
             match api.delete(pod.meta.name(), &now).await {
                 Err(kube::Error::Api(status)) if status.code == 404 => {}
                 done => drop(done?),
             }
+        }
+    }
+    for component in components {
+        let key = ObjectKey::new(NAMESPACE, &pod_name(component, node));
+        let there = pods.get(&key).is_some_and(|pod| !pod.meta.is_deleting());
+        if !there {
+            describe(&context.client, context.clock, node, component).await?;
         }
     }
     Ok(())

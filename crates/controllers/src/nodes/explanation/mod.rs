@@ -203,8 +203,12 @@ impl Inner {
     }
 
     fn resized(&mut self, group: &GroupId, mut change: SizeChange) {
-        if change.to > change.from
-            && let Some((_, plan)) = self.ordered.as_ref().or(self.wanted.as_ref())
+        // Orders for a minimum or a replacement are of no look for pods.
+        if let Some((_, plan)) = &self.ordered
+            && plan
+                .resizes
+                .iter()
+                .any(|one| one.group == *group && (one.from, one.to) == (change.from, change.to))
         {
             change.trace.clone_from(&plan.trace);
         }

@@ -257,6 +257,18 @@ async fn a_look_that_finds_room_does_not_hide_the_one_that_ordered() {
     assert_eq!(order["summary"], "grown: {ng1 1->2 (max: 4)}");
     let steps = serde_json::json!(["one more is ordered"]);
     assert_eq!(group["changes"][0]["trace"], steps);
+    // Ordered for another reason, it does not show those steps.
+    let to_minimum = Resize {
+        from: 0,
+        to: 1,
+        ..resize
+    };
+    told.resized(at(31), &to_minimum, "below the minimum", Ok(()));
+    let group = read(&told, "nodegroups", "ng1").await;
+    let changes = group["changes"].as_array().unwrap();
+    assert_eq!(changes.len(), 2);
+    let other = changes.iter().find(|change| change["to"] == 1).unwrap();
+    assert!(other["trace"].is_null(), "{other}");
 }
 
 #[tokio::test]
