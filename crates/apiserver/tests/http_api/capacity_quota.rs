@@ -80,9 +80,13 @@ async fn wrong_limits_are_refused(#[case] limits: Value, #[case] want: &str) {
 #[rstest]
 #[case::a_key(
     json!({"matchExpressions": [{"key": "a b", "operator": "Exists"}]}),
-    "key must be a valid qualified name"
+    "matchExpressions[0].key in body should match"
 )]
-#[case::a_value(json!({"matchLabels": {"a": "b c"}}), "label value must be a valid label value")]
+#[case::a_key_with_two_domains(
+    json!({"matchExpressions": [{"key": "a/b/c", "operator": "Exists"}]}),
+    "matchExpressions[0].key in body should match"
+)]
+#[case::a_value(json!({"matchLabels": {"a": "b c"}}), "matchLabels.a in body should match")]
 #[case::an_operator(
     json!({"matchExpressions": [{"key": "a", "operator": "Gt"}]}), "Unsupported value"
 )]
