@@ -85,6 +85,21 @@ impl Look<'_> {
         quota.unwrap_or(SkipReason::MaxSize)
     }
 
+    /// Whether quotas allow all nodes of an option.
+    pub(super) fn quotas_allow(&self, option: &Weighed) -> bool {
+        let mut remaining = self.standing.remaining.clone();
+        let mut nodes = 0_usize;
+        for (group, wanted) in self.spread(option, option.nodes) {
+            let group = self.standing.groups.get(group);
+            if let Some(template) = group.and_then(|group| group.template.as_ref()) {
+                let allowed = remaining.allowed(template, wanted);
+                remaining.reserve(template, allowed);
+                nodes = nodes.saturating_add(allowed);
+            }
+        }
+        nodes >= option.nodes
+    }
+
     /// How many of the option's nodes each group is asked for.
     fn shares(&mut self, option: &Weighed) -> Vec<(usize, usize)> {
         let mut nodes = option.nodes;
@@ -93,21 +108,8 @@ impl Look<'_> {
             self.say(format!("Capping size to max cluster total size ({most})"));
             nodes = room;
         }
-        let groups: Vec<usize> = std::iter::once(option.group)
-            .chain(option.similar.iter().copied())
-            .collect();
-        let share = |at: &usize| Share {
-            target: self.standing.target(*at),
-            max: self
-                .standing
-                .target(*at)
-                .saturating_add(self.standing.room(*at)),
-        };
-        let shares: Vec<Share> = groups.iter().map(share).collect();
-        let targets = balanced(&shares, nodes);
         let mut asked = Vec::new();
-        for ((group, share), target) in groups.into_iter().zip(shares).zip(targets) {
-            let wanted = target.saturating_sub(share.target);
+        for (group, wanted) in self.spread(option, nodes) {
             let template = self
                 .standing
                 .groups
@@ -122,6 +124,25 @@ impl Look<'_> {
             asked.push((group, allowed));
         }
         asked
+    }
+
+    /// How many of so many nodes of an option each of its groups would be asked for without quotas.
+    fn spread(&self, option: &Weighed, nodes: usize) -> Vec<(usize, usize)> {
+        let groups: Vec<usize> = std::iter::once(option.group)
+            .chain(option.similar.iter().copied())
+            .collect();
+        let share = |at: &usize| Share {
+            target: self.standing.target(*at),
+            max: self
+                .standing
+                .target(*at)
+                .saturating_add(self.standing.room(*at)),
+        };
+        let shares: Vec<Share> = groups.iter().map(share).collect();
+        let targets = balanced(&shares, nodes);
+        let each = groups.into_iter().zip(shares).zip(targets);
+        each.map(|((group, share), target)| (group, target.saturating_sub(share.target)))
+            .collect()
     }
 
     fn ask(&mut self, group: usize, nodes: usize) {

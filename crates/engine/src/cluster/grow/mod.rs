@@ -310,7 +310,12 @@ impl<'a> Look<'a> {
                 let all: usize = classes.iter().map(|class| class.pods.len()).sum();
                 let room = self.standing.room_in_cluster();
                 let whole = |nodes: usize| room.is_none_or(|room| nodes <= room);
-                weighed.retain(|option| option.pods == all && whole(option.nodes));
+                // What a quota takes from an option is looked at again only in a further round.
+                let one_round = !input.options.chooses_again();
+                weighed.retain(|option| {
+                    let is_whole = option.pods == all && whole(option.nodes);
+                    is_whole && (!one_round || self.quotas_allow(option))
+                });
             }
             let choice = {
                 let candidates = self.standing.candidates(&weighed);

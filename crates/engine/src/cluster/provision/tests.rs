@@ -333,9 +333,12 @@ fn nodes_are_asked_for_all_pods_or_for_none(
     }
 }
 
-#[test]
-fn limits_of_the_cluster_leave_all_or_nothing() {
+#[rstest]
+#[case::in_several_rounds(None)]
+#[case::in_a_single_round(Some(1))]
+fn limits_of_the_cluster_leave_all_or_nothing(#[case] rounds: Option<usize>) {
     let mut cluster = Cluster::of(0, 9);
+    cluster.options.rounds = rounds;
     cluster.options.quotas = vec![crate::cluster::Quota {
         id: "cluster-wide".into(),
         selector: LabelSelector::default(),
