@@ -3,7 +3,7 @@
 //! and goes only if the room is to be had elsewhere.
 
 use plimsoll_engine::cluster::{OwnerKind, PodOwner, PodsOnNodes, RunningPod, SAFE_TO_EVICT};
-use plimsoll_engine::placement::{PodFacts, PodKey, PodSpec, Snapshot};
+use plimsoll_engine::placement::{PodFacts, PodKey, PodSpec, Resources, Snapshot};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -24,6 +24,16 @@ impl Held {
     /// Where room is held for a pod.
     pub(super) fn node(&self, key: &PodKey) -> Option<&Arc<str>> {
         self.0.get(key).map(|held| &held.node)
+    }
+
+    /// How much is held on each node.
+    pub(super) fn taken(&self) -> BTreeMap<Arc<str>, Resources> {
+        let mut taken: BTreeMap<Arc<str>, Resources> = BTreeMap::new();
+        for held in self.0.values() {
+            let node = taken.entry(Arc::clone(&held.node)).or_default();
+            node.add(&held.pod.spec.requests);
+        }
+        taken
     }
 
     /// Puts the pods where room is held for them.

@@ -393,8 +393,9 @@ impl Work {
             } else {
                 Some(self.grow(&facts, &health, now).await)
             };
-            self.hold(growth.as_deref());
+            // What is booked comes first, here as in growth.
             self.keep_bookings(growth.as_deref(), now);
+            self.hold(growth.as_deref());
             let known = (&health, growth.as_deref());
             let shrink = self.shrink(&facts, known, now);
             self.tell_buffers(now).await;

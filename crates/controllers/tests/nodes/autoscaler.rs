@@ -69,7 +69,8 @@ pub(crate) fn start_provisioning(site: &Site, provisioning: ProvisioningOptions)
     start_set(site, options)
 }
 
-fn begin(site: &Site, client: Client, options: Options) -> Autoscaler {
+/// With settings and a way to the API of its own.
+pub(crate) fn begin(site: &Site, client: Client, options: Options) -> Autoscaler {
     let context = Context {
         writer: Writer::new(client.clone()),
         client,

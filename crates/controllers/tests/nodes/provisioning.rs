@@ -1,6 +1,7 @@
 //! Requests for room: what is found, made, kept and given back.
 
-use crate::autoscaler::{Autoscaler, start_provisioning};
+use crate::autoscaler::{Autoscaler, begin, options, start_provisioning};
+use crate::requests::{Fault, Faults};
 use crate::rig::condition;
 use crate::site::Site;
 use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
@@ -8,7 +9,7 @@ use plimsoll_api::nodegroup::{ErrorClass, ProviderError};
 use plimsoll_api::provisioning_request::{
     API_VERSION, CONSUMES, CONSUMES_OLD, GROUP, KIND, PLURAL, VERSION, definition,
 };
-use plimsoll_controllers::nodes::ProvisioningOptions;
+use plimsoll_controllers::nodes::{Options, ProvisioningOptions};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -263,6 +264,31 @@ async fn a_restart_neither_orders_twice_nor_forgets_what_is_kept() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_restart_waits_for_templates_before_it_judges_requests() {
+    let site = site((0, 9)).await;
+    let autoscaler = start(&site);
+    template(&site).await;
+    ask(&site, "job", ATOMIC, 2).await;
+    until_said(&site, "job", "Provisioned", "CapacityIsProvisioned").await;
+    site.until_nodes(1).await;
+    autoscaler.kill().await;
+    let faults = Faults::none();
+    faults.set(|_, uri| uri.contains("/podtemplates").then_some(Fault::Reset));
+    let options = Options {
+        provisioning: Some(ProvisioningOptions::default()),
+        ..options()
+    };
+    let _autoscaler = begin(&site, faults.client(site.rig.client.clone()), options);
+    site.pass(30 * SECOND).await;
+    faults.set(|_, _| None);
+    site.pass(2 * MINUTE).await;
+    assert_eq!(said(&site, "job", "Failed").await.0, "");
+    come_for(&site, "job", CONSUMES, 2).await;
+    until_said(&site, "job", "BookingExpired", "CapacityBookingConsumed").await;
+    assert_eq!(increases(&site), ["increase ng by 1"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_request_is_told_when_its_nodes_do_not_come() {
     let site = site((0, 9)).await;
     site.yard.behave(|manner| manner.sold_out = Some("ng"));
@@ -270,13 +296,48 @@ async fn a_request_is_told_when_its_nodes_do_not_come() {
     template(&site).await;
     ask(&site, "job", ATOMIC, 2).await;
     until_said(&site, "job", "Provisioned", "CapacityIsProvisioned").await;
-    let (took, message) = until_said(&site, "job", "CapacityRevoked", "NodesGone").await;
+    let (took, message) = until_said(&site, "job", "Failed", "NodesGone").await;
     assert!(took < 3 * MINUTE, "{took:?}");
     assert!(message.contains("2 of its pods"), "{message}");
+    assert_eq!(said(&site, "job", "CapacityRevoked").await.0, "");
     // The pods may ask for nodes elsewhere now.
     site.yard.group("other", (0, 9), "1").await;
     come_for(&site, "job", CONSUMES, 2).await;
     site.until_ready(2).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn pods_whose_nodes_do_not_come_ask_for_others() {
+    let site = site((0, 9)).await;
+    site.yard.behave(|manner| manner.sold_out = Some("ng"));
+    let _autoscaler = start(&site);
+    template(&site).await;
+    ask(&site, "job", ATOMIC, 2).await;
+    until_said(&site, "job", "Provisioned", "CapacityIsProvisioned").await;
+    come_for(&site, "job", CONSUMES, 2).await;
+    site.yard.group("other", (0, 9), "1").await;
+    let (took, message) = until_said(&site, "job", "BookingExpired", "NodesGone").await;
+    assert!(took < 3 * MINUTE, "{took:?}");
+    assert!(message.contains("2 of its pods"), "{message}");
+    site.until_ready(2).await;
+    for never in ["Failed", "CapacityRevoked"] {
+        assert_eq!(said(&site, "job", never).await.0, "", "{never}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn pods_of_an_earlier_request_take_nothing_from_the_next() {
+    let site = site((0, 9)).await;
+    let _autoscaler = start(&site);
+    template(&site).await;
+    come_for(&site, "job", CONSUMES, 2).await;
+    site.until_ready(2).await;
+    site.pass(2 * SECOND).await;
+    ask(&site, "job", ATOMIC, 2).await;
+    until_said(&site, "job", "Provisioned", "CapacityIsProvisioned").await;
+    site.pass(2 * MINUTE).await;
+    assert_eq!(said(&site, "job", "BookingExpired").await.0, "");
+    assert_eq!(site.nodes().await.len(), 2, "one for the next");
 }
 
 #[tokio::test(start_paused = true)]

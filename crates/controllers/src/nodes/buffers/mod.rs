@@ -86,6 +86,10 @@ impl Work {
         let (Some(options), Some(own)) = (self.options.buffers, self.own.buffers.clone()) else {
             return Vec::new();
         };
+        if !own.templates.is_ready() {
+            // Which templates there are is not known yet.
+            return Vec::new();
+        }
         let mut pending: Vec<PendingPod> = Vec::new();
         let (mut rooms, mut pods) = (BTreeMap::new(), BTreeMap::new());
         for view in own.buffers.list(None) {
@@ -149,7 +153,7 @@ impl Work {
         }
         let mut standing: BTreeMap<ObjectKey, Standing> = BTreeMap::new();
         let mut held = BTreeMap::new();
-        let mut taken: BTreeMap<Arc<str>, Resources> = BTreeMap::new();
+        let mut taken = self.provisioning.held.taken();
         for (key, imagined) in &self.buffers.pods {
             let before = self.buffers.held.node(key);
             let verdict = plan.map(|plan| plan.pods.get(key));

@@ -208,22 +208,28 @@ impl Work {
             }
         }
         state.held.replace(held, &mut self.world.pods);
-        self.revoke(&gone, now);
+        self.end_lost(&gone, now);
     }
 
-    /// Tells requests whose nodes are gone, or did not come, if no pod has come for them.
-    fn revoke(&mut self, gone: &BTreeMap<ObjectKey, usize>, now: Timestamp) {
+    /// Ends requests whose nodes are gone, or did not come. When no pod has come yet, whoever asked
+    /// may ask again. When pods wait, they are let to add nodes themselves. As long as all that came
+    /// have nodes, the others may find room as well.
+    ///
+    /// Departs: upstream leaves such requests as they are. `CapacityRevoked` is not said: Kueue
+    /// deactivates a workload for it, for good.
+    fn end_lost(&mut self, gone: &BTreeMap<ObjectKey, usize>, now: Timestamp) {
         let state = &mut self.provisioning;
         state.lost.retain(|key, _| gone.contains_key(key));
         let ordered: BTreeSet<&ObjectKey> = state.ordered.keys().collect();
         for (key, pods) in gone {
-            if state.begun.contains(key) || ordered.contains(key) {
+            let begun = state.begun.get(key);
+            if begun == Some(&false) || ordered.contains(key) {
                 continue;
             }
             let since = *state.lost.entry(key.clone()).or_insert(now);
             if now.duration_since(since) > LOST {
-                let verdict = Verdict::of(Said::revoked(*pods));
-                state.verdicts.insert(key.clone(), verdict);
+                let said = Said::lost(*pods, begun.is_some());
+                state.verdicts.insert(key.clone(), Verdict::of(said));
             }
         }
     }

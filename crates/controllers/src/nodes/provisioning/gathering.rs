@@ -2,7 +2,7 @@
 
 use super::status::{Said, Verdict};
 use super::view::RequestView;
-use super::{Awaited, More, RequestCaches, Wanted, consumed};
+use super::{Awaited, Come, More, RequestCaches, Wanted, consumed};
 use crate::nodes::held::unlabelled;
 use crate::nodes::intended::imagine;
 use crate::nodes::options::ProvisioningOptions;
@@ -46,6 +46,10 @@ impl Work {
         let Some((options, own)) = known else {
             return Wanted::default();
         };
+        if !own.templates.is_ready() {
+            // What pods are like is not known yet; a template that is not there is another matter.
+            return Wanted::default();
+        }
         let state = &mut self.provisioning;
         state.verdicts.clear();
         state.forgotten.clear();
@@ -174,9 +178,9 @@ impl Work {
                 }
             }
         }
-        let came = own.came(key);
-        if !came.is_empty() {
-            self.provisioning.begun.insert(key.clone());
+        let Come { bound: came, wait } = own.come(view);
+        if wait || !came.is_empty() {
+            self.provisioning.begun.insert(key.clone(), wait);
         }
         let came: Vec<PodFacts> = came.iter().map(|pod| self.world.facts_of(pod)).collect();
         let requests: Vec<_> = came.iter().map(|pod| &pod.spec.requests).collect();

@@ -16,7 +16,7 @@ mod telling;
 mod view;
 
 use super::held::Held;
-use crate::pods::PodView;
+use crate::pods::{Phase, PodView};
 use crate::runtime::{Cache, Full, Index, ObjectKey};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::PodTemplate;
@@ -52,12 +52,29 @@ impl RequestCaches {
         }
     }
 
-    /// Pods that came for a request and have a node.
-    fn came(&self, request: &ObjectKey) -> Vec<Arc<PodView>> {
-        let mut pods = self.consumers.get(&place(request));
-        pods.retain(|pod| pod.node.is_some());
-        pods
+    /// Pods that come for a request. Those of an earlier one of the same name, and those that have
+    /// failed and are made anew, do not.
+    fn come(&self, request: &RequestView) -> Come {
+        let pods = self.consumers.get(&place(&request.meta.key));
+        let mut come = Come::default();
+        for pod in pods.into_iter().filter(|pod| pod.phase != Phase::Failed) {
+            if pod.node.is_none() {
+                come.wait |= pod.is_active();
+            } else if pod.meta.created >= request.meta.created {
+                come.bound.push(pod);
+            }
+        }
+        come
     }
+}
+
+/// The pods of a request.
+#[derive(Debug, Default)]
+struct Come {
+    /// Those that have a node.
+    bound: Vec<Arc<PodView>>,
+    /// Whether others have none.
+    wait: bool,
 }
 
 /// The request that a pod comes for.
@@ -112,10 +129,10 @@ pub(super) struct Provisioning {
     /// Where each of them had room last, on nodes that are there or coming.
     places: BTreeMap<PodKey, Arc<str>>,
     ordered: BTreeMap<ObjectKey, Ordered>,
-    /// Requests of which no pod has come, since when nodes with their room are gone.
+    /// Since when nodes with room for pods of these requests are gone.
     lost: BTreeMap<ObjectKey, Timestamp>,
-    /// Requests that some pod has come for.
-    begun: BTreeSet<ObjectKey>,
+    /// Requests that pods have come for; whether some have no node.
+    begun: BTreeMap<ObjectKey, bool>,
     verdicts: BTreeMap<ObjectKey, Verdict>,
     /// Requests that ended long ago, with their uids.
     forgotten: Vec<(ObjectKey, Arc<str>)>,

@@ -108,15 +108,22 @@ impl Said {
         Self::new("BookingExpired", true, "CapacityBookingConsumed", &message)
     }
 
-    /// Nodes that had room are gone, or did not come.
-    pub(super) fn revoked(pods: usize) -> Self {
-        let message = format!("Nodes with room for {pods} of its pods are gone, or did not come");
-        Self::new("CapacityRevoked", true, "NodesGone", &message)
+    /// Nodes that had room are gone, or did not come; whether pods wait for it.
+    pub(super) fn lost(pods: usize, wait: bool) -> Self {
+        let mut message =
+            format!("Nodes with room for {pods} of its pods are gone, or did not come");
+        let kind = if wait {
+            message.push_str("; pods that wait may add nodes themselves");
+            "BookingExpired"
+        } else {
+            "Failed"
+        };
+        Self::new(kind, true, "NodesGone", &message)
     }
 
     /// How it is told.
     pub(super) fn severity(&self) -> EventKind {
-        let bad = matches!(self.kind, "Failed" | "CapacityRevoked");
+        let bad = self.kind == "Failed" || self.reason == "NodesGone";
         if bad || (self.kind == "Provisioned" && !self.holds) {
             EventKind::Warning
         } else {
