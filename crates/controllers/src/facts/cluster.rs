@@ -82,7 +82,7 @@ pub fn readiness(
     if works && !lacks_device {
         return Readiness::Ready;
     }
-    if is_young(node, startup, now) {
+    if may_become_ready(node, startup, now) {
         Readiness::NotStarted
     } else if works {
         Readiness::ResourceUnready
@@ -91,16 +91,8 @@ pub fn readiness(
     }
 }
 
-/// How a node that works counts whose drivers have not published the devices it should have.
-pub fn without_devices(node: &NodeView, startup: SignedDuration, now: Timestamp) -> Readiness {
-    if is_young(node, startup, now) {
-        Readiness::NotStarted
-    } else {
-        Readiness::ResourceUnready
-    }
-}
-
-fn is_young(node: &NodeView, startup: SignedDuration, now: Timestamp) -> bool {
+/// Whether a node is younger than `startup`, so that what it lacks may still come.
+pub fn may_become_ready(node: &NodeView, startup: SignedDuration, now: Timestamp) -> bool {
     let created = node.meta.created;
     let due = created.and_then(|created| created.checked_add(startup).ok());
     due.is_some_and(|due| due > now)

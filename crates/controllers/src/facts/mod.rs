@@ -8,12 +8,12 @@ mod storage;
 mod wire;
 
 pub use cluster::{
-    DELETION_CANDIDATE, TO_BE_DELETED, of_cluster_node, of_pending, of_running, owner_kind,
-    readiness, without_devices,
+    DELETION_CANDIDATE, TO_BE_DELETED, may_become_ready, of_cluster_node, of_pending, of_running,
+    owner_kind, readiness,
 };
 pub use devices::{ClaimChange, Pools, take_claim, take_device_class, take_template};
 pub use node::of_node;
-pub use pod::{of_pod, resize_is_infeasible, spec_of};
+pub use pod::{of_pod, resize_is_infeasible, spec_of, to_come};
 pub use storage::{of_claim, of_class, of_volume};
 
 use crate::pods::{BudgetView, Requirement as ViewRequirement, Selector};

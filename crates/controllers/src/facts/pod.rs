@@ -20,6 +20,20 @@ pub fn of_pod(pod: &PodView, spec: Arc<PodSpec>) -> PodFacts {
     }
 }
 
+/// The pod that comes in place of one that goes: claims to devices that were made for that one are
+/// made anew from their templates.
+pub fn to_come(pod: &PodFacts) -> PodFacts {
+    let mut new = pod.clone();
+    let made = |wish: &DeviceWish| wish.claim.is_some() && wish.template.is_some();
+    if pod.spec.devices.iter().any(made) {
+        let spec = Arc::make_mut(&mut new.spec);
+        for wish in spec.devices.iter_mut().filter(|wish| made(wish)) {
+            wish.claim = None;
+        }
+    }
+    new
+}
+
 /// What a pod asks for; `default_spread` selects its like (see [`PodSpec`]).
 pub fn spec_of(pod: &PodView, default_spread: Option<LabelSelector>) -> PodSpec {
     let placement = &pod.placement;
@@ -180,6 +194,24 @@ mod tests {
     #[case("app@sha256:0a1b", "app@sha256:0a1b")]
     fn images_have_a_tag(#[case] written: &str, #[case] known: &str) {
         assert_eq!(tagged(written), known);
+    }
+
+    #[test]
+    fn a_pod_to_come_has_its_own_claims_only_made_anew() {
+        let pod = json!({"metadata": {"name": "p", "namespace": "default"},
+            "spec": {"containers": [], "resourceClaims": [
+                {"name": "own", "resourceClaimTemplateName": "t"},
+                {"name": "shared", "resourceClaimName": "s"}]},
+            "status": {"resourceClaimStatuses": [
+                {"name": "own", "resourceClaimName": "p-own-x"}]}});
+        let pod = PodView::from_wire(serde_json::from_value(pod).unwrap());
+        let facts = of_pod(&pod, Arc::new(spec_of(&pod, None)));
+        let claims = |facts: &PodFacts| -> Vec<Option<Arc<str>>> {
+            let wishes = facts.spec.devices.iter();
+            wishes.map(|wish| wish.claim.clone()).collect()
+        };
+        assert_eq!(claims(&facts), [Some("p-own-x".into()), Some("s".into())]);
+        assert_eq!(claims(&to_come(&facts)), [None, Some("s".into())]);
     }
 
     /// A pod that was granted 500m and is resized.

@@ -205,7 +205,7 @@ impl Work {
             for pod in pods.filter(|pod| comes_back(pod)) {
                 let (namespace, name) = (&pod.pod.namespace, &pod.pod.name);
                 if let Some(view) = self.context.caches.pods.find(namespace, name) {
-                    pending.push(facts::of_pending(&view, pod.pod.clone()));
+                    pending.push(facts::of_pending(&view, facts::to_come(&pod.pod)));
                 }
             }
         }

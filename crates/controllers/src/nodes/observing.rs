@@ -126,15 +126,13 @@ impl Work {
             let readiness = facts::readiness(view, gpu_label, rules, (startup, now));
             let group = node.group.as_ref();
             let group = group.filter(|_| readiness == Readiness::Ready);
-            let Some((drivers, live)) = group.and_then(|group| self.templates.drivers(group))
-            else {
+            let Some(drivers) = group.and_then(|group| self.templates.drivers(group)) else {
                 return readiness;
             };
-            let lacking = facts::without_devices(view, startup, now);
-            // Where none has them any more, new ones will not have them, either.
-            let counts = live || lacking == Readiness::NotStarted;
-            if counts && snapshot.lacks_drivers(&node.name, &drivers) {
-                lacking
+            // An older node without them is not broken: a driver may be on a part of the group only.
+            let awaited = facts::may_become_ready(view, startup, now);
+            if awaited && snapshot.lacks_drivers(&node.name, &drivers) {
+                Readiness::NotStarted
             } else {
                 readiness
             }

@@ -90,13 +90,12 @@ impl Templates {
     }
 
     /// The drivers of devices that nodes of the group were expected to have when templates were made
-    /// last, and whether one of its nodes has them now.
-    pub(super) fn drivers(&self, group: &str) -> Option<(BTreeSet<Arc<str>>, bool)> {
+    /// last.
+    pub(super) fn drivers(&self, group: &str) -> Option<BTreeSet<Arc<str>>> {
         let made = self.made.get(group)?;
-        let pools = made.node.pools.iter();
+        let pools = made.node.pools.iter().filter(|pool| pool.is_there());
         let drivers: BTreeSet<Arc<str>> = pools.map(|pool| Arc::clone(&pool.driver)).collect();
-        let live = made.source == TemplateSource::LiveNode;
-        (!drivers.is_empty()).then_some((drivers, live))
+        (!drivers.is_empty()).then_some(drivers)
     }
 
     /// What the provider said of the group when its last example was there.

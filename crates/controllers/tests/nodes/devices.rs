@@ -11,8 +11,9 @@ const GROUP: (&str, &str) = ("resource.k8s.io", "v1");
 const DRIVER: &str = "gpu.example.com";
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// Publishes four devices of each node, half a minute after it came.
-async fn drive(nodes: Api<DynamicObject>, slices: Api<DynamicObject>) {
+/// Publishes four devices of each node, half a minute after it came. Of the first nodes, all but one
+/// are `without` them.
+async fn drive(nodes: Api<DynamicObject>, slices: Api<DynamicObject>, without: usize) {
     let mut known = BTreeSet::new();
     loop {
         let found = nodes.list(&ListParams::default()).await.unwrap();
@@ -21,7 +22,7 @@ async fn drive(nodes: Api<DynamicObject>, slices: Api<DynamicObject>) {
             .into_iter()
             .filter_map(|node| node.metadata.name)
         {
-            if !known.insert(node.clone()) {
+            if !known.insert(node.clone()) || (2..=without + 1).contains(&known.len()) {
                 continue;
             }
             let slices = slices.clone();
@@ -52,6 +53,11 @@ fn slice(node: &str) -> Value {
 
 /// A site whose machines have devices, with a Deployment `web` of pods that claim `each` of them.
 async fn site(min: usize, replicas: usize, each: usize) -> Site {
+    site_without(0, min, replicas, each).await
+}
+
+/// The same where so many of the first nodes have none.
+async fn site_without(without: usize, min: usize, replicas: usize, each: usize) -> Site {
     let mut site = Site::start().await;
     let rig = &site.rig;
     let class = json!({
@@ -75,7 +81,7 @@ async fn site(min: usize, replicas: usize, each: usize) -> Site {
     rig.create(&templates, template).await;
     let nodes = rig.cluster("nodes", "Node");
     let slices = rig.cluster_of(GROUP, "resourceslices", "ResourceSlice");
-    drop(site.rig.tasks.spawn(drive(nodes, slices)));
+    drop(site.rig.tasks.spawn(drive(nodes, slices, without)));
     site.yard.group("ng", (min, 10), "4").await;
     let web = json!({
         "apiVersion": "apps/v1", "kind": "Deployment",
@@ -162,4 +168,18 @@ async fn a_node_stays_if_its_pods_find_no_devices_elsewhere() {
     site.pass(10 * MINUTE).await;
     assert_eq!(site.nodes().await.len(), 2);
     assert_eq!(site.yard.most(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nodes_that_never_had_a_driver_are_not_broken() {
+    let site = site_without(4, 5, 1, 2).await;
+    site.until_ready(1).await;
+    site.until_nodes(5).await;
+    // Old enough to be expected to have all they will have.
+    site.pass(20 * MINUTE).await;
+    let _autoscaler = start(&site);
+    site.pass(MINUTE).await;
+    site.scale(3).await;
+    site.until_ready(3).await;
+    assert_eq!(site.yard.most(), 6);
 }

@@ -2,7 +2,7 @@
 
 use super::drain::{is_long_terminating, is_of_daemon_set, overdue_at};
 use super::running::{ClusterNode, RunningPod};
-use crate::placement::Resources;
+use crate::placement::{PoolUse, Resources};
 use jiff::Timestamp;
 use std::sync::Arc;
 
@@ -50,6 +50,17 @@ pub struct DevicePool {
     pub complete: bool,
 }
 
+impl From<PoolUse> for DevicePool {
+    fn from(pool: PoolUse) -> Self {
+        Self {
+            name: pool.name,
+            devices: pool.devices,
+            allocated: pool.held,
+            complete: pool.complete,
+        }
+    }
+}
+
 /// Whose requests do not count.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Ignored {
@@ -82,7 +93,9 @@ pub fn utilization<'a>(
     if let Some(gpu) = node.gpu.as_ref().filter(|name| !name.is_empty()) {
         return Ok(of_gpu(node, gpu, (&used, &left_out)));
     }
-    if !node.device_pools.is_empty() {
+    // Pools without devices say nothing of how busy the node is.
+    let tells = |pool: &DevicePool| pool.devices > 0 || !pool.complete;
+    if node.device_pools.iter().any(tells) {
         return of_devices(node);
     }
     of_core(node, (&used, &left_out))

@@ -232,6 +232,52 @@ fn what_is_held_is_not_given_again_but_to_administrators() {
     assert_eq!(snapshot.refusal_on(&waiting, "n"), None);
 }
 
+/// Two requests of sixteen devices of one kind, alike in number, that cannot all be had.
+#[rstest]
+#[case::too_many_together(option("s", Amount::Count(9)))]
+#[case::none_of_that_model(of_model("s", Amount::Count(1), "z"))]
+fn too_few_devices_are_told_from_too_many_ways(#[case] second: DeviceOption) {
+    let mut snapshot = machines(&[]);
+    let devices = (0..16).map(|at| device(&at.to_string(), "r", "a"));
+    snapshot.set_node(NodeFacts {
+        pools: vec![pool("n", devices.collect())],
+        ..node("n", "z", 1000)
+    });
+    let first = request("r", vec![option("r", Amount::Count(8))]);
+    let both = asks(vec![first, request("s", vec![second])]);
+    snapshot.set_device_claim(claim("c", both));
+    let why = refusal(&mut snapshot, &user("p", &["c"]));
+    assert_eq!(why, "cannot allocate all claims");
+}
+
+#[rstest]
+#[case::whole(four("n"), false)]
+#[case::partial(PoolFacts { complete: false, ..four("n") }, true)]
+#[case::empty(pool("n", Vec::new()), true)]
+fn a_driver_is_there_with_a_complete_pool_of_devices(#[case] pool: PoolFacts, #[case] lacks: bool) {
+    let mut snapshot = machines(&[]);
+    snapshot.set_node(NodeFacts {
+        pools: vec![pool],
+        ..node("n", "z", 1000)
+    });
+    let drivers = BTreeSet::from([DRIVER.into()]);
+    assert_eq!(snapshot.lacks_drivers("n", &drivers), lacks);
+}
+
+#[test]
+fn a_pod_that_leaves_frees_what_only_was_chosen_for_it() {
+    let mut snapshot = machines(&["n"]);
+    snapshot.set_device_claim(claim("c", count(1)));
+    let before = snapshot.devices_freed();
+    snapshot.place("n", user("p", &["c"]));
+    snapshot.fork();
+    snapshot.displace("default", "p");
+    snapshot.revert();
+    assert_eq!(snapshot.devices_freed(), before);
+    snapshot.displace("default", "p");
+    assert_ne!(snapshot.devices_freed(), before);
+}
+
 #[test]
 fn a_claim_that_several_share_keeps_them_together() {
     let mut snapshot = machines(&["n", "m"]);

@@ -140,9 +140,13 @@ fn parts(slices: &BTreeMap<Arc<str>, Arc<SliceObject>>) -> Vec<(Where, Arc<[Devi
             if !names.insert(&device.name) {
                 return Vec::new();
             }
-            let place = place(slice, device);
-            let facts = of_device(device, &slice.driver);
-            by_place.entry(place).or_default().extend(facts);
+            // A pool of which nothing can be counted is none: how full it is cannot be told.
+            if let Some(facts) = of_device(device, &slice.driver) {
+                by_place
+                    .entry(place(slice, device))
+                    .or_default()
+                    .push(facts);
+            }
         }
     }
     let parts = by_place.into_iter();
@@ -283,6 +287,18 @@ mod tests {
             &mut snapshot,
             &came(&slice("d", ("p", 2, 3), &here, &["z"])),
         );
+        assert!(pools.of_node("n1").is_empty());
+    }
+
+    #[test]
+    fn a_pool_of_devices_that_cannot_be_counted_is_none() {
+        let (mut pools, mut snapshot) = (Pools::default(), Snapshot::default());
+        let shared = slice("a", ("p", 1, 1), &json!({"nodeName": "n1"}), &["x"]);
+        let mut shared = Arc::into_inner(shared).unwrap();
+        for device in shared.object.spec.devices.iter_mut().flatten() {
+            device.allow_multiple_allocations = Some(true);
+        }
+        pools.take(&mut snapshot, &came(&Arc::new(shared)));
         assert!(pools.of_node("n1").is_empty());
     }
 

@@ -3,7 +3,7 @@
 
 use super::facts::{
     AllottedDevice, Amount, ConstraintKind, DeviceAllocation, DeviceConstraint, DeviceOption,
-    DeviceRequests, PoolFacts, PoolReach,
+    DeviceRequest, DeviceRequests, PoolFacts, PoolReach,
 };
 use super::matching::Verdict;
 use super::state::Devices;
@@ -44,6 +44,16 @@ pub(super) struct Candidates {
     pub(super) free: Vec<At>,
 }
 
+impl Candidates {
+    /// Whether so many can be had.
+    fn suffice(&self, amount: Amount) -> bool {
+        match amount {
+            Amount::Count(count) => count <= self.free.len().min(MOST_OF_A_CLAIM),
+            Amount::All => !self.partial && self.fitting > 0 && self.fitting == self.free.len(),
+        }
+    }
+}
+
 struct Chosen<'a> {
     claim: usize,
     option: &'a DeviceOption,
@@ -79,7 +89,7 @@ pub(super) fn allocate(
         taken: BTreeSet::new(),
         steps: 0,
     };
-    if !search.request(0, 0)? {
+    if !search.is_worthwhile()? || !search.request(0, 0)? {
         return Err(Unmet::Busy);
     }
     let each = claims.iter().enumerate();
@@ -97,6 +107,49 @@ struct Search<'a> {
 }
 
 impl<'a> Search<'a> {
+    /// Whether there are enough devices by their numbers alone: for some option of each request, and
+    /// for requests together that can have the same devices only.
+    fn is_worthwhile(&mut self) -> Result<bool, Unmet> {
+        let mut shared: BTreeMap<Vec<At>, usize> = BTreeMap::new();
+        let claims = self.claims;
+        let all = claims.iter().enumerate().flat_map(|(claim, asked)| {
+            let requests = asked.requests.iter().enumerate();
+            requests.map(move |(request, wanted)| ((claim, request), wanted))
+        });
+        for (place, wanted) in all {
+            if !self.has_enough(place, wanted)? {
+                return Ok(false);
+            }
+            let [option] = &*wanted.options else {
+                continue;
+            };
+            if let (Amount::Count(count), false) = (option.amount, option.admin) {
+                let found = self.candidates((place.0, place.1, 0), option)?;
+                let together = shared.entry(found.free.clone()).or_default();
+                *together = together.saturating_add(count);
+                if *together > found.free.len() {
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    /// Whether there are enough devices for some option of a request.
+    fn has_enough(
+        &mut self,
+        (claim, request): (usize, usize),
+        wanted: &DeviceRequest,
+    ) -> Result<bool, Unmet> {
+        for (at, option) in wanted.options.iter().enumerate() {
+            let found = self.candidates((claim, request, at), option)?;
+            if found.suffice(option.amount) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Satisfies this request and all after it.
     fn request(&mut self, claim: usize, request: usize) -> Result<bool, Unmet> {
         let claims = self.claims;
@@ -153,7 +206,7 @@ impl<'a> Search<'a> {
         found: &Candidates,
     ) -> Result<bool, Unmet> {
         let (claim, request, option) = place;
-        if found.partial || found.fitting == 0 || found.fitting > found.free.len() {
+        if !found.suffice(Amount::All) {
             return Ok(false);
         }
         let before = self.chosen.len();

@@ -80,6 +80,13 @@ pub struct PoolFacts {
     pub reach: PoolReach,
 }
 
+impl PoolFacts {
+    /// Whether the pool can give something: it is complete and has devices.
+    pub fn is_there(&self) -> bool {
+        self.complete && !self.devices.is_empty()
+    }
+}
+
 /// A DeviceClass.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DeviceClassFacts {

@@ -5,10 +5,11 @@ use plimsoll_cel::{
     Bindings, Budget, Decl, Env, Key, Map, Opaque, OpaqueType, PER_CALL, Program, Semver, Type,
     Value,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, LazyLock};
 
-/// Lists of verdicts kept at a time; when there are more, all are made anew.
+/// Lists of verdicts from which on those are forgotten whose devices nobody else knows any more, and
+/// programs from which on those are that no kept verdict is of.
 const KEPT: usize = 4096;
 
 /// What selectors may name.
@@ -44,10 +45,22 @@ type ListKey = (usize, Arc<str>);
 type Judged = (Arc<[DeviceFacts]>, Verdicts);
 
 /// Programs and verdicts, kept.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Matcher {
     programs: BTreeMap<Arc<str>, Result<Program, Arc<str>>>,
     verdicts: BTreeMap<ListKey, Judged>,
+    /// How many verdicts, and how many programs, there may be before it is looked which are of use.
+    limits: (usize, usize),
+}
+
+impl Default for Matcher {
+    fn default() -> Self {
+        Self {
+            programs: BTreeMap::new(),
+            verdicts: BTreeMap::new(),
+            limits: (KEPT, KEPT),
+        }
+    }
 }
 
 impl Matcher {
@@ -62,10 +75,7 @@ impl Matcher {
         if let Some((_, known)) = self.verdicts.get(&(at, Arc::clone(selector))) {
             return Arc::clone(known);
         }
-        if self.verdicts.len() >= KEPT {
-            self.verdicts.clear();
-            self.programs.clear();
-        }
+        self.sweep();
         let program = self
             .programs
             .entry(Arc::clone(selector))
@@ -81,6 +91,27 @@ impl Matcher {
             self.verdicts.insert((at, Arc::clone(selector)), kept);
         }
         verdicts
+    }
+
+    /// Forgets what is of no use where there is much. The limits grow with what is, so that looking
+    /// stays rare.
+    fn sweep(&mut self) {
+        if self.verdicts.len() >= self.limits.0 {
+            let mut own: BTreeMap<usize, usize> = BTreeMap::new();
+            for (at, _) in self.verdicts.keys() {
+                *own.entry(*at).or_default() += 1;
+            }
+            self.verdicts.retain(|(at, _), (devices, _)| {
+                own.get(at)
+                    .is_some_and(|own| Arc::strong_count(devices) > *own)
+            });
+            self.limits.0 = KEPT.max(self.verdicts.len().saturating_mul(2));
+        }
+        if self.programs.len() >= self.limits.1 {
+            let used: BTreeSet<&Arc<str>> = self.verdicts.keys().map(|(_, of)| of).collect();
+            self.programs.retain(|selector, _| used.contains(selector));
+            self.limits.1 = KEPT.max(self.programs.len().saturating_mul(2));
+        }
     }
 }
 
@@ -206,5 +237,25 @@ mod tests {
             assert_eq!(*verdicts, *std::slice::from_ref(&want));
         }
         assert_eq!(matcher.verdicts.len(), 1);
+    }
+
+    #[test]
+    fn only_verdicts_on_devices_that_nobody_knows_are_forgotten() {
+        let mut matcher = Matcher::default();
+        let selectors: [Arc<str>; 2] = ["true".into(), "device.driver == 'x'".into()];
+        let kept: Arc<[DeviceFacts]> = [device()].into();
+        for selector in &selectors {
+            matcher.verdicts(selector, "x", &kept);
+        }
+        for _ in 0..KEPT {
+            let devices: Arc<[DeviceFacts]> = [device()].into();
+            matcher.verdicts(&selectors[0], "x", &devices);
+        }
+        assert_eq!(matcher.programs.len(), 2);
+        assert!(matcher.verdicts.len() < KEPT, "{}", matcher.verdicts.len());
+        let at = kept.as_ptr().addr();
+        for selector in selectors {
+            assert!(matcher.verdicts.contains_key(&(at, selector)));
+        }
     }
 }

@@ -59,14 +59,27 @@ impl Snapshot {
         self.devices.allocation(&key).map(Arc::clone)
     }
 
-    /// Whether a node has no pool of one of these drivers.
+    /// Differs when claims, templates, classes or pools of several nodes may have changed.
+    pub fn devices_epoch(&self) -> u64 {
+        self.devices.epoch
+    }
+
+    /// Differs when devices became free because pods left, rather than because the API says so.
+    pub fn devices_freed(&self) -> u64 {
+        self.devices.freed
+    }
+
+    /// Whether a node has no complete pool with devices of one of these drivers.
     pub fn lacks_drivers(&self, node: &str, drivers: &BTreeSet<Arc<str>>) -> bool {
         let Some(state) = self.node(node) else {
             return false;
         };
         let pools = &state.facts.pools;
-        let lacks = |driver: &Arc<str>| !pools.iter().any(|pool| pool.driver == *driver);
-        drivers.iter().any(lacks)
+        let has = |driver: &Arc<str>| {
+            let mut own = pools.iter().filter(|pool| pool.driver == *driver);
+            own.any(PoolFacts::is_there)
+        };
+        !drivers.iter().all(has)
     }
 
     /// How full the pools of a node are.

@@ -48,6 +48,8 @@ pub(in crate::placement) struct Devices {
     matcher: Arc<Mutex<Matcher>>,
     /// Grows with every change that can move what fits.
     pub(in crate::placement) epoch: u64,
+    /// How often claims lost their devices because the last pod that used them left.
+    pub(super) freed: u64,
 }
 
 impl Devices {
@@ -222,7 +224,8 @@ impl Devices {
             let known = self.known.get(key);
             let by_api = known.is_some_and(|known| known.allocation.is_some());
             if state.users.is_empty() && (what_if || !by_api) {
-                state.taken = None;
+                let freed = state.taken.take().is_some();
+                self.freed += u64::from(freed && !what_if);
             }
         }
         self.restore(states);
