@@ -7,7 +7,8 @@ use crate::runtime::{
     run,
 };
 use crate::supervisor::Context;
-use k8s_openapi::api::resource::v1::ResourceClaim;
+use k8s_openapi::api::resource::v1::{ResourceClaim, ResourceClaimConsumerReference};
+use kube::Api;
 use serde_json::{Value, json};
 use std::fmt;
 use std::sync::Arc;
@@ -17,6 +18,8 @@ use std::time::Duration;
 const POD_CLAIM_NAME: &str = "resource.kubernetes.io/pod-claim-name";
 /// The pause after a write that lost against another one.
 const PAUSE: Duration = Duration::from_millis(100);
+/// When to look again at a claim of a pod that has not been seen yet.
+const AGAIN: Duration = Duration::from_secs(5);
 
 /// Why a reconcile failed.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +30,9 @@ pub enum ClaimError {
     /// A pod names a template that does not exist.
     #[error("resource claim template {0:?} not found")]
     NoTemplate(Arc<str>),
+    /// Whether a pod is there could not be told.
+    #[error("get pod {0}")]
+    Read(ObjectKey, #[source] Box<kube::Error>),
 }
 
 /// What to look at.
@@ -115,13 +121,12 @@ impl Reconcile for Claims {
 
     async fn reconcile(&self, work: &Work) -> Result<Action, ClaimError> {
         let done = match work {
-            Work::Pod(key) => self.complete(key).await,
-            Work::Claim(key) => self.clear(key).await.map_err(ClaimError::from),
+            Work::Pod(key) => self.complete(key).await.map(|()| Action::Wait),
+            Work::Claim(key) => self.clear(key).await,
         };
         match done {
             Err(ClaimError::Write(error)) if error.is_conflict() => Ok(Action::Requeue(PAUSE)),
-            Err(error) => Err(error),
-            Ok(()) => Ok(Action::Wait),
+            done => done,
         }
     }
 }
@@ -184,7 +189,7 @@ impl Claims {
             Err(error) => {
                 let why = match &error {
                     ClaimError::Write(error) => error.message(),
-                    ClaimError::NoTemplate(_) => error.to_string(),
+                    ClaimError::NoTemplate(_) | ClaimError::Read(..) => error.to_string(),
                 };
                 let about = Reference::to("v1", "Pod", &pod.meta);
                 let message = format!("PodResourceClaim {name}: {why}");
@@ -197,18 +202,28 @@ impl Claims {
 
     /// Takes back the reservations of pods that are gone or have ended, and deletes the claim of a pod
     /// that has.
-    async fn clear(&self, key: &ObjectKey) -> Result<(), WriteError> {
+    async fn clear(&self, key: &ObjectKey) -> Result<Action, ClaimError> {
         let caches = &self.context.caches;
         let Some(claim) = caches.devices.claims.get(key) else {
-            return Ok(());
+            return Ok(Action::Wait);
         };
         let pod = |name: &str, uid: &str| {
             let pod = caches.pods.find(&key.namespace, name);
             pod.filter(|pod| *pod.meta.uid == *uid)
         };
-        let is_over = |name: &str, uid: &str| {
-            let pod = pod(name, uid);
-            pod.is_none_or(|pod| pod.phase.is_terminal())
+        // The claim may be ahead of what is known of pods.
+        let mut unseen = Vec::new();
+        let status = claim.object.status.as_ref();
+        let users = status.and_then(|status| status.reserved_for.as_ref());
+        for user in users.into_iter().flatten() {
+            let is_unseen = user.resource == "pods" && pod(&user.name, &user.uid).is_none();
+            if is_unseen && self.is_alive(key, user).await? {
+                unseen.push(user.uid.clone());
+            }
+        }
+        let is_over = |name: &str, uid: &str| match pod(name, uid) {
+            Some(pod) => pod.phase.is_terminal(),
+            None => !unseen.iter().any(|alive| *alive == *uid),
         };
         let writer = &self.context.writer;
         release(writer, &caches.devices.claims, &claim, |user| {
@@ -221,7 +236,27 @@ impl Claims {
             let deletion = Deletion::of(&claim.meta().uid);
             writer.delete::<ResourceClaim>(key, &deletion).await?;
         }
-        Ok(())
+        Ok(if unseen.is_empty() {
+            Action::Wait
+        } else {
+            Action::Requeue(AGAIN)
+        })
+    }
+
+    /// Asks the API whether a pod that has the claim is there and has not ended.
+    async fn is_alive(
+        &self,
+        claim: &ObjectKey,
+        user: &ResourceClaimConsumerReference,
+    ) -> Result<bool, ClaimError> {
+        let client = self.context.client.clone();
+        let pods: Api<<PodView as Cached>::Wire> = Api::namespaced(client, &claim.namespace);
+        let key = ObjectKey::of(&claim.namespace, user.name.as_str().into());
+        let live = pods.get_opt(&user.name).await;
+        let live = live.map_err(|error| ClaimError::Read(key, Box::new(error)))?;
+        let live = live.map(PodView::from_wire);
+        let same = live.filter(|pod| *pod.meta.uid == *user.uid);
+        Ok(same.is_some_and(|pod| !pod.phase.is_terminal()))
     }
 }
 

@@ -21,11 +21,42 @@ pub(crate) async fn release(
     let reserved = status.and_then(|status| status.reserved_for.as_ref());
     let (gone, kept): (Vec<_>, Vec<_>) = reserved.into_iter().flatten().partition(|one| over(one));
     let nobodys = kept.is_empty() && (!gone.is_empty() || meta.is_deleting());
+    let changes = !gone.is_empty() || (nobodys && is_allocated(claim));
+    write(writer, cache, claim, &kept, (changes, nobodys)).await
+}
+
+/// Takes back all reservations of a claim, and its devices.
+///
+/// # Errors
+/// See [`release`].
+pub(crate) async fn deallocate(
+    writer: &Writer,
+    cache: &Cache<ClaimObject>,
+    claim: &Arc<ClaimObject>,
+) -> Result<(), WriteError> {
+    write(writer, cache, claim, &[], (true, true)).await
+}
+
+fn is_allocated(claim: &ClaimObject) -> bool {
+    let status = claim.object.status.as_ref();
+    status.is_some_and(|status| status.allocation.is_some())
+}
+
+/// Writes who still has the claim where that `changes`, and gives up the devices and the protection
+/// of one that is `nobodys`.
+async fn write(
+    writer: &Writer,
+    cache: &Cache<ClaimObject>,
+    claim: &Arc<ClaimObject>,
+    kept: &[&ResourceClaimConsumerReference],
+    (changes, nobodys): (bool, bool),
+) -> Result<(), WriteError> {
+    let meta = claim.meta();
     let mut claim = Arc::clone(claim);
-    if !gone.is_empty() || (nobodys && status.is_some_and(|status| status.allocation.is_some())) {
+    if changes {
         let mut patch = json!({
             "metadata": {"uid": *meta.uid, "resourceVersion": meta.resource_version()},
-            "status": {"reservedFor": null_if_empty(&kept)},
+            "status": {"reservedFor": null_if_empty(kept)},
         });
         if let Some(status) = patch.pointer_mut("/status").and_then(Value::as_object_mut)
             && nobodys

@@ -21,7 +21,12 @@ impl Scheduler {
         } = decided;
         match verdict {
             Verdict::Bind { node } => self.place_pod(&pod, &node, (volumes, &grants)).await,
-            Verdict::Refuse { message } => self.refuse(&pod, &message, "Unschedulable").await,
+            Verdict::Refuse { message, elsewhere } => {
+                self.refuse(&pod, &message, "Unschedulable").await;
+                if elsewhere {
+                    self.free_unused(&pod).await;
+                }
+            }
             Verdict::Preempt {
                 message,
                 node,

@@ -1,12 +1,14 @@
 //! Claims to devices: what was chosen for a pod's claims is written, and the claims are reserved for
 //! it, before it is bound.
 //!
-//! Upstream: the plugin DynamicResources at the points Reserve and PreBind.
+//! Upstream: the plugin DynamicResources at the points Reserve, PreBind and PostFilter.
 
 use super::Scheduler;
 use super::hints::Event;
 use super::state::State;
-use crate::devices::{ClaimObject, ClassObject, FINALIZER, SliceObject, TemplateObject, release};
+use crate::devices::{
+    ClaimObject, ClassObject, FINALIZER, SliceObject, TemplateObject, deallocate, release,
+};
 use crate::facts::{self, ClaimChange};
 use crate::pods::PodView;
 use crate::runtime::{Cached, Change, ObjectKey, WriteError};
@@ -96,6 +98,38 @@ impl Scheduler {
                 tracing::debug!(claim = %grant.claim, %error, "still reserved");
             }
         }
+    }
+
+    /// Frees devices of a pod that fits nowhere with them, if no other pod has the claim: what is left
+    /// of a binding that did not come about.
+    pub(super) async fn free_unused(&self, pod: &PodView) {
+        let cache = &self.caches.devices.claims;
+        let claims = pod.placement.device_claims.iter();
+        for name in claims.filter_map(|claim| claim.claim.clone()) {
+            let Some(claim) = cache.get(&ObjectKey::of(pod.meta.namespace(), name)) else {
+                continue;
+            };
+            let Some(status) = claim.object.status.as_ref() else {
+                continue;
+            };
+            let mut users = status.reserved_for.iter().flatten();
+            let others = users.any(|user| user.uid != *pod.meta.uid);
+            if status.allocation.is_none() || others || !self.is_unbound(pod).await {
+                continue;
+            }
+            if let Err(error) = deallocate(&self.writer, cache, &claim).await {
+                tracing::debug!(claim = %claim.meta().key, %error, "still allocated");
+            }
+        }
+    }
+
+    /// Whether the pod has no node by the API itself.
+    async fn is_unbound(&self, pod: &PodView) -> bool {
+        let client = self.writer.client().clone();
+        let pods: Api<<PodView as Cached>::Wire> = Api::namespaced(client, pod.meta.namespace());
+        let live = pods.get_opt(pod.meta.name()).await;
+        let live = live.ok().flatten().map(PodView::from_wire);
+        live.is_some_and(|live| live.meta.uid == pod.meta.uid && live.node.is_none())
     }
 
     async fn grant_one(&self, pod: &PodView, grant: &Grant) -> Result<(), GrantError> {
@@ -231,41 +265,87 @@ impl Scheduler {
     }
 
     pub(super) fn device_claim_changed(&self, change: &ClaimChange) {
-        self.devices_changed(|state| facts::take_claim(state.change(), change));
+        let (namespace, name) = (&change.key.namespace, &change.key.name);
+        self.devices_changed(|state| {
+            let before = state.snapshot.device_allocation(namespace, name);
+            facts::take_claim(state.change(), change);
+            let moved = before != state.snapshot.device_allocation(namespace, name);
+            helps(change, moved)
+        });
     }
 
     pub(super) fn device_template_changed(&self, change: &Change<TemplateObject>) {
-        self.devices_changed(|state| facts::take_template(state.change(), change));
+        self.device_words_changed(|state| {
+            facts::take_template(state.change(), change);
+            false
+        });
     }
 
     pub(super) fn device_class_changed(&self, change: &Change<ClassObject>) {
-        self.devices_changed(|state| facts::take_device_class(state.change(), change));
+        self.device_words_changed(|state| {
+            facts::take_device_class(state.change(), change);
+            false
+        });
     }
 
     pub(super) fn slice_changed(&self, change: &Change<SliceObject>) {
-        self.devices_changed(|state| {
-            let mut pools = std::mem::take(&mut state.pools);
+        self.device_words_changed(|state| {
+            let (mut pools, mut moved) = (std::mem::take(&mut state.pools), false);
             for node in pools.take(state.change(), change) {
                 let known = state.snapshot.node(&node).map(|node| node.facts.clone());
-                if let Some(mut facts) = known {
-                    facts.pools = pools.of_node(&node);
+                let own = pools.of_node(&node);
+                if let Some(mut facts) = known.filter(|known| known.pools != own) {
+                    (facts.pools, moved) = (own, true);
                     state.change().set_node(facts);
                 }
             }
             state.pools = pools;
+            moved
         });
     }
 
-    fn devices_changed(&self, take: impl FnOnce(&mut State)) {
+    /// Nobody is woken unless something differs: by what `take` says of nodes, or else.
+    fn device_words_changed(&self, take: impl FnOnce(&mut State) -> bool) {
+        self.devices_changed(|state| {
+            let before = state.snapshot.devices_epoch();
+            let moved = take(state) || before != state.snapshot.devices_epoch();
+            moved.then_some(Event::Devices)
+        });
+    }
+
+    fn devices_changed(&self, take: impl FnOnce(&mut State) -> Option<Event<'static>>) {
         let woken = {
             let mut state = self.state.lock();
-            take(&mut state);
-            state.wake(Event::Storage, Instant::now())
+            let event = take(&mut state);
+            event.is_some_and(|event| state.wake(event, Instant::now()))
         };
         if woken {
             self.wake.notify_one();
         }
     }
+}
+
+/// What a change of a claim is to pods that wait, if it can help any. That a claim has the devices it
+/// was given here, and one pod more, helps none.
+fn helps(change: &ClaimChange, moved: bool) -> Option<Event<'static>> {
+    let (Some(old), Some(new)) = (&change.old, &change.new) else {
+        let is_new = change.new.is_some();
+        return Some(if is_new {
+            Event::DeviceClaim
+        } else {
+            Event::Devices
+        });
+    };
+    let users = |claim: &ClaimObject| {
+        let status = claim.object.status.as_ref();
+        let users = status.and_then(|status| status.reserved_for.as_ref());
+        users.map_or(0, Vec::len)
+    };
+    let helps = moved
+        || users(old) > users(new)
+        || old.object.spec != new.object.spec
+        || old.meta().uid != new.meta().uid;
+    helps.then_some(Event::Devices)
 }
 
 /// The class that an option of a request names.

@@ -17,6 +17,20 @@ pub(super) struct Obstacles {
     neighbours: bool,
     /// Claims and volumes.
     storage: bool,
+    /// Claims to devices.
+    devices: DeviceClaims,
+}
+
+/// What is wrong with a class's claims to devices.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+enum DeviceClaims {
+    /// Nothing.
+    #[default]
+    Fine,
+    /// Others have the devices, or too many have the claim.
+    Held,
+    /// A claim or class is not there, or cannot be satisfied as it is.
+    Missing,
 }
 
 /// What a class lacked that a pod that leaves could free.
@@ -44,6 +58,10 @@ pub(super) enum Event<'a> {
     Came,
     /// A claim, a volume, a storage class or what a node can attach changed.
     Storage,
+    /// Devices became free, or claims, classes, templates or slices changed.
+    Devices,
+    /// There is a new claim to devices.
+    DeviceClaim,
     /// A namespace's labels changed.
     Namespace,
 }
@@ -75,12 +93,12 @@ impl Obstacles {
             | Refusal::NotNearRequiredPods
             | Refusal::NearAvoidedPods
             | Refusal::AvoidedByPods => self.neighbours = true,
-            Refusal::ClaimInUse
-            | Refusal::NoDevices
-            | Refusal::DevicesElsewhere
-            | Refusal::DeviceClaimInUse => {
+            Refusal::ClaimInUse => {
                 self.room = Room::Anywhere;
                 self.storage = true;
+            }
+            Refusal::NoDevices | Refusal::DevicesElsewhere | Refusal::DeviceClaimInUse => {
+                self.devices = self.devices.max(DeviceClaims::Held);
             }
             Refusal::TooManyVolumes => {
                 self.room = self.room.max(Room::OnNode);
@@ -93,12 +111,12 @@ impl Obstacles {
             | Refusal::ClaimNotFound(_)
             | Refusal::ClaimDeleted(_)
             | Refusal::ClaimLost { .. }
-            | Refusal::UnboundImmediateClaim
-            | Refusal::DevicesTooHard
+            | Refusal::UnboundImmediateClaim => self.storage = true,
+            Refusal::DevicesTooHard
             | Refusal::DeviceSelector(_)
             | Refusal::DeviceClaimNotFound(_)
             | Refusal::DeviceClaimDeleted(_)
-            | Refusal::DeviceClassMissing { .. } => self.storage = true,
+            | Refusal::DeviceClassMissing { .. } => self.devices = DeviceClaims::Missing,
         }
     }
 
@@ -115,6 +133,8 @@ impl Obstacles {
                 room || self.neighbours
             }
             Event::Storage => self.storage,
+            Event::Devices => self.devices != DeviceClaims::Fine,
+            Event::DeviceClaim => self.devices == DeviceClaims::Missing,
         }
     }
 }
@@ -213,6 +233,21 @@ mod tests {
         assert!(obstacles.may_yield_to(Event::Left(node), &wants(1)));
         assert!(obstacles.may_yield_to(Event::Left(None), &wants(1)));
         assert!(!obstacles.may_yield_to(Event::Came, &wants(1)));
+    }
+
+    #[rstest]
+    #[case::held(Refusal::NoDevices, (true, false))]
+    #[case::elsewhere(Refusal::DevicesElsewhere, (true, false))]
+    #[case::in_use(Refusal::DeviceClaimInUse, (true, false))]
+    #[case::missing(Refusal::DeviceClaimNotFound("c".into()), (true, true))]
+    fn only_devices_help_who_lacks_devices(#[case] why: Refusal, #[case] wakes: (bool, bool)) {
+        let mut obstacles = Obstacles::default();
+        obstacles.note(&why);
+        let helps = |event| obstacles.may_yield_to(event, &wants(1));
+        assert_eq!((helps(Event::Devices), helps(Event::DeviceClaim)), wakes);
+        let snapshot = snapshot(1000);
+        assert!(!helps(Event::Left(snapshot.node("n"))) && !helps(Event::Left(None)));
+        assert!(!helps(Event::Storage));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::runtime::ObjectKey;
 use jiff::Timestamp;
 use plimsoll_engine::placement::{
     BudgetFacts, ClaimFacts, Decision, Failure, NoPreemption, NodeState, PodFacts, PodSpec,
-    Preemption, Snapshot, decide, preempt,
+    Preemption, Refusal, Snapshot, decide, preempt,
 };
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -32,6 +32,8 @@ pub(super) enum Verdict {
     Refuse {
         /// The message of condition and event.
         message: String,
+        /// Whether devices that its claims have are not reached from some node.
+        elsewhere: bool,
     },
     /// Say why it fits nowhere and make room; it is nominated already, and still taken.
     Preempt {
@@ -79,6 +81,7 @@ struct Failed {
     generation: Option<u64>,
     obstacles: Option<Obstacles>,
     message: String,
+    elsewhere: bool,
 }
 
 /// Everything the scheduler knows, behind one lock.
@@ -93,6 +96,8 @@ pub(super) struct State {
     pub(super) promises: Promises,
     /// Pools of devices.
     pub(super) pools: facts::Pools,
+    /// [`Snapshot::devices_freed`] when pods were last woken because of it.
+    freed: u64,
     /// Counts the changes of the snapshot.
     generation: u64,
     rng: StdRng,
@@ -116,6 +121,7 @@ impl State {
             budgets: Budgets::default(),
             promises: Promises::default(),
             pools: facts::Pools::default(),
+            freed: 0,
             generation: 0,
             rng: StdRng::seed_from_u64(seed),
         }
@@ -165,7 +171,9 @@ impl State {
 
     /// The same for what happened on a node.
     pub(super) fn wake_at(&mut self, what: AtNode, node: &str, now: Instant) -> bool {
-        let mut woken = false;
+        let freed = self.snapshot.devices_freed();
+        let mut woken =
+            std::mem::replace(&mut self.freed, freed) != freed && self.wake(Event::Devices, now);
         for class in self.queue.hopeful() {
             let event = match (what, self.snapshot.node(node)) {
                 (AtNode::Changed, Some(node)) => Event::Node(node),
@@ -222,9 +230,9 @@ impl State {
             && failed.generation == Some(self.generation)
             && nominated.is_none()
         {
-            let message = failed.message.clone();
+            let (message, elsewhere) = (failed.message.clone(), failed.elsewhere);
             self.queue.park(key, now);
-            return Verdict::Refuse { message };
+            return Verdict::Refuse { message, elsewhere };
         }
         let spec = match self.classes.get(taken.class) {
             Some(class) => Arc::clone(&class.spec),
@@ -274,6 +282,11 @@ impl State {
         let room = preempt(&mut self.snapshot, wanted, failure, &budgets, tie);
         let message = failure.message(&room);
         let obstacles = Obstacles::of(failure);
+        let mut reasons = failure
+            .groups
+            .iter()
+            .flat_map(|group| &group.refused.reasons);
+        let elsewhere = reasons.any(|why| *why == Refusal::DevicesElsewhere);
         let why = match room {
             Preemption::Helps(plan) => {
                 let node: Arc<str> = plan.node.into();
@@ -283,6 +296,7 @@ impl State {
                     generation: None,
                     obstacles,
                     message: message.clone(),
+                    elsewhere,
                 };
                 self.failed.insert(taken.class, failed);
                 let victims = plan.victims.iter();
@@ -306,6 +320,7 @@ impl State {
             generation: (!alone).then_some(self.generation),
             obstacles,
             message: message.clone(),
+            elsewhere,
         };
         self.failed.insert(taken.class, failed);
         self.queue.park(key, now);
@@ -317,7 +332,7 @@ impl State {
             };
             self.queue.settle(taken.class, nominated, now);
         }
-        Verdict::Refuse { message }
+        Verdict::Refuse { message, elsewhere }
     }
 
     /// Ends a batch of decisions.

@@ -3,6 +3,7 @@
 use crate::rig::Rig;
 use crate::scheduling::{add_node, node, node_of, pod, scheduled, start};
 use kube::api::{Api, DeleteParams, DynamicObject};
+use rstest::rstest;
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -231,4 +232,39 @@ async fn a_pod_waits_for_what_its_claim_needs() {
     let told = rig.events("FailedResourceClaimCreation").await;
     let want = "PodResourceClaim gpu: resource claim template \"none\" not found";
     assert_eq!(told.first().map(String::as_str), Some(want));
+}
+
+/// A claim that has a device of a node that is not there, by a binding that did not come about.
+#[rstest]
+#[case::nobodys(false)]
+#[case::its_own(true)]
+#[tokio::test(start_paused = true)]
+async fn a_pod_is_not_held_up_by_devices_that_nobody_else_has(#[case] reserved: bool) {
+    let rig = cluster().await;
+    let left = json!({
+        "apiVersion": "resource.k8s.io/v1", "kind": "ResourceClaim",
+        "metadata": {"name": "left", "namespace": "default", "finalizers": [FINALIZER]},
+        "spec": asks(1),
+    });
+    rig.create(&claims(&rig), left).await;
+    let pod = with("p", json!({"resourceClaimName": "left"}));
+    rig.create(&rig.pods(), pod).await;
+    let pod = rig.pods().get("p").await.unwrap();
+    let user = json!({"resource": "pods", "name": "p", "uid": pod.metadata.uid});
+    let users = if reserved { json!([user]) } else { json!([]) };
+    let gone = json!({"key": "metadata.name", "operator": "In", "values": ["gone"]});
+    let status = json!({"status": {"reservedFor": users, "allocation": {
+        "devices": {"results": [
+            {"request": "r", "driver": DRIVER, "pool": "gone", "device": "gpu-0"}]},
+        "nodeSelector": {"nodeSelectorTerms": [{"matchFields": [gone]}]}}}});
+    let patch = kube::api::Patch::Merge(&status);
+    claims(&rig)
+        .patch_status("left", &kube::api::PatchParams::default(), &patch)
+        .await
+        .unwrap();
+    machine(&rig, "n", 1).await;
+    bound(&rig, "p").await;
+    let claim = claims(&rig).get("left").await.unwrap();
+    let results = &claim.data["status"]["allocation"]["devices"]["results"];
+    assert_eq!(results[0]["pool"], "n");
 }
