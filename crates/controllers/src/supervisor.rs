@@ -130,8 +130,8 @@ impl Context {
     }
 
     /// The same where nodes are autoscaled, too: see [`Caches::with_nodes`].
-    pub fn for_node_autoscaling(client: Client, clock: Clock, seed: u64) -> Self {
-        let caches = Caches::with_nodes(&client, seed);
+    pub async fn for_node_autoscaling(client: Client, clock: Clock, seed: u64) -> Self {
+        let caches = Caches::with_nodes(&client, seed).await;
         Self::with_caches(client, clock, seed, caches)
     }
 

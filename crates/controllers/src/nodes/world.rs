@@ -10,7 +10,7 @@ use crate::scheduler::watching::counts_else;
 use plimsoll_engine::cluster::{
     ClusterNode, DevicePool, EvictedPod, GroupId, PendingPod, PodsOnNodes, Readiness,
 };
-use plimsoll_engine::placement::{BudgetFacts, NodeFacts, PodFacts, PodKey, Snapshot};
+use plimsoll_engine::placement::{BudgetFacts, NodeFacts, PodFacts, PodKey, PodSpec, Snapshot};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -213,13 +213,7 @@ impl World {
     fn count_devices(&mut self) {
         for (name, node) in &mut self.nodes {
             let pools = self.snapshot.pool_usage(name).into_iter();
-            let pools = pools.map(|pool| DevicePool {
-                name: pool.name,
-                devices: pool.devices,
-                allocated: pool.held,
-                complete: pool.complete,
-            });
-            let pools: Vec<DevicePool> = pools.collect();
+            let pools: Vec<DevicePool> = pools.map(DevicePool::from).collect();
             self.nodes_changed |= node.device_pools != pools;
             node.device_pools = pools;
         }
@@ -228,7 +222,7 @@ impl World {
     /// Pods that were evicted, and how many their controllers lack now.
     pub(super) fn evicted(&self, pods: &[Arc<PodView>]) -> Vec<EvictedPod> {
         let evicted = pods.iter().map(|pod| {
-            let spec = Arc::new(facts::spec_of(pod, None));
+            let spec = Arc::new(self.spec_of(pod));
             let owner = self.owner(pod);
             let uid = pod.meta.controller().map(|owner| &owner.uid);
             let missing = owner.0.zip(uid).map(|(wanted, uid)| {
@@ -427,9 +421,18 @@ impl World {
     }
 
     pub(super) fn facts_of(&mut self, pod: &PodView) -> PodFacts {
-        let spec = facts::spec_of(pod, None);
+        let spec = self.spec_of(pod);
         let (_, spec) = self.classes.of(&pod.meta.key.namespace, spec);
         facts::of_pod(pod, spec)
+    }
+
+    /// What the pod asks for. Claims to devices do not count where nothing can be known of them.
+    fn spec_of(&self, pod: &PodView) -> PodSpec {
+        let mut spec = facts::spec_of(pod, None);
+        if !self.caches.devices.readable {
+            spec.devices.clear();
+        }
+        spec
     }
 
     /// Wanted replicas of the pod's controller, and whether it exists.

@@ -140,7 +140,10 @@ impl Caches {
 
     /// The caches of [`Caches::for_autoscalers`] in the whole cluster, and those of nodes and of
     /// everything that pods are judged by before their node is removed.
-    pub fn with_nodes(client: &Client, seed: u64) -> Self {
+    ///
+    /// Devices count only where they can be read now.
+    pub async fn with_nodes(client: &Client, seed: u64) -> Self {
+        let devices = DeviceCaches::if_readable(client, seed ^ 0x74).await;
         let watched = Self::for_autoscalers(client, seed, &[]);
         Self {
             pods_by_node: watched
@@ -156,7 +159,7 @@ impl Caches {
             volumes: Cache::start(client.clone(), seed ^ 0x71),
             storage_classes: Cache::start(client.clone(), seed ^ 0x73),
             budgets: Cache::start(client.clone(), seed ^ 7),
-            devices: DeviceCaches::start(client, seed ^ 0x74),
+            devices,
             ..watched
         }
     }

@@ -90,7 +90,16 @@ impl Lists {
     pub fn spec_of(&self, pod: &PodView) -> PodSpec {
         let own = pod.placement.topology_spread_constraints.as_ref();
         let default = own.is_none().then(|| self.default_spread(pod));
-        let mut spec = facts::spec_of(pod, default.flatten());
+        self.known_of(facts::spec_of(pod, default.flatten()))
+    }
+
+    /// What a pod that has a node asks for.
+    pub fn placed_spec_of(&self, pod: &PodView) -> PodSpec {
+        self.known_of(facts::spec_of(pod, None))
+    }
+
+    /// Without what nothing can be said about.
+    fn known_of(&self, mut spec: PodSpec) -> PodSpec {
         if !self.knows(&STORAGE) {
             spec.claims.clear();
         }

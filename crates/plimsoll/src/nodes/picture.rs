@@ -11,8 +11,8 @@ use plimsoll_controllers::pods::{NodeView, PodView};
 use plimsoll_controllers::runtime::{Cached, Full};
 use plimsoll_controllers::scheduler::explanation::{Lists, snapshot};
 use plimsoll_engine::cluster::{
-    ClusterNode, GroupFacts, GroupId, GroupOptions, GrowthOptions, PodsOnNodes, ShrinkOptions,
-    TaintRules,
+    ClusterNode, DevicePool, GroupFacts, GroupId, GroupOptions, GrowthOptions, PodsOnNodes,
+    ShrinkOptions, TaintRules,
 };
 use plimsoll_engine::placement::{BudgetFacts, Snapshot};
 use serde_json::Value;
@@ -87,11 +87,18 @@ impl Picture {
         sort(&mut lists.stateful_sets);
         sort(&mut lists.replication_controllers);
         let nodes = lists.nodes.iter().map(|node| cluster_node(node, now));
-        let nodes: BTreeMap<_, _> = nodes.map(|node| (Arc::clone(&node.name), node)).collect();
+        let mut nodes: BTreeMap<_, _> = nodes.map(|node| (Arc::clone(&node.name), node)).collect();
+        if !lists.devices.slices.is_empty() {
+            let snapshot = snapshot(&lists);
+            for (name, node) in &mut nodes {
+                let pools = snapshot.pool_usage(name).into_iter();
+                node.device_pools = pools.map(DevicePool::from).collect();
+            }
+        }
         let placed = lists.pods.iter().filter(|pod| pod.node.is_some());
         let living = placed.filter(|pod| !pod.phase.is_terminal());
         let pods = living.map(|pod| {
-            let placed = facts::of_pod(pod, Arc::new(facts::spec_of(pod, None)));
+            let placed = facts::of_pod(pod, Arc::new(lists.placed_spec_of(pod)));
             facts::of_running(pod, placed, owner_of(pod, &lists, owners))
         });
         Self {

@@ -150,7 +150,7 @@ impl Process {
         health.not_yet("caches", "waiting for the first lists");
         let (client, clock) = (connection.client, Clock::system());
         let context = if plan.autoscales_nodes() {
-            Context::for_node_autoscaling(client, clock, seed)
+            Context::for_node_autoscaling(client, clock, seed).await
         } else {
             Context::for_autoscalers(client, clock, seed, plan.namespaces())
         };
