@@ -232,6 +232,8 @@ impl Work {
             let is_healthy = health.groups.get(&group.id).is_none_or(|h| h.healthy);
             let reason = self.registry.backoff.active(&group.id, now);
             let reason = reason.or_else(|| (!is_healthy).then_some(SkipReason::NotReady));
+            let unknown = || self.awaits_quotas.then_some(SkipReason::QuotasUnknown);
+            let reason = reason.or_else(unknown);
             if let Some(reason) = reason {
                 skipped.insert(Arc::clone(&group.id), reason);
             }

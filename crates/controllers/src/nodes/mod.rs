@@ -33,6 +33,7 @@ pub mod priorities;
 mod provisioning;
 mod pulse;
 mod quotas;
+mod readable;
 mod registry;
 mod repairing;
 mod reporting;

@@ -104,6 +104,7 @@ pub(super) fn follow(caches: &Caches, own: &OwnCaches) -> UnboundedReceiver<News
         tell(quotas, &sender, |c| {
             (generation(c.old.as_ref()) != generation(c.new.as_ref())).then_some(News::Quotas)
         });
+        tell_ready(quotas, &sender, || News::Quotas);
     }
     if let Some(requests) = &own.requests {
         request_news(requests, &sender);
@@ -123,6 +124,7 @@ fn request_news(own: &RequestCaches, sender: &UnboundedSender<News>) {
         (c.old.is_some() != c.new.is_some()).then_some(News::Requests)
     });
     tell(&own.templates, sender, |_| Some(News::Requests));
+    tell_ready(&own.templates, sender, || News::Requests);
 }
 
 fn device_news(caches: &DeviceCaches, sender: &UnboundedSender<News>) {
@@ -146,6 +148,7 @@ fn buffer_news(own: &BufferCaches, caches: &Caches, sender: &UnboundedSender<New
         (generation(c.old.as_ref()) != generation(c.new.as_ref())).then_some(News::Buffers)
     });
     tell(&own.templates, sender, |_| Some(News::Buffers));
+    tell_ready(&own.templates, sender, || News::Buffers);
     tell(&caches.deployments, sender, |c| {
         (generation(c.old.as_ref()) != generation(c.new.as_ref())).then_some(News::Buffers)
     });
@@ -171,6 +174,20 @@ fn owner<V: Cached>(change: &Change<V>, replicas: fn(&V) -> i64) -> Option<News>
     let object = change.new.as_ref().or(change.old.as_ref())?;
     let changed = figure(&change.old) != figure(&change.new);
     changed.then(|| News::Owner(Arc::clone(&object.meta().uid)))
+}
+
+/// Tells once a cache is complete that nobody waited for.
+fn tell_ready<V: Cached>(cache: &Cache<V>, sender: &UnboundedSender<News>, news: fn() -> News) {
+    if cache.is_ready() {
+        return;
+    }
+    let (cache, sender) = (cache.clone(), sender.clone());
+    drop(tokio::spawn(async move {
+        tokio::select! {
+            () = cache.ready() => drop(sender.send(news())),
+            () = sender.closed() => {}
+        }
+    }));
 }
 
 fn tell<V: Cached>(

@@ -2,16 +2,17 @@
 
 use super::actuation::{Actuator, Running};
 use super::autoscaler::Signals;
-use super::buffers::{BufferCaches, Buffers};
+use super::buffers::{self, BufferCaches, Buffers};
 use super::calls::Calls;
 use super::config_map::ConfigMap;
 use super::expanders::{ExpanderName, Expanders};
 use super::memory::Memory;
 use super::news::{self, News, OwnCaches};
 use super::options::Options;
-use super::provisioning::{Provisioning, RequestCaches};
+use super::provisioning::{self, Provisioning, RequestCaches};
 use super::pulse::Pulse;
 use super::quotas;
+use super::readable::warn_of;
 use super::registry::Registry;
 use super::reporting::Counted;
 use super::status::{self, Status};
@@ -23,6 +24,7 @@ use crate::runtime::{Cache, Reference};
 use crate::supervisor::Context;
 use futures::FutureExt;
 use jiff::Timestamp;
+use k8s_openapi::api::core::v1::PodTemplate;
 use plimsoll_api::nodegroup::{NodeGroup, NodeProvider, ProviderError};
 use plimsoll_engine::cluster::{Planner, Quota, Resize};
 use plimsoll_engine::placement::PodFacts;
@@ -58,6 +60,8 @@ pub(super) struct Work {
     pub(super) buffers: Buffers,
     /// The quotas that flags make.
     pub(super) own_quotas: Vec<Quota>,
+    /// Whether it is not known which quotas there are: no node is added until it is.
+    pub(super) awaits_quotas: bool,
     pub(super) provisioning: Provisioning,
     pub(super) told: Told,
     pub(super) status: Status,
@@ -168,6 +172,20 @@ pub(super) async fn filled(caches: &Caches, own: &OwnCaches) {
     own.daemon_sets.ready().await;
 }
 
+/// Tells of kinds that flags ask for and that cannot be read. Nobody waits for them.
+fn warn_of_unreadable(context: &Context, own: &OwnCaches, patience: Duration) {
+    let client = &context.client;
+    if own.buffers.is_some() {
+        buffers::warn(client, patience);
+    }
+    if own.requests.is_some() {
+        provisioning::warn(client, patience);
+    }
+    if own.buffers.is_some() || own.requests.is_some() {
+        warn_of::<PodTemplate>(client, patience);
+    }
+}
+
 /// The world with all that the caches know, and how the rest is heard.
 fn informed(
     mut world: World,
@@ -191,11 +209,15 @@ impl Work {
     ) -> Self {
         let own = own_caches(&context, &options);
         filled(&context.caches, &own).await;
-        if let Some(cache) = &own.quotas {
-            quotas::known(&context.client, cache).await;
-        }
+        let patience = options.pace.provider_timeout;
+        let knows_quotas = match &own.quotas {
+            Some(cache) => quotas::known(&context.client, cache, patience).await,
+            None => true,
+        };
+        warn_of_unreadable(&context, &own, patience);
         let maps = Maps::open(&context, &options).await;
         let mut work = Self::assemble(context, provider, options, ears, (own, maps));
+        work.awaits_quotas = !knows_quotas;
         work.recall_examples();
         work.expanders
             .ready(work.options.pace.provider_timeout)
@@ -242,6 +264,7 @@ impl Work {
             expanders: Expanders::start(&context.client, seed ^ 2, &report.namespace, names),
             buffers: Buffers::default(),
             own_quotas: options.growth.quotas.clone(),
+            awaits_quotas: false,
             provisioning: Provisioning::default(),
             told: Told::new(&context.recorder, &context.caches, about, repeats),
             status: Status::start(status),

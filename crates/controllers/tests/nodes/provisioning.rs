@@ -289,6 +289,50 @@ async fn a_restart_waits_for_templates_before_it_judges_requests() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn as_long_as_quotas_cannot_be_read_no_node_is_added_but_nodes_go() {
+    let site = site((0, 9)).await;
+    let definitions = site.rig.cluster_of(
+        ("apiextensions.k8s.io", "v1"),
+        "customresourcedefinitions",
+        "CustomResourceDefinition",
+    );
+    let quotas = plimsoll_api::capacity_quota::definition();
+    site.rig.create(&definitions, quotas).await;
+    let first = start(&site);
+    site.deploy(2, "500m").await;
+    site.until_ready(2).await;
+    site.scale(0).await;
+    first.kill().await;
+    let faults = Faults::none();
+    let forbidden = json!({
+        "kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "Forbidden",
+        "message": "no", "code": 403,
+    });
+    faults.set(move |_, uri| {
+        let quotas = uri.contains("/capacityquotas");
+        quotas.then(|| Fault::Answer(403, forbidden.to_string()))
+    });
+    let options = Options {
+        capacity_quotas: true,
+        ..options()
+    };
+    let _autoscaler = begin(&site, faults.client(site.rig.client.clone()), options);
+    site.until_nodes(0).await;
+    let before = increases(&site);
+    site.scale(2).await;
+    site.pass(3 * MINUTE).await;
+    assert_eq!(increases(&site), before);
+    let told = site.told("CapacityQuotasUnknown").await;
+    assert!(
+        told.iter()
+            .any(|text| text.contains("the right to get, list and watch")),
+        "{told:?}"
+    );
+    faults.set(|_, _| None);
+    site.until_ready(2).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_request_is_told_when_its_nodes_do_not_come() {
     let site = site((0, 9)).await;
     site.yard.behave(|manner| manner.sold_out = Some("ng"));

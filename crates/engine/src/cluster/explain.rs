@@ -242,7 +242,8 @@ impl SkipReason {
         self.to_string()
     }
 
-    /// `Backoff`, `MaxSize`, `NotReady`, `Quota`, `AtomicAboveTotal`, `NoTemplate`.
+    /// `Backoff`, `MaxSize`, `NotReady`, `Quota`, `AtomicAboveTotal`, `NoTemplate`,
+    /// `QuotasUnknown`.
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Backoff { .. } => "Backoff",
@@ -251,6 +252,7 @@ impl SkipReason {
             Self::Quota(_) => "Quota",
             Self::AtomicAboveTotal => "AtomicAboveTotal",
             Self::NoTemplate => "NoTemplate",
+            Self::QuotasUnknown => "QuotasUnknown",
         }
     }
 
@@ -273,6 +275,9 @@ impl SkipReason {
                 lifts.join("; ")
             }
             Self::AtomicAboveTotal => "a larger --max-nodes-total".into(),
+            Self::QuotasUnknown => {
+                "the right to get, list and watch capacityquotas.autoscaling.x-k8s.io".into()
+            }
             Self::NoTemplate => {
                 "labels, taints and resources of its nodes, by tags of the group, or one live node"
                     .into()

@@ -72,6 +72,8 @@ pub enum SkipReason {
     AtomicAboveTotal,
     /// Nobody knows what its nodes will be.
     NoTemplate,
+    /// Nobody knows which quotas there are.
+    QuotasUnknown,
 }
 
 impl std::fmt::Display for SkipReason {
@@ -89,6 +91,7 @@ impl std::fmt::Display for SkipReason {
                 f.write_str("atomic scale-up exceeds cluster node count limit")
             }
             Self::NoTemplate => f.write_str("no node template"),
+            Self::QuotasUnknown => f.write_str("capacity quotas cannot be read"),
         }
     }
 }

@@ -13,6 +13,7 @@ use super::conditions::says;
 use super::held::{Held, HeldPod, unlabelled};
 use super::intended::imagine;
 use super::options::BufferOptions;
+use super::readable::warn_of;
 use super::work::Work;
 use crate::runtime::{Cache, Full, ObjectKey};
 use jiff::Timestamp;
@@ -24,6 +25,7 @@ use plimsoll_engine::placement::{PodFacts, PodKey, Resources, Snapshot};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 use view::BufferView;
 
 /// Buffers, and templates of pods.
@@ -41,6 +43,11 @@ impl BufferCaches {
             templates,
         }
     }
+}
+
+/// Tells when buffers cannot be read.
+pub(super) fn warn(client: &Client, patience: Duration) {
+    warn_of::<view::BufferWire>(client, patience);
 }
 
 /// The room of a buffer.

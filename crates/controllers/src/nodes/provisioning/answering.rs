@@ -17,6 +17,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tokio::time::Instant;
 
+/// After so many looks in which nodes were ordered for pods, a request comes first.
+const TURNS: usize = 3;
 /// How long nodes with room may be gone before that is told.
 const LOST: SignedDuration = SignedDuration::from_mins(1);
 
@@ -33,11 +35,13 @@ impl Work {
             return;
         };
         if asks.is_empty() {
+            self.provisioning.waited = 0;
             return;
         }
         let began = Instant::now();
         let placed = placed(plan, question);
-        let may_grow = plan.resizes.is_empty() && self.calls.any().is_none();
+        let turn = plan.resizes.is_empty() || self.provisioning.waited >= TURNS;
+        let may_grow = turn && self.calls.any().is_none();
         let existing = self.world.listed();
         let (snapshot, options) = (&mut self.world.snapshot, &self.options.growth);
         let answers = compute(|| {
@@ -91,6 +95,7 @@ impl Work {
             ProvisioningAnswer::Missing { why } => (Some(self.missing(&key, ask, &why)), None),
             ProvisioningAnswer::Later => {
                 self.provisioning.more = Some(More::Soon);
+                self.provisioning.waited = self.provisioning.waited.saturating_add(1);
                 (None, None)
             }
         };
@@ -156,6 +161,14 @@ impl Work {
             taken: Vec::new(),
         };
         self.provisioning.ordered.insert(key.clone(), ordered);
+        self.provisioning.waited = 0;
+        if !plan.resizes.is_empty() {
+            // It is the request's turn: pods get nodes in the next look.
+            let triggered = plan.pods.values_mut();
+            let triggered = triggered.filter(|pod| matches!(pod, PodVerdict::Triggered(_)));
+            triggered.for_each(|pod| *pod = PodVerdict::AwaitsEvaluation);
+            self.look_within(self.options.pace.calm);
+        }
         plan.outcome = growth.outcome;
         plan.resizes = growth.resizes;
         plan.atomic = growth.atomic;

@@ -25,6 +25,10 @@ const AHEAD: SignedDuration = SignedDuration::from_mins(1);
 /// How soon at least a request is looked at again whose time has nearly come.
 const NEARLY: Duration = Duration::from_millis(100);
 
+/// Most pods of one request that room is looked for, so that one does not take all memory and time:
+/// its definition would let several times as many in.
+const MOST_PODS: usize = 65_536;
+
 /// Gathered from all requests.
 #[derive(Default)]
 struct Gathered {
@@ -101,6 +105,10 @@ impl Work {
                 wake = Some(until);
             }
         }
+        if stage == RequestStage::GivenUp && self.provisioning.ordered.contains_key(key) {
+            // Its nodes are on their way.
+            stage = RequestStage::Due;
+        }
         let verdict = match stage {
             RequestStage::Due => {
                 let ask = self.ask_of(view, class, own);
@@ -147,6 +155,11 @@ impl Work {
             Ok(ask) => ask,
             Err(why) => return Some(Verdict::accepted(Said::unknown(&why))),
         };
+        let pods = ask.count();
+        if pods > MOST_PODS {
+            let why = format!("it asks for {pods} pods, of {MOST_PODS} at most");
+            return Some(Verdict::accepted(Said::missing(&why)));
+        }
         let Some(ordered) = self.provisioning.ordered.get(key) else {
             let place = (view.meta.created, key.clone());
             gathered.due.insert(place, ask);
@@ -172,8 +185,10 @@ impl Work {
             Err(why) => return Some(Verdict::of(Said::unbookable(&why))),
         };
         if let Some(some) = view.partial_sets() {
+            // Several sets may be of one template: each name stands for one of them.
+            let mut some = some.iter().peekable();
             for set in &mut ask.sets {
-                if !some.iter().any(|name| **name == *set.template) {
+                if some.next_if(|name| ***name == *set.template).is_none() {
                     set.count = 0;
                 }
             }

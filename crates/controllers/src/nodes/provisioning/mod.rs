@@ -16,6 +16,7 @@ mod telling;
 mod view;
 
 use super::held::Held;
+use super::readable::warn_of;
 use crate::pods::{Phase, PodView};
 use crate::runtime::{Cache, Full, Index, ObjectKey};
 use jiff::Timestamp;
@@ -27,6 +28,7 @@ use plimsoll_engine::placement::{PodFacts, PodKey};
 use status::Verdict;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 use view::RequestView;
 
 /// Requests, templates of pods, and pods that come for requests.
@@ -66,6 +68,11 @@ impl RequestCaches {
         }
         come
     }
+}
+
+/// Tells when requests cannot be read.
+pub(super) fn warn(client: &Client, patience: Duration) {
+    warn_of::<view::RequestWire>(client, patience);
 }
 
 /// The pods of a request.
@@ -136,6 +143,8 @@ pub(super) struct Provisioning {
     verdicts: BTreeMap<ObjectKey, Verdict>,
     /// Requests that ended long ago, with their uids.
     forgotten: Vec<(ObjectKey, Arc<str>)>,
+    /// For how many looks in turn a request has waited because nodes were ordered for pods.
+    waited: usize,
     /// Whether others wait for the next look.
     more: Option<More>,
 }

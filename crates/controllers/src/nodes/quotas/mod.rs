@@ -8,45 +8,41 @@ mod status;
 mod view;
 
 use super::conditions::says;
+use super::readable::{Readable, readable};
 use super::work::Work;
 use crate::runtime::Cache;
 use jiff::Timestamp;
-use kube::api::ListParams;
-use kube::{Api, Client, Error};
+use kube::Client;
 use plimsoll_engine::cluster::Quota;
 use serde_json::json;
 use std::time::Duration;
 
 pub(super) use view::QuotaView;
 
-/// How often it is asked, and how long after each time, whether a kind that is not served has only
-/// just been defined.
-const ASKED: (u32, Duration) = (10, Duration::from_millis(100));
-
-/// Waits until it is known which quotas there are. Where the kind is not served there are none; they
-/// come when it is.
-pub(super) async fn known(client: &Client, cache: &Cache<QuotaView>) {
-    let api: Api<view::QuotaWire> = Api::all(client.clone());
-    let (times, pause) = ASKED;
-    for _ in 0..times {
-        let answer = api.list(&ListParams::default().limit(1)).await;
-        if !matches!(&answer, Err(Error::Api(status)) if status.code == 404) {
-            if let Err(error) = answer {
-                tracing::warn!(%error, "CapacityQuotas cannot be read yet");
-            }
-            return cache.ready().await;
-        }
-        tokio::time::sleep(pause).await;
+/// Waits until it is known which quotas there are, for `patience` at most; returns whether it is.
+/// Where the kind is not served there are none; they come when it is.
+pub(super) async fn known(client: &Client, cache: &Cache<QuotaView>, patience: Duration) -> bool {
+    match readable::<view::QuotaWire>(client, patience).await {
+        Readable::Undefined => true,
+        Readable::No => cache.is_ready(),
+        Readable::Yes => tokio::time::timeout(patience, cache.ready()).await.is_ok(),
     }
-    tracing::warn!(
-        "no CapacityQuota is in force: their definition, \
-         capacityquotas.autoscaling.x-k8s.io, is not there"
-    );
 }
 
 impl Work {
     /// Takes over what quotas say now, after those of the flags.
     pub(super) fn take_quotas(&mut self) {
+        if self.awaits_quotas {
+            if self.own.quotas.as_ref().is_some_and(Cache::is_ready) {
+                tracing::info!("CapacityQuotas can be read now");
+                self.awaits_quotas = false;
+                self.world.quotas_changed = true;
+            } else {
+                let why = "No node is added: it is not known which CapacityQuotas there are. The \
+                    right to get, list and watch capacityquotas.autoscaling.x-k8s.io may be missing";
+                self.told.trouble("CapacityQuotasUnknown", why.to_owned());
+            }
+        }
         if !std::mem::take(&mut self.world.quotas_changed) {
             return;
         }

@@ -110,7 +110,16 @@ impl RequestState {
             };
         }
         match self.provisioned {
-            None => RequestStage::Due,
+            None => {
+                let patience = valid_for.unwrap_or(times.patience);
+                let over = |created| after(created, patience) < now;
+                let tried = self.accepted.is_some();
+                if tried && self.created.is_some_and(over) {
+                    RequestStage::GivenUp
+                } else {
+                    RequestStage::Due
+                }
+            }
             Some((true, since)) => {
                 let until = after(since, times.booking);
                 if until < now {

@@ -152,6 +152,10 @@ fn a_request_that_is_valid_for_no_time_is_tried_once() {
         ..RequestState::default()
     };
     assert_eq!(state.stage(&times, valid_for, at(5)), RequestStage::Due);
+    // It was looked at, but groups could not be asked for nodes.
+    state.accepted = Some(at(5));
+    assert_eq!(state.stage(&times, valid_for, at(6)), RequestStage::GivenUp);
+    assert_eq!(state.stage(&times, None, at(6)), RequestStage::Due);
     state.provisioned = Some((false, at(5)));
     assert_eq!(state.stage(&times, valid_for, at(6)), RequestStage::GivenUp);
 }
