@@ -325,7 +325,7 @@ async fn as_long_as_quotas_cannot_be_read_no_node_is_added_but_nodes_go() {
     let told = site.told("CapacityQuotasUnknown").await;
     assert!(
         told.iter()
-            .any(|text| text.contains("the right to get, list and watch")),
+            .any(|text| text.contains("The right to get, list and watch")),
         "{told:?}"
     );
     faults.set(|_, _| None);
