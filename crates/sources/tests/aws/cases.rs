@@ -10,6 +10,7 @@ use futures::future::LocalBoxFuture;
 use plimsoll_api::nodegroup::{ErrorClass, InstanceState, NodeProvider, ProviderTemplate};
 use plimsoll_sources::nodes::aws::Options;
 use serde_json::{Value, json};
+use std::time::{Duration, Instant};
 
 /// A case.
 pub(crate) type Case = for<'a> fn(Rig<'a>) -> LocalBoxFuture<'a, Outcome>;
@@ -31,6 +32,9 @@ pub(crate) const ALL: &[(&str, Case)] = &[
     ("counts_weights", |rig| Box::pin(weights(rig))),
     ("asks_eks_what_nodes_of_its_groups_have", |rig| {
         Box::pin(managed(rig))
+    }),
+    ("eks_out_of_reach_holds_nobody_up", |rig| {
+        Box::pin(unreachable(rig))
     }),
     ("says_what_to_set_where_there_are_no_credentials", |rig| {
         Box::pin(nobody(rig))
@@ -302,6 +306,35 @@ async fn managed(rig: Rig<'_>) -> Outcome {
     assert_eq!(capacity(&template, "cpu"), Some("2"));
     provider.template("eks-batch").await?;
     assert_eq!(asked(rig.proxy.calls()), 2, "a refusal is remembered");
+    Ok(())
+}
+
+async fn unreachable(rig: Rig<'_>) -> Outcome {
+    for (group, nodegroup) in [("far-a", "a"), ("far-b", "b")] {
+        let tags = [
+            ("eks:cluster-name", "far"),
+            ("eks:nodegroup-name", nodegroup),
+        ];
+        rig.moto.group(group, "small", [0, 3, 0], &tags)?;
+    }
+    rig.proxy
+        .fault("DescribeNodegroup", Fault::Hang(usize::MAX));
+    let provider = rig.of(&["0:3:far-a", "0:3:far-b"]).await?;
+    provider.groups().await?;
+    rig.proxy.calls();
+    let begun = Instant::now();
+    for group in ["far-a", "far-b"] {
+        let template = provider.template(group).await?.ok_or("no template")?;
+        assert_eq!(capacity(&template, "cpu"), Some("2"));
+    }
+    assert!(
+        begun.elapsed() < Duration::from_secs(8),
+        "{:?}",
+        begun.elapsed()
+    );
+    let asked = rig.proxy.calls();
+    let asked = asked.iter().filter(|call| *call == "DescribeNodegroup");
+    assert_eq!(asked.count(), 1, "once for the whole service");
     Ok(())
 }
 

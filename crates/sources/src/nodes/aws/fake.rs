@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use plimsoll_api::nodegroup::{ErrorClass, ProviderError};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// An empty group of up to ten machines in one zone.
@@ -64,6 +64,8 @@ pub(crate) struct Inside {
     pub calls: Vec<String>,
     /// Calls that fail, by how they begin.
     pub failing: BTreeMap<&'static str, ErrorClass>,
+    /// Calls that are never answered, by name: `managed`.
+    pub hanging: BTreeSet<&'static str>,
 }
 
 /// The service.
@@ -170,6 +172,9 @@ impl Api for Fake {
 
     async fn managed(&self, cluster: &str, name: &str) -> Result<Option<Managed>, ProviderError> {
         self.called(format!("managed {cluster} {name}"))?;
+        if self.change(|inside| inside.hanging.contains("managed")) {
+            return std::future::pending().await;
+        }
         Ok(self.change(|inside| inside.managed.get(name).cloned()))
     }
 

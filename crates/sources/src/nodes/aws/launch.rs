@@ -11,6 +11,7 @@ use plimsoll_api::nodegroup::{ErrorClass, ProviderError};
 use plimsoll_clock::Clock;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// How long an answer, or a refusal for want of permission, is remembered.
 const REMEMBERED: SignedDuration = SignedDuration::from_mins(20);
@@ -18,6 +19,11 @@ const REMEMBERED: SignedDuration = SignedDuration::from_mins(20);
 const MANAGED: SignedDuration = SignedDuration::from_mins(6);
 /// How long it is remembered that a question failed.
 const FAILED: SignedDuration = SignedDuration::from_mins(1);
+/// How long EKS may take, all attempts together: shapes wait for it, and are known without it.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// How long EKS is not asked after it could not be reached: in private networks without an endpoint
+/// of it, it never can.
+const UNREACHED: SignedDuration = SignedDuration::from_mins(6);
 
 /// Answers, until when they hold.
 type Answers<T> = Mutex<BTreeMap<String, (Option<T>, Timestamp)>>;
@@ -66,6 +72,8 @@ pub(super) struct Launches {
     facts: Answers<LaunchFacts>,
     shapes: Answers<Shape>,
     managed: Answers<Managed>,
+    /// Until when EKS is not asked.
+    eks_rests: Mutex<Option<Timestamp>>,
     /// Types that machines of a group were last seen to have.
     seen: Mutex<BTreeMap<Arc<str>, BTreeSet<Arc<str>>>>,
     /// Permissions that are lacking, each said once.
@@ -81,6 +89,7 @@ impl Launches {
             facts: Mutex::default(),
             shapes: Mutex::default(),
             managed: Mutex::default(),
+            eks_rests: Mutex::default(),
             seen: Mutex::default(),
             said: Mutex::default(),
         }
@@ -106,7 +115,21 @@ impl Launches {
         if let Some(answer) = remembered(&self.managed, &key, self.clock.now()) {
             return answer.0;
         }
-        let answer = self.api.managed(cluster, name).await;
+        let now = self.clock.now();
+        if self.eks_rests.lock().is_some_and(|until| now < until) {
+            // What was known before is better than nothing.
+            return last_known(&self.managed, &key);
+        }
+        // Whoever asks may lose patience first: what is not answered is noted all the same.
+        let mut unanswered = Unanswered {
+            launches: self,
+            lets_be: true,
+        };
+        let asked = tokio::time::timeout(PATIENCE, self.api.managed(cluster, name)).await;
+        let answer = asked.unwrap_or_else(|_| Err(late(cluster, name)));
+        let unreached = |error: &ProviderError| error.class == ErrorClass::Unreachable;
+        unanswered.lets_be = answer.as_ref().is_err_and(unreached);
+        drop(unanswered);
         self.remember(&self.managed, &key, answer, &Question::of_eks())
     }
 
@@ -181,7 +204,8 @@ impl Launches {
         worst(shapes)
     }
 
-    async fn asked_shape(&self, kind: &str) -> Option<Shape> {
+    /// What AWS says of a type.
+    pub(super) async fn asked_shape(&self, kind: &str) -> Option<Shape> {
         if self.static_types {
             return None;
         }
@@ -232,10 +256,7 @@ impl Launches {
             Err(error) => {
                 tracing::warn!(%error, "what new nodes will be stays unknown for now");
                 // What was known before is better than nothing.
-                (
-                    answers.lock().get(key).and_then(|(known, _)| known.clone()),
-                    FAILED,
-                )
+                (last_known(answers, key), FAILED)
             }
         };
         let now = self.clock.now();
@@ -254,6 +275,29 @@ impl Launches {
     }
 }
 
+/// A question to EKS. Dropped without an answer, it lets EKS be for a while.
+struct Unanswered<'a> {
+    launches: &'a Launches,
+    lets_be: bool,
+}
+
+impl Drop for Unanswered<'_> {
+    fn drop(&mut self) {
+        if self.lets_be {
+            let until = self.launches.clock.now().checked_add(UNREACHED);
+            *self.launches.eks_rests.lock() = until.ok();
+        }
+    }
+}
+
+fn late(cluster: &str, name: &str) -> ProviderError {
+    let message = format!(
+        "describing EKS node group {name} of {cluster}: no answer within {} s",
+        PATIENCE.as_secs()
+    );
+    ProviderError::new(ErrorClass::Unreachable, message)
+}
+
 /// Which part of a machine of a type is as much as a machine of the least weight.
 fn share(kind: &str, units: &Units) -> f64 {
     let Units::Weights { least, of, .. } = units else {
@@ -262,6 +306,11 @@ fn share(kind: &str, units: &Units) -> f64 {
     let parts = |units: usize| u32::try_from(units).map_or(f64::MAX, f64::from);
     let weight = of.get(kind).filter(|weight| **weight > 0);
     weight.map_or(1.0, |weight| parts(*least) / parts(*weight))
+}
+
+/// What was answered last, however long ago.
+fn last_known<T: Clone>(answers: &Answers<T>, key: &str) -> Option<T> {
+    answers.lock().get(key).and_then(|(known, _)| known.clone())
 }
 
 /// What is known without asking; `None` where it has to be asked.
@@ -283,7 +332,7 @@ mod tests {
     use plimsoll_clock::Clock;
     use std::sync::Arc;
     use std::time::Duration;
-    use tokio::time::advance;
+    use tokio::time::{Instant, advance, timeout};
 
     fn launches(fake: &Arc<Fake>) -> Launches {
         let clock = Clock::starting_at("2026-01-01T00:00:00Z".parse().unwrap());
@@ -434,6 +483,37 @@ mod tests {
         advance(Duration::from_secs(1)).await;
         launches.managed(&managed_by_eks()).await;
         assert_eq!(fake.calls(), ["managed lab ng"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn eks_out_of_reach_holds_nobody_up() {
+        let fake = Fake::with(Vec::new());
+        fake.change(|inside| inside.hanging.insert("managed"));
+        let launches = launches(&fake);
+        let begun = Instant::now();
+        assert_eq!(launches.managed(&managed_by_eks()).await, None);
+        let other = ScalingGroup {
+            tags: managed_by_eks()
+                .tags
+                .into_iter()
+                .chain([("eks:nodegroup-name".to_owned(), "other".to_owned())])
+                .collect(),
+            ..managed_by_eks()
+        };
+        assert_eq!(launches.managed(&other).await, None);
+        assert!(begun.elapsed() <= Duration::from_secs(2));
+        assert_eq!(fake.calls(), ["managed lab ng"], "the service is let be");
+        advance(Duration::from_secs(360)).await;
+        // Who asks loses patience.
+        let asked = timeout(Duration::from_millis(10), launches.managed(&other)).await;
+        asked.unwrap_err();
+        launches.managed(&managed_by_eks()).await;
+        assert_eq!(fake.calls(), ["managed lab other"]);
+        fake.change(|inside| inside.hanging.clear());
+        advance(Duration::from_secs(360)).await;
+        launches.managed(&managed_by_eks()).await;
+        launches.managed(&other).await;
+        assert_eq!(fake.calls(), ["managed lab ng", "managed lab other"]);
     }
 
     #[tokio::test(start_paused = true)]
