@@ -132,25 +132,42 @@ impl Access {
         answer.map_err(|error| failure(path, &error))
     }
 
+    /// Whether the version that is spoken has a kind.
+    pub(super) async fn serves(&self, plural: &str) -> Result<bool, ProviderError> {
+        let about = self.get(&self.root().await?).await?;
+        let resources = about.get("resources").and_then(Value::as_array);
+        let is_it = |one: &Value| one.get("name").and_then(Value::as_str) == Some(plural);
+        Ok(resources.is_some_and(|resources| resources.iter().any(is_it)))
+    }
+
     /// Every object of a kind. A kind that is not served has none.
+    ///
+    /// # Errors
+    /// Also where the kind is served and its objects are not found: an API server that starts says
+    /// so for a moment, and groups that vanish would be ordered anew.
     pub(super) async fn list(&self, plural: &str) -> Result<Vec<Value>, ProviderError> {
+        match self.pages(plural).await {
+            Err(error) if error.class == ErrorClass::NotFound => {}
+            answer => return answer,
+        }
+        // Perhaps it is served in another version now.
+        self.forget_version();
+        if self.serves(plural).await? {
+            return self.pages(plural).await;
+        }
+        if self.is_news(plural) {
+            tracing::info!(plural, "the management cluster has no such kind");
+        }
+        Ok(Vec::new())
+    }
+
+    async fn pages(&self, plural: &str) -> Result<Vec<Value>, ProviderError> {
         let root = self.root().await?;
         let mut objects = Vec::new();
         let mut next = String::new();
         loop {
             let path = format!("{root}/{plural}?limit={PAGE}{next}");
-            let mut page = match self.get(&path).await {
-                Ok(page) => page,
-                Err(error) if error.class == ErrorClass::NotFound => {
-                    // Perhaps it is served in another version now.
-                    self.forget_version();
-                    if self.is_news(plural) {
-                        tracing::info!(plural, "the management cluster has no such kind");
-                    }
-                    return Ok(Vec::new());
-                }
-                Err(error) => return Err(error),
-            };
+            let mut page = self.get(&path).await?;
             if let Some(items) = page.get_mut("items").and_then(Value::as_array_mut) {
                 objects.append(items);
             }

@@ -79,6 +79,8 @@ pub struct ClusterApi {
     clock: Clock,
     /// What was listed last, and when.
     seen: Mutex<Option<(Instant, Arc<Seen>)>>,
+    /// Held while everything is listed.
+    reading: tokio::sync::Mutex<()>,
     watching: Watching,
     /// What the watches showed last, and its version.
     watched: Mutex<Option<(u64, Arc<Seen>)>>,
@@ -96,6 +98,7 @@ impl ClusterApi {
             settings,
             clock,
             seen: Mutex::default(),
+            reading: tokio::sync::Mutex::default(),
             watching: Watching::default(),
             watched: Mutex::default(),
             wrote: Mutex::default(),
@@ -134,6 +137,8 @@ impl ClusterApi {
 
     /// What the cluster has, listed at most two seconds ago.
     async fn listed(&self) -> Result<Arc<Seen>, ProviderError> {
+        let _reading = self.reading.lock().await;
+        let wrote = *self.wrote.lock();
         if let Some((at, seen)) = &*self.seen.lock()
             && at.elapsed() < FRESH
         {
@@ -146,7 +151,10 @@ impl ClusterApi {
         }
         let machines = self.access.list("machines").await?;
         let seen = self.assemble(scalables, machines.iter());
-        *self.seen.lock() = Some((Instant::now(), Arc::clone(&seen)));
+        // What was written meanwhile it may not show.
+        if *self.wrote.lock() == wrote {
+            *self.seen.lock() = Some((Instant::now(), Arc::clone(&seen)));
+        }
         Ok(seen)
     }
 

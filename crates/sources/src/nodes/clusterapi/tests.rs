@@ -18,7 +18,7 @@ const SIZES: &str = "cluster.x-k8s.io/cluster-api-autoscaler-node-group";
 pub(super) struct Rig {
     pub(super) client: Client,
     pub(super) provider: ClusterApi,
-    _server: ApiServer,
+    pub(super) server: ApiServer,
 }
 
 pub(super) async fn rig() -> Rig {
@@ -45,7 +45,7 @@ pub(super) async fn bare_rig() -> Rig {
     Rig {
         provider: ClusterApi::new(client.clone(), clock, Settings::default()),
         client,
-        _server: server,
+        server,
     }
 }
 

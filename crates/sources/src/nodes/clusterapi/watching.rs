@@ -6,8 +6,9 @@
 //!
 //! A copy is of use while it is current: its first list is complete and nothing has gone wrong
 //! since. Otherwise (at the start, after a lost connection, after 410, while a kind is not served)
-//! nobody reads it, and the objects are listed as if there were no watch. A kind that is not served
-//! is looked for again every half minute, in whatever version there is then.
+//! nobody reads it, and the objects are listed as if there were no watch. A kind that discovery does
+//! not name is looked for again every half minute, in whatever version there is then; that a watch
+//! finds nothing does not suffice, since an API server that starts says so for a moment.
 
 use super::access::Access;
 use super::scalable::Kind;
@@ -196,15 +197,20 @@ impl Shared {
             if let Ok(resource) = access.resource(kind).await {
                 let api = Api::all_with(access.client(), &resource);
                 self.watch(api, kind, &mut pause).await;
+                // Perhaps it comes under another version.
+                access.forget_version();
+                if let Ok(false) = access.serves(kind.plural()).await {
+                    self.lose(kind, State::Absent);
+                    pause = LAST_PAUSE;
+                }
             }
-            // Perhaps it comes under another version.
             access.forget_version();
             tokio::time::sleep(pause).await;
             pause = pause.saturating_mul(2).min(LAST_PAUSE);
         }
     }
 
-    /// Watches until the kind turns out not to be served.
+    /// Watches until the kind seems not to be served.
     async fn watch(&self, api: Api<DynamicObject>, kind: Watched, pause: &mut Duration) {
         let mut events = pin!(watcher(api, watcher::Config::default()));
         while let Some(event) = events.next().await {
@@ -215,8 +221,7 @@ impl Shared {
                     }
                 }
                 Err(error) if is_absent(&error) => {
-                    self.lose(kind, State::Absent);
-                    *pause = LAST_PAUSE;
+                    self.doubt(kind);
                     return;
                 }
                 Err(error) => {
@@ -268,6 +273,15 @@ impl Shared {
         is_current
     }
 
+    /// Perhaps the kind is not served: what was copied is of no use until that is known.
+    fn doubt(&self, kind: Watched) {
+        let mut copies = self.copies.lock();
+        let copy = copies.entry(kind).or_default();
+        if copy.state == State::Current {
+            copy.state = State::Stale;
+        }
+    }
+
     /// The copy is of no use any more, or there is nothing to copy.
     fn lose(&self, kind: Watched, state: State) {
         let mut copies = self.copies.lock();
@@ -299,7 +313,7 @@ fn slim(kind: Watched, object: &DynamicObject) -> Option<(Key, Arc<Value>)> {
     Some((key, Arc::new(value)))
 }
 
-/// Whether the kind is not served.
+/// Whether the kind seems not to be served.
 fn is_absent(error: &watcher::Error) -> bool {
     match error {
         watcher::Error::InitialListFailed(error)
