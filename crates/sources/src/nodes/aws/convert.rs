@@ -60,16 +60,18 @@ fn tags(tags: &[sdk::TagDescription]) -> Tags {
 
 /// An instance; `None` if it is not part of the group any more, or waits in a warm pool.
 fn machine(instance: &sdk::Instance, units: &Units) -> Option<Machine> {
+    let unweighed = usize::from(!matches!(units, Units::Lacking { .. }));
     Some(Machine {
         id: instance.instance_id()?.into(),
         zone: instance.availability_zone().unwrap_or_default().into(),
         kind: instance.instance_type().map(Into::into),
         phase: phase(instance.lifecycle_state()?)?,
-        weight: weights::weight(instance, units).unwrap_or(1),
+        weight: weights::weight(instance, units).unwrap_or(unweighed),
     })
 }
 
-fn phase(state: &LifecycleState) -> Option<Phase> {
+/// What an instance in this state is doing; `None` where it is not part of the group.
+pub(super) fn phase(state: &LifecycleState) -> Option<Phase> {
     match state.as_str() {
         "InService" => Some(Phase::Serving),
         "Standby" | "EnteringStandby" => Some(Phase::Standby),

@@ -43,6 +43,7 @@ mod tags;
 mod template;
 #[cfg(test)]
 mod tests;
+mod weighing;
 mod weights;
 #[cfg(test)]
 mod weights_tests;

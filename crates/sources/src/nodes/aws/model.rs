@@ -43,6 +43,25 @@ pub(crate) struct Machine {
     pub weight: usize,
 }
 
+/// What of its machines a group counts, where it says so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Attribute {
+    /// Virtual CPUs.
+    Vcpus,
+    /// Memory in MiB.
+    MemoryMib,
+}
+
+impl Attribute {
+    /// What a machine of this shape has of it.
+    pub(crate) fn of(self, shape: &Shape) -> Option<usize> {
+        match self {
+            Self::Vcpus => usize::try_from(shape.vcpus).ok(),
+            Self::MemoryMib => usize::try_from(shape.memory_mib).ok(),
+        }
+    }
+}
+
 /// What a group counts its capacity in: its sizes and the weights of its machines.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) enum Units {
@@ -57,6 +76,15 @@ pub(crate) enum Units {
         of: BTreeMap<Arc<str>, usize>,
         /// Whether new machines may count for more than that.
         uneven: bool,
+    },
+    /// As with weights, and some machines' types are to be asked for: these machines have weight 0.
+    Lacking {
+        /// What a machine counts for.
+        attribute: Attribute,
+        /// The least of it that a new machine has.
+        least: usize,
+        /// Weights by instance type, as far as they are known.
+        of: BTreeMap<Arc<str>, usize>,
     },
     /// Units, but nobody tells what a machine counts for.
     Unknown,

@@ -113,12 +113,19 @@ impl AwsProvider {
     pub(super) async fn fresh(&self, name: &str) -> Result<ScalingGroup, ProviderError> {
         let found = self.api.groups_by_name(&[name.into()]).await?;
         let found = found.into_iter().find(|group| &*group.name == name);
-        found.ok_or_else(|| {
-            ProviderError::new(
-                ErrorClass::NotFound,
-                format!("there is no Auto Scaling group {name}"),
-            )
-        })
+        let missing = || {
+            let message = format!("there is no Auto Scaling group {name}");
+            ProviderError::new(ErrorClass::NotFound, message)
+        };
+        let mut found = found.ok_or_else(missing)?;
+        self.weigh(&mut found).await;
+        if found.units == Units::Unknown {
+            let message = format!(
+                "nobody tells how much of the capacity of Auto Scaling group {name} a machine is"
+            );
+            return Err(ProviderError::new(ErrorClass::Other, message));
+        }
+        Ok(found)
     }
 
     /// Sets the size and takes the group in as it is then.

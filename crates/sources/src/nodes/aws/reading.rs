@@ -77,6 +77,9 @@ impl AwsProvider {
                 found.entry(name).or_insert(Reading { group, named: None });
             }
         }
+        for reading in found.values_mut() {
+            self.weigh(&mut reading.group).await;
+        }
         let counted = found.into_values().filter(|reading| {
             let group = &reading.group;
             let is_unknown = group.units == Units::Unknown;
@@ -89,7 +92,9 @@ impl AwsProvider {
                     group.name
                 ));
             }
-            !group.deleting && !is_unknown
+            // One that was known stays, at the size it has: its nodes are not foreign all at once.
+            let is_known = !is_unknown || self.state.lock().get(&group.name).is_some();
+            !group.deleting && is_known
         });
         Ok(counted.collect())
     }

@@ -18,7 +18,7 @@ impl ScalingGroup {
     fn step(&self) -> usize {
         match &self.units {
             Units::Weights { least, .. } => (*least).max(1),
-            Units::Machines | Units::Unknown => 1,
+            Units::Machines | Units::Lacking { .. } | Units::Unknown => 1,
         }
     }
 
@@ -30,6 +30,10 @@ impl ScalingGroup {
 
     /// Units that are asked for and not there.
     fn lacking(&self) -> usize {
+        if matches!(self.units, Units::Lacking { .. } | Units::Unknown) {
+            // Nobody knows.
+            return 0;
+        }
         self.desired.saturating_sub(self.there())
     }
 
@@ -41,7 +45,8 @@ impl ScalingGroup {
     /// How many machines there are to be.
     pub(crate) fn target(&self) -> usize {
         match &self.units {
-            Units::Machines | Units::Unknown => self.desired,
+            Units::Machines => self.desired,
+            Units::Lacking { .. } | Units::Unknown => self.active(),
             // Those beyond the desired capacity are there to stay: AWS goes over it, never under.
             Units::Weights { .. } => self.active().saturating_add(self.missing()),
         }
@@ -50,7 +55,7 @@ impl ScalingGroup {
     /// Units that are asked for, or there beyond that because machines do not add up to it.
     pub(crate) fn asked(&self) -> usize {
         match &self.units {
-            Units::Machines | Units::Unknown => self.desired,
+            Units::Machines | Units::Lacking { .. } | Units::Unknown => self.desired,
             Units::Weights { .. } => self.desired.max(self.there()),
         }
     }

@@ -5,7 +5,7 @@ use super::options::NamedGroup;
 use super::shortage::{Shortage, instance_id, places};
 use super::tags;
 use jiff::{SignedDuration, Timestamp};
-use plimsoll_api::nodegroup::{Instance, InstanceState, NodeGroup, ProviderError};
+use plimsoll_api::nodegroup::{Instance, InstanceState, NodeGroup, OptionOverrides, ProviderError};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -17,6 +17,8 @@ const AWAITING: SignedDuration = SignedDuration::from_secs(10);
 const FIRST_PAUSE: SignedDuration = SignedDuration::from_secs(5);
 /// How long ago a failed launch may have begun that is found when the provider starts.
 const BEFORE_START: SignedDuration = SignedDuration::from_mins(10);
+/// Longer than anybody waits.
+const NEVER: SignedDuration = SignedDuration::from_hours(24 * 365);
 /// By how much the clocks of AWS and of this machine may differ.
 const SKEW: SignedDuration = SignedDuration::from_secs(15);
 
@@ -64,19 +66,23 @@ impl Held {
     }
 
     /// Smallest and largest size in machines. Where the process `Launch` or `Terminate` is
-    /// suspended, there is no way up or down.
+    /// suspended, there is no way up or down; nor where nobody tells what a machine counts for.
     ///
     /// Departs: upstream does not look at suspended processes.
     fn sizes(&self) -> (usize, usize) {
         let (min, max) = self.group.in_machines(self.bounds(&self.group));
         let target = self.group.target();
+        if self.group.units == Units::Unknown {
+            return (target, target);
+        }
         let max = if self.group.suspends("Launch") {
             target.max(min)
         } else {
             max
         };
         let min = if self.group.suspends("Terminate") {
-            target.max(min).min(max)
+            // Places that nothing fills are no machines: they can be given up.
+            self.group.active().min(target).max(min).min(max)
         } else {
             min
         };
@@ -123,8 +129,25 @@ impl Held {
             max,
             target: self.group.target(),
             instances: self.instances(),
-            options: tags::options(&self.group.tags),
+            options: self.options(),
             debug: self.line((min, max)),
+        }
+    }
+
+    /// Options of its tags. Where the process `Terminate` is suspended and places are missing, the
+    /// minimum does not protect the nodes that are there; they are not drained all the same, since
+    /// AWS would not end them.
+    fn options(&self) -> OptionOverrides {
+        let options = tags::options(&self.group.tags);
+        if !self.group.suspends("Terminate") || self.group.missing() == 0 {
+            return options;
+        }
+        OptionOverrides {
+            scale_down_utilization_threshold: Some(0.0),
+            scale_down_gpu_utilization_threshold: Some(0.0),
+            scale_down_unneeded_time: Some(NEVER),
+            scale_down_unready_time: Some(NEVER),
+            ..options
         }
     }
 

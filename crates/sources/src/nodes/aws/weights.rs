@@ -3,7 +3,8 @@
 //! Facts: `WeightedCapacity` of a policy's overrides and of instances, `DesiredCapacityType` of the
 //! group (Auto Scaling API, version 2011-01-01).
 
-use super::model::Units;
+use super::convert::phase;
+use super::model::{Attribute, Phase, Units};
 use crate::nodes::catalog;
 use aws_sdk_autoscaling::types::{
     AutoScalingGroup, Instance, InstanceRequirements, LaunchTemplateOverrides, MemoryMiBRequest,
@@ -24,32 +25,38 @@ pub(super) fn units(group: &AutoScalingGroup, overrides: &[LaunchTemplateOverrid
         Some(attribute) => of_attribute(attribute, group.instances(), overrides),
         None => of_overrides(group.instances(), overrides),
     };
-    let known = |instance: &Instance| weight(instance, &units).is_some();
-    if group.instances().iter().all(known) {
-        units
-    } else {
+    let mut counted = group.instances().iter().filter(|one| counts(one));
+    if counted.all(|instance| weight(instance, &units).is_some()) {
+        return units;
+    }
+    match (attribute, units) {
+        (Some(attribute), Units::Weights { least, of, .. }) => Units::Lacking {
+            attribute,
+            least,
+            of,
+        },
         // Departs: a machine that counts for too little would seem to lack others, and would be
         // ended when they are given up.
-        Units::Unknown
+        _ => Units::Unknown,
     }
+}
+
+/// Whether an instance is part of the desired capacity: others need no weight.
+fn counts(instance: &Instance) -> bool {
+    let state = instance.lifecycle_state();
+    state.is_none_or(|state| phase(state).is_some_and(Phase::is_active))
 }
 
 /// What an instance counts for; `None` where nobody tells.
 pub(super) fn weight(instance: &Instance, units: &Units) -> Option<usize> {
     match units {
         Units::Machines => Some(1),
-        Units::Weights { of, .. } => {
+        Units::Weights { of, .. } | Units::Lacking { of, .. } => {
             let of_type = || of.get(instance.instance_type()?).copied();
             parsed(instance.weighted_capacity()).or_else(of_type)
         }
         Units::Unknown => None,
     }
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Attribute {
-    Vcpus,
-    MemoryMib,
 }
 
 impl Attribute {
@@ -63,7 +70,7 @@ impl Attribute {
     }
 
     /// What a machine of a type has of it.
-    fn of(self, kind: &str) -> Option<usize> {
+    fn of_type(self, kind: &str) -> Option<usize> {
         let found = catalog::lookup(kind)?;
         match self {
             Self::Vcpus => usize::try_from(found.vcpus).ok(),
@@ -84,7 +91,7 @@ fn of_attribute(
         return Units::Unknown;
     };
     let kinds = instances.iter().filter_map(Instance::instance_type);
-    let of = kinds.filter_map(|kind| Some((Arc::from(kind), attribute.of(kind)?)));
+    let of = kinds.filter_map(|kind| Some((Arc::from(kind), attribute.of_type(kind)?)));
     Units::Weights {
         least,
         of: of.collect(),
@@ -163,7 +170,7 @@ mod tests {
         match units {
             Units::Machines => Some(0),
             Units::Weights { least, .. } => Some(*least),
-            Units::Unknown => None,
+            Units::Lacking { .. } | Units::Unknown => None,
         }
     }
 
@@ -207,6 +214,38 @@ mod tests {
         assert_eq!(least(&found), want);
         let machine = group.instances().first().unwrap();
         assert_eq!(weight(machine, &found), of_machine);
+    }
+
+    #[test]
+    fn only_instances_that_count_need_a_weight() {
+        let of = |state: &str, kind: &str| {
+            Instance::builder()
+                .instance_type(kind)
+                .lifecycle_state(state.into())
+                .build()
+        };
+        let group = |kind: &str, unit: Option<&str>| {
+            AutoScalingGroup::builder()
+                .instances(of("Terminating", "x9.huge"))
+                .instances(of("InService", kind))
+                .set_desired_capacity_type(unit.map(str::to_owned))
+                .build()
+        };
+        let policy = overrides(&[LARGE, XLARGE]);
+        assert_eq!(least(&units(&group("m5.large", None), &policy)), Some(2));
+        assert_eq!(least(&units(&group("x9.huge", None), &policy)), None);
+        let asked = units(&group("x9.huge", Some("vcpu")), &requirements(4, 8192));
+        assert!(
+            matches!(
+                asked,
+                Units::Lacking {
+                    attribute: Attribute::Vcpus,
+                    least: 4,
+                    ..
+                }
+            ),
+            "{asked:?}"
+        );
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! The provider over groups with weighted capacity or suspended processes, in memory.
 
 use super::fake::{Fake, group, machine, weighted};
-use super::model::{Machine, Phase, ScalingGroup};
+use super::model::{Attribute, Machine, Phase, ScalingGroup, Units};
+use super::template::at_least;
 use super::tests::{node, only, provider, workers};
 use plimsoll_api::nodegroup::{ErrorClass, NodeProvider};
 use rstest::rstest;
@@ -176,10 +177,18 @@ async fn a_group_that_may_not_terminate_keeps_its_machines() {
         "process Terminate of Auto Scaling group workers is suspended"
     );
     assert!(!fake.calls().contains(&"terminate i-1".to_owned()));
+    assert_eq!(found.options.scale_down_unneeded_time, None);
     provider.increase("workers", 1).await.unwrap();
+    // The actuator gives up as many places as there are above the minimum.
+    let found = only(&provider).await;
+    assert_eq!((found.min, found.target, found.max), (3, 4, 6));
+    assert!(found.options.scale_down_unneeded_time.unwrap().as_hours() > 24);
+    assert_eq!(found.options.scale_down_utilization_threshold, Some(0.0));
     let place = node("i-placeholder-workers-3");
     provider.delete("workers", &[place]).await.unwrap();
-    assert_eq!(only(&provider).await.target, 3);
+    let found = only(&provider).await;
+    assert_eq!((found.min, found.target), (3, 3));
+    assert_eq!(found.options.scale_down_unneeded_time, None);
 }
 
 #[tokio::test(start_paused = true)]
@@ -196,4 +205,61 @@ async fn zones_that_are_evened_out_are_no_news() {
     let found = only(&provider).await;
     assert_eq!((found.target, found.instances.len()), (3, 4));
     assert!(found.instances.iter().all(|one| one.problem.is_none()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn types_that_nobody_here_knows_are_asked_for() {
+    let counted = ScalingGroup {
+        max: 2048,
+        units: Units::Lacking {
+            attribute: Attribute::Vcpus,
+            least: 4,
+            of: [("m5.xlarge".into(), 4)].into(),
+        },
+        machines: vec![
+            heavy("i-1", 4),
+            Machine {
+                kind: Some("x9.huge".into()),
+                ..heavy("i-2", 0)
+            },
+        ],
+        ..group("workers", 516)
+    };
+    let fake = Fake::with(vec![counted]);
+    let shape = at_least(512, 4096, 0);
+    fake.change(|inside| inside.shapes.insert("x9.huge".to_owned(), shape));
+    let provider = provider_of_units(&fake);
+    let found = only(&provider).await;
+    assert_eq!((found.target, found.instances.len()), (2, 2));
+    assert!(fake.calls().contains(&"instance_type x9.huge".to_owned()));
+    provider.increase("workers", 1).await.unwrap();
+    fake.group("workers", |group| assert_eq!(group.desired, 520));
+    assert!(!fake.calls().contains(&"instance_type x9.huge".to_owned()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_known_group_stays_while_a_machine_cannot_be_weighed() {
+    let fake = of_units(10);
+    let provider = provider_of_units(&fake);
+    assert_eq!(only(&provider).await.target, 2);
+    fake.group("workers", |group| group.units = Units::Unknown);
+    for _ in 0..2 {
+        advance(Duration::from_secs(60)).await;
+        let found = only(&provider).await;
+        assert_eq!((found.min, found.target, found.max), (2, 2, 2));
+        assert_eq!(found.instances.len(), 2);
+    }
+    provider.increase("workers", 1).await.unwrap_err();
+    provider
+        .delete("workers", &[node("i-1")])
+        .await
+        .unwrap_err();
+    let calls = fake.calls();
+    assert!(
+        calls.iter().all(|call| call.starts_with("groups_by_name")),
+        "{calls:?}"
+    );
+    fake.group("workers", |group| group.units = weighted(2));
+    advance(Duration::from_secs(60)).await;
+    assert_eq!(only(&provider).await.max, 9);
 }
