@@ -6,7 +6,7 @@ use crate::ledger::{Ledger, name_of};
 use crate::machines::Ground;
 use crate::scenario::Scenario;
 use plimsoll_api::nodegroup::{InstanceState, NodeProvider};
-use plimsoll_api::{capacity_buffer, capacity_quota};
+use plimsoll_api::{capacity_buffer, capacity_quota, provisioning_request};
 use plimsoll_cluster::{ControlPlane, definitions};
 use plimsoll_controllers::nodes::{Metrics, NodeAutoscaler, Options, Signals};
 use plimsoll_controllers::supervisor::Context;
@@ -44,6 +44,9 @@ pub(crate) async fn start(
     }
     if settings.autoscaler.capacity_quotas {
         kinds.push(capacity_quota::definition());
+    }
+    if settings.autoscaler.provisioning.is_some() {
+        kinds.push(provisioning_request::definition());
     }
     for definition in kinds {
         let defined = definitions::define_one(plane.client(), definition).await;
@@ -129,9 +132,10 @@ impl Crew {
         let groups = self.machines.truth();
         let group = groups.iter().find(|known| *known.id == *group);
         let oldest = group.and_then(|group| {
-            let mut running = group.instances.iter();
-            let oldest = running.find(|one| one.state == Some(InstanceState::Running))?;
-            Some((group, name_of(&oldest.id)))
+            let running = group.instances.iter();
+            let running = running.filter(|one| one.state == Some(InstanceState::Running));
+            let oldest = self.ledger.oldest(running.map(|one| &one.id))?;
+            Some((group, name_of(oldest)))
         });
         let Some((group, node)) = oldest else {
             tracing::info!("no machine is there to be taken away");

@@ -1,12 +1,15 @@
 //! Notes what happens to nodes: who was ordered and why, who joined, who left, what it cost, and how
 //! long pods waited.
 
+mod reasons;
+#[cfg(test)]
+mod tests;
+
 use crate::bill::{Bill, Rate};
 use crate::groups::NodeGroups;
-use crate::journal::{self, MOMENT};
 use crate::node_report::{NodeChange, NodeEvent, NodeReport, NodeSummary};
 use crate::waiting::{Waiting, quantile};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use kube::Client;
 use parking_lot::Mutex;
 use plimsoll_api::nodegroup::NodeGroup;
@@ -15,14 +18,11 @@ use plimsoll_controllers::facts::TO_BE_DELETED;
 use plimsoll_controllers::pods::{Caches, NodeView};
 use plimsoll_controllers::runtime::Change;
 use plimsoll_sources::nodes::fleet::GROUP_LABEL;
-use serde_json::Value;
+use reasons::explain;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-
-/// A change of a group's size this close to an order made it.
-const CLOSE: SignedDuration = SignedDuration::from_secs(5);
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 /// What has been noted. Clones share it.
 #[derive(Debug, Clone)]
@@ -40,10 +40,19 @@ struct Book {
     waiting: Waiting,
     /// Machines asked for, by group.
     targets: BTreeMap<Arc<str>, usize>,
-    /// When each instance was ordered.
-    ordered: BTreeMap<Arc<str>, Timestamp>,
+    /// The instances that are there.
+    listed: BTreeMap<Arc<str>, Listed>,
     failed: BTreeSet<Arc<str>>,
     nodes: BTreeMap<Arc<str>, Standing>,
+}
+
+/// What is known of an instance.
+#[derive(Debug, Clone, Copy)]
+struct Listed {
+    /// When it was first listed.
+    since: Timestamp,
+    /// Whether its node is still to come.
+    awaited: bool,
 }
 
 /// What is known of a node.
@@ -79,7 +88,7 @@ impl Ledger {
             bill: Bill::new(prices.collect(), clock.now()),
             waiting: Waiting::default(),
             targets: BTreeMap::new(),
-            ordered: BTreeMap::new(),
+            listed: BTreeMap::new(),
             failed: BTreeSet::new(),
             nodes: BTreeMap::new(),
         };
@@ -107,6 +116,14 @@ impl Ledger {
     pub(crate) fn machines(&self, groups: &[NodeGroup]) {
         let noted = self.book.lock().machines(groups, self.clock.now());
         self.ask(noted);
+    }
+
+    /// The one of these instances that was ordered first.
+    pub(crate) fn oldest<'a>(
+        &self,
+        instances: impl Iterator<Item = &'a Arc<str>>,
+    ) -> Option<&'a Arc<str>> {
+        self.book.lock().oldest(instances)
     }
 
     /// Something went wrong that was asked for.
@@ -170,6 +187,7 @@ impl Book {
     /// Takes in the machines; returns the entries that want a reason.
     fn machines(&mut self, groups: &[NodeGroup], now: Timestamp) -> Vec<usize> {
         self.bill.set(groups, now);
+        let before = std::mem::take(&mut self.listed);
         let mut wanted = Vec::new();
         for group in groups {
             let (id, to) = (&group.id, group.target);
@@ -179,11 +197,14 @@ impl Book {
                 wanted.push(self.note(now, (id, None), event, Vec::new()));
             }
             for instance in &group.instances {
+                let known = before.get(&instance.id).copied();
                 // Those of the start were there before.
-                if from.is_some() {
-                    let id = Arc::clone(&instance.id);
-                    self.ordered.entry(id).or_insert(now);
-                }
+                let new = Listed {
+                    since: now,
+                    awaited: from.is_some(),
+                };
+                let instance_id = Arc::clone(&instance.id);
+                self.listed.insert(instance_id, known.unwrap_or(new));
                 let Some(problem) = &instance.problem else {
                     continue;
                 };
@@ -195,6 +216,11 @@ impl Book {
             }
         }
         wanted
+    }
+
+    fn oldest<'a>(&self, instances: impl Iterator<Item = &'a Arc<str>>) -> Option<&'a Arc<str>> {
+        let since = |id: &Arc<str>| self.listed.get(id).map(|listed| listed.since);
+        instances.min_by_key(|id| (since(id), Arc::clone(id)))
     }
 
     /// Takes in a node; returns the entry that wants a reason, if any.
@@ -219,8 +245,11 @@ impl Book {
         self.nodes.insert(Arc::clone(name), is.clone());
         let about = (&*is.group, Some(&**name));
         if is.is_ready && !known.is_ready {
-            let since = self.ordered.remove(&node.provider_id);
-            let seconds = since.map(|since| now.duration_since(since).as_secs_f64());
+            let listed = self.listed.get_mut(&node.provider_id);
+            let seconds = listed.and_then(|listed| {
+                let took = now.duration_since(listed.since).as_secs_f64();
+                std::mem::take(&mut listed.awaited).then_some(took)
+            });
             self.note(now, about, NodeEvent::Joined { seconds }, Vec::new());
         }
         match (known.leaves, is.leaves) {
@@ -274,71 +303,4 @@ impl Book {
 /// The name of a machine: the last part of its `spec.providerID`.
 pub(crate) fn name_of(instance: &str) -> &str {
     instance.rsplit('/').next().unwrap_or(instance)
-}
-
-/// Looks up the reasons of entries, a moment after they were made.
-async fn explain(book: Arc<Mutex<Book>>, mut asked: UnboundedReceiver<usize>, client: Client) {
-    while let Some(entry) = asked.recv().await {
-        tokio::time::sleep(MOMENT).await;
-        let Some(change) = book.lock().changes.get(entry).cloned() else {
-            continue;
-        };
-        let steps = reasons(&client, &change).await;
-        if let Some(noted) = book.lock().changes.get_mut(entry) {
-            noted.steps = steps;
-        }
-    }
-}
-
-/// Why the autoscaler did it, in its own words; nothing if it does not say.
-async fn reasons(client: &Client, change: &NodeChange) -> Vec<String> {
-    const ROOT: &str = "/apis/explain.plimsoll.dev/v1alpha1";
-    let path = match &change.node {
-        Some(node) => format!("{ROOT}/nodes/{node}"),
-        None => format!("{ROOT}/nodegroups/{}", change.group),
-    };
-    let Some(explanation) = journal::get(client, &path).await else {
-        return Vec::new();
-    };
-    let reasons = match change.event {
-        NodeEvent::Ordered { from, to } => order(&explanation, change.time, (from, to)),
-        NodeEvent::Failed
-        | NodeEvent::Joined { .. }
-        | NodeEvent::Leaving
-        | NodeEvent::Spared
-        | NodeEvent::Removed
-        | NodeEvent::Trouble => removal(&explanation),
-    };
-    reasons.unwrap_or_default()
-}
-
-/// The reason of a change of a group's size, and the steps that led to it.
-fn order(group: &Value, time: Timestamp, (from, to): (usize, usize)) -> Option<Vec<String>> {
-    let made = |change: &&Value| {
-        let at = change.get("time").and_then(Value::as_str);
-        let at: Option<Timestamp> = at.and_then(|at| at.parse().ok());
-        change.get("from") == Some(&from.into())
-            && change.get("to") == Some(&to.into())
-            && at.is_some_and(|at| time.duration_since(at).abs() < CLOSE)
-    };
-    let change = group.get("changes")?.as_array()?.iter().rfind(made)?;
-    let trace = change.get("trace").and_then(Value::as_array);
-    let steps = change.get("reason").into_iter();
-    let steps = steps.chain(trace.into_iter().flatten());
-    Some(
-        steps
-            .filter_map(|step| Some(step.as_str()?.to_owned()))
-            .collect(),
-    )
-}
-
-/// Why a node goes, and where its pods fit.
-fn removal(node: &Value) -> Option<Vec<String>> {
-    let mut steps = vec![node.get("summary")?.as_str()?.to_owned()];
-    let moves = node.pointer("/removal/moves").and_then(Value::as_array);
-    for moved in moves.into_iter().flatten() {
-        let (pod, to) = (moved.get("pod")?.as_str()?, moved.get("node")?.as_str()?);
-        steps.push(format!("pod {pod} fits on {to}"));
-    }
-    Some(steps)
 }

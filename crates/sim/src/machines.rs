@@ -9,8 +9,8 @@ use plimsoll_sources::nodes::fleet::{Machine, MachineError, Machines};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// How many /24 there are from 10.128.0.0 on.
-const RANGES: u32 = 128 * 256;
+/// How many /24 there are from 10.128.0.0 on, up to those of the nodes without a group: 10.244.0.0/16.
+const RANGES: u32 = 116 * 256;
 
 /// Makes nodes of machines, and tells the load how much they can do.
 pub(crate) struct Ground {
@@ -69,6 +69,7 @@ impl Machines for Ground {
         let added = self.agents.add_node(self.spec(machine, range)).await;
         added.map_err(|error| {
             self.ranges.lock().taken.remove(&*machine.name);
+            self.traffic.left(&machine.name);
             MachineError::of(&error)
         })
     }
@@ -117,7 +118,7 @@ mod tests {
         ranges.taken.remove(&a);
         assert_eq!(ranges.take(&b).unwrap(), "10.128.1.0/24");
         ranges.next = RANGES - 1;
-        assert_eq!(ranges.take(&a).unwrap(), "10.255.255.0/24");
+        assert_eq!(ranges.take(&a).unwrap(), "10.243.255.0/24");
         assert_eq!(ranges.take(&"c".into()).unwrap(), "10.128.0.0/24");
         assert_eq!(ranges.take(&"d".into()).unwrap(), "10.128.2.0/24");
     }

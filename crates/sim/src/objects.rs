@@ -43,7 +43,7 @@ const SERVED: [&str; 29] = [
     "storage.k8s.io/csinodes",
     "storage.k8s.io/storageclasses",
 ];
-/// What `CapacityBuffer`s and `CapacityQuota`s need beside these.
+/// What `CapacityBuffer`s, `CapacityQuota`s and `ProvisioningRequest`s need beside these.
 const FOR_CAPACITY: [&str; 2] = [
     "apiextensions.k8s.io/customresourcedefinitions",
     "podtemplates",
@@ -53,7 +53,9 @@ const FOR_CAPACITY: [&str; 2] = [
 pub(crate) fn kinds(scenario: &Scenario) -> Kinds {
     let mut kinds = plimsoll_api::kinds::built_in();
     let autoscaler = &scenario.node_groups.autoscaler;
-    let has_capacity = autoscaler.buffers.is_some() || autoscaler.capacity_quotas;
+    let has_capacity = autoscaler.buffers.is_some()
+        || autoscaler.capacity_quotas
+        || autoscaler.provisioning.is_some();
     kinds.retain(|kind| {
         let mut manifests = scenario.manifests.iter();
         SERVED.contains(&&*kind.storage)

@@ -8,6 +8,7 @@ use plimsoll_sim::{
     day_on_two_groups, run,
 };
 use plimsoll_sources::nodes::simulated::Shortage;
+use serde_json::json;
 use std::sync::LazyLock;
 use std::time::Duration;
 
@@ -252,4 +253,28 @@ fn a_group_has_options_of_its_own() {
         !left.is_empty() && left.iter().all(|group| *group == "small"),
         "{left:?}"
     );
+}
+
+#[test]
+fn provisioning_requests_are_served_where_they_are_asked_for() {
+    let mut scenario = Scenario {
+        length: minutes(5),
+        ..day_on_two_groups(1)
+    };
+    let container = json!({"name": "c", "image": "i", "resources": {"requests": {"cpu": "100m"}}});
+    scenario.manifests.push(json!({
+        "apiVersion": "v1", "kind": "PodTemplate", "metadata": {"name": "room", "namespace": "default"},
+        "template": {"spec": {"containers": [container]}},
+    }));
+    scenario.manifests.push(json!({
+        "apiVersion": "autoscaling.x-k8s.io/v1", "kind": "ProvisioningRequest",
+        "metadata": {"name": "room", "namespace": "default"},
+        "spec": {
+            "provisioningClassName": "check-capacity.autoscaling.x-k8s.io",
+            "podSets": [{"count": 1, "podTemplateRef": {"name": "room"}}],
+        },
+    }));
+    run(&scenario).unwrap_err();
+    scenario.node_groups.autoscaler.provisioning = Some(Default::default());
+    run(&scenario).unwrap();
 }
