@@ -119,6 +119,28 @@ struct State<V> {
     seen: u64,
 }
 
+/// Says that a watch failed: the first time that the API server refuses it, and whenever it refuses
+/// it otherwise, for all to hear. Lost connections and watches that are too old pass by themselves.
+fn tell(kind: &str, error: &watcher::Error, said: &mut Option<u16>) {
+    let refusal = match error {
+        watcher::Error::InitialListFailed(kube::Error::Api(status))
+        | watcher::Error::WatchStartFailed(kube::Error::Api(status))
+        | watcher::Error::WatchFailed(kube::Error::Api(status))
+        | watcher::Error::WatchError(status) => Some(status.code),
+        watcher::Error::InitialListFailed(_)
+        | watcher::Error::WatchStartFailed(_)
+        | watcher::Error::WatchFailed(_)
+        | watcher::Error::NoResourceVersion => None,
+    };
+    match refusal.filter(|code| *code != 410) {
+        Some(code) if *said != Some(code) => {
+            *said = Some(code);
+            tracing::warn!(kind, %error, "watch failed; it is tried again without saying so");
+        }
+        _ => tracing::debug!(kind, %error, "watch failed"),
+    }
+}
+
 impl<V: Cached> Clone for Cache<V> {
     fn clone(&self) -> Self {
         Self {
@@ -223,6 +245,7 @@ impl<V: Cached> Cache<V> {
         let mut events = pin!(watcher(api, config));
         let mut listed = BTreeSet::new();
         let mut pause = FIRST_PAUSE;
+        let mut said = None;
         while let Some(event) = events.next().await {
             match event {
                 Ok(Event::Init) => listed.clear(),
@@ -233,6 +256,7 @@ impl<V: Cached> Cache<V> {
                 Ok(Event::InitDone) => {
                     self.retain(&std::mem::take(&mut listed), inside.as_deref());
                     self.listed(std::mem::replace(&mut has_listed, true));
+                    said = None;
                     pause = FIRST_PAUSE;
                 }
                 Ok(Event::Apply(wire)) => {
@@ -244,7 +268,7 @@ impl<V: Cached> Cache<V> {
                     self.delete(V::from_wire(wire).meta().key.clone(), at);
                 }
                 Err(error) => {
-                    tracing::debug!(kind = %V::Wire::kind(&()), %error, "watch failed");
+                    tell(&V::Wire::kind(&()), &error, &mut said);
                     tokio::time::sleep(pause.mul_f64(rng.random_range(0.5..1.0))).await;
                     pause = pause.saturating_mul(2).min(LAST_PAUSE);
                 }

@@ -29,14 +29,35 @@ pub(super) fn start(args: &LoggingArgs) -> Result<()> {
     started.map_err(|error| anyhow!("starting the log: {error}"))
 }
 
-/// Other people's crates are a level quieter than ours.
+/// Other people's crates are a level quieter than ours. What follows objects warns of every watch
+/// that fails, for ever; our caches say it once.
 fn verbosity(level: u8) -> Targets {
     let (ours, others) = match level {
         0..=3 => (Level::INFO, Level::WARN),
         4..=5 => (Level::DEBUG, Level::INFO),
         _ => (Level::TRACE, Level::DEBUG),
     };
+    let watches = if others == Level::WARN {
+        Level::ERROR
+    } else {
+        others
+    };
     Targets::new()
         .with_default(others)
+        .with_target("kube_runtime", watches)
         .with_target("plimsoll", ours)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::verbosity;
+    use tracing::Level;
+
+    #[test]
+    fn watches_that_fail_are_heard_of_from_level_four_on() {
+        let hears = |level: u8, target: &str| verbosity(level).would_enable(target, &Level::WARN);
+        assert!(!hears(0, "kube_runtime::watcher"));
+        assert!(hears(0, "kube_client::client"));
+        assert!(hears(4, "kube_runtime::watcher"));
+    }
 }
