@@ -3,6 +3,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 use plimsoll_api::nodegroup::OptionOverrides;
+use plimsoll_controllers::nodes::ProvisioningOptions;
 use plimsoll_sim::{
     BOOT, BOOT_SPREAD, Incident, Load, NodeEvent, NodeReport, Report, Sample, Scenario, Trouble,
     day_on_two_groups, run,
@@ -275,6 +276,6 @@ fn provisioning_requests_are_served_where_they_are_asked_for() {
         },
     }));
     run(&scenario).unwrap_err();
-    scenario.node_groups.autoscaler.provisioning = Some(Default::default());
+    scenario.node_groups.autoscaler.provisioning = Some(ProvisioningOptions::default());
     run(&scenario).unwrap();
 }

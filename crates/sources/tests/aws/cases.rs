@@ -10,7 +10,8 @@ use futures::future::LocalBoxFuture;
 use plimsoll_api::nodegroup::{ErrorClass, InstanceState, NodeProvider, ProviderTemplate};
 use plimsoll_sources::nodes::aws::Options;
 use serde_json::{Value, json};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// A case.
 pub(crate) type Case = for<'a> fn(Rig<'a>) -> LocalBoxFuture<'a, Outcome>;
