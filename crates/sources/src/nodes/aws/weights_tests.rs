@@ -223,17 +223,17 @@ async fn types_that_nobody_here_knows_are_asked_for() {
                 ..heavy("i-2", 0)
             },
         ],
-        ..group("workers", 516)
+        ..group("workers", 68)
     };
     let fake = Fake::with(vec![counted]);
-    let shape = at_least(512, 4096, 0);
+    let shape = at_least(64, 4096, 0);
     fake.change(|inside| inside.shapes.insert("x9.huge".to_owned(), shape));
     let provider = provider_of_units(&fake);
     let found = only(&provider).await;
     assert_eq!((found.target, found.instances.len()), (2, 2));
     assert!(fake.calls().contains(&"instance_type x9.huge".to_owned()));
     provider.increase("workers", 1).await.unwrap();
-    fake.group("workers", |group| assert_eq!(group.desired, 520));
+    fake.group("workers", |group| assert_eq!(group.desired, 72));
     assert!(!fake.calls().contains(&"instance_type x9.huge".to_owned()));
 }
 
