@@ -1,3 +1,5 @@
+//! What quotas leave, and how it is told.
+
 use super::{ExceededQuota, Quota, Remaining, in_units};
 use crate::cluster::testing::{existing, node, template};
 use crate::cluster::{CLUSTER_WIDE, ClusterNode, NodeTemplate, SkipReason};

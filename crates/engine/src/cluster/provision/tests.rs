@@ -1,3 +1,5 @@
+//! What requests for room get.
+
 use super::*;
 use crate::cluster::testing::{existing, group, node, pending, spec, template};
 use crate::cluster::{GroupFacts, GrowthInput, GrowthOptions, GrowthPlan, PodVerdict, grow_beside};
